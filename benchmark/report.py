@@ -1,0 +1,373 @@
+"""The evaluation report: one versioned object, shown alike by the command line, the API and the pages.
+
+Nothing here needs torch, so that whoever stores or shows reports need not load it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+SCHEMA_VERSION = 1
+MAX_POINTS = 1_000_000
+
+Text = Annotated[str, Field(max_length=2_000)]
+Name = Annotated[str, Field(min_length=1, max_length=100)]
+Count = Annotated[int, Field(ge=0)]
+Accuracy = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Part(BaseModel):
+    """A frozen, strict piece of the report."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+class CheckOutcome(StrEnum):
+    """What a check concluded. *Not assessed* is not *passed*."""
+
+    PASSED = "passed"
+    FLAGGED = "flagged"
+    REJECTED = "rejected"
+    NOT_ASSESSED = "not_assessed"
+
+
+class Check(Part):
+    """One check of a model, with the evidence for its outcome."""
+
+    code: Name
+    """The symptom it looks for, such as ``zero_gradient``."""
+    outcome: CheckOutcome
+    value: Finite | None = None
+    """The measured value."""
+    threshold: Finite | None = None
+    """The value from which on the check is no longer passed."""
+    message: Text
+    """What was measured, in one sentence."""
+    remedy: Text = ""
+    """What the author can do about it; empty where the check is passed."""
+
+
+class Interval(Part):
+    """A 95 % Wilson score interval of an accuracy."""
+
+    low: Accuracy
+    high: Accuracy
+
+
+class AttackOutcome(Part):
+    """What one attack of the ensemble did to the points that the attacks before it had left."""
+
+    name: Name
+    parameters: dict[Name, int | float | str | bool]
+    seed: int
+    attacked: Count
+    """Points it was run on."""
+    broken: Count
+    """Points it broke, as judged."""
+    over_budget: Count
+    """Examples it proposed that the judge refused for their distance, range or value."""
+    robust_accuracy_after: Accuracy
+    """Robust accuracy over all points once this attack is done."""
+    forward_passes: Count
+    """Images sent forward through the model by the attack's live points."""
+    backward_passes: Count
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class ClassAccuracy(Part):
+    """Accuracies on the points of one class."""
+
+    label: Count
+    points: Count
+    standard_accuracy: Accuracy
+    robust_accuracy: Accuracy
+
+
+class Points(Part):
+    """The verdict on every point, column by column."""
+
+    index: tuple[Count, ...]
+    """Position in the data set."""
+    label: tuple[Count, ...]
+    robust: tuple[bool, ...]
+    """False where the clean image is misclassified."""
+    broken_by: tuple[str | None, ...]
+    """Name of the attack, "clean", or None where the point is robust."""
+    step: tuple[Count | None, ...]
+    """Step of the attack at which the point broke; None where it is robust or misclassified clean."""
+    distance: tuple[Finite | None, ...]
+    """Distance of the adversarial example in the threat model's norm; 0 for "clean"; None where robust."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        columns = (self.label, self.robust, self.broken_by, self.step, self.distance)
+        if len(self.index) > MAX_POINTS or any(len(column) != len(self.index) for column in columns):
+            raise ValueError("points: every column must have one value per point")
+        if any(a >= b for a, b in zip(self.index, self.index[1:], strict=False)):
+            raise ValueError("points.index: must increase strictly")
+        if any(robust != (by is None) for robust, by in zip(self.robust, self.broken_by, strict=True)):
+            raise ValueError("points: a point is robust exactly where nothing broke it")
+        return self
+
+    def to_bytes(self) -> bytes:
+        """Return the points as compact bytes, equal for equal points."""
+        return gzip.compress(canonical_json(self.model_dump(mode="json")), mtime=0)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Points:
+        """Read what `to_bytes` wrote."""
+        return cls.model_validate_json(gzip.decompress(data))
+
+
+class Provenance(Part):
+    """Everything that can move a number, recorded with it."""
+
+    checkpoint_sha256: Sha256 | None = None
+    seed: int
+    slot_width: Count
+    """Rows of a full batch."""
+    threads: Count
+    layout: Name
+    precision: Name
+    device: Name
+    hardware: Text
+    versions: dict[Name, Text]
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    """Wall time of the evaluation; of all shards together where there were several."""
+
+
+class EvaluationReport(Part):
+    """A complete evaluation of one model under one threat model and protocol."""
+
+    schema_version: int = SCHEMA_VERSION
+    norm: Name
+    epsilon: Name
+    """The budget as an exact fraction, such as "8/255"."""
+    dataset: Name | None
+    protocol: Name
+    n_points: Annotated[int, Field(gt=0, le=MAX_POINTS)]
+    standard_accuracy: Accuracy
+    standard_interval: Interval
+    robust_accuracy: Accuracy
+    robust_interval: Interval
+    attacks: tuple[AttackOutcome, ...]
+    checks: tuple[Check, ...]
+    classwise: tuple[ClassAccuracy, ...]
+    provenance: Provenance
+    points: Points
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        expected = _scores(self.points)
+        if (self.n_points, self.standard_accuracy, self.robust_accuracy) != expected:
+            raise ValueError("the accuracies do not follow from the points")
+        broken = sum(attack.broken for attack in self.attacks)
+        if broken != round(self.n_points * (self.standard_accuracy - self.robust_accuracy)):
+            raise ValueError("the attacks' counts do not add up to the broken points")
+        return self
+
+    @property
+    def findings(self) -> tuple[Check, ...]:
+        """The checks that are not passed."""
+        return tuple(check for check in self.checks if check.outcome is not CheckOutcome.PASSED)
+
+    def summary_bytes(self) -> bytes:
+        """Return canonical JSON of everything but the points, with their hash in their place."""
+        content = self.model_dump(mode="json", exclude={"points"})
+        content["points_sha256"] = hashlib.sha256(self.points.to_bytes()).hexdigest()
+        return canonical_json(content)
+
+    def to_bytes(self) -> bytes:
+        """Return canonical JSON of the whole report, the points included."""
+        return canonical_json(self.model_dump(mode="json"))
+
+    def results_sha256(self) -> str:
+        """Hash of all that must be equal when the same evaluation runs again: all but times and hardware."""
+        content = self.model_dump(mode="json")
+        for attack in content["attacks"]:
+            del attack["seconds"]
+        del content["provenance"]["seconds"], content["provenance"]["hardware"]
+        return hashlib.sha256(canonical_json(content)).hexdigest()
+
+
+def canonical_json(content: object) -> bytes:
+    """Serialise to the one form with sorted keys, no spaces and no NaN.
+
+    Raises:
+        ValueError: the content holds NaN or an infinity.
+    """
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def wilson_interval(successes: int, trials: int) -> Interval:
+    """Return the 95 % Wilson score interval of ``successes / trials``.
+
+    Source:
+        Wilson 1927, with z = 1.959964.
+    """
+    z = 1.959964
+    rate = successes / trials
+    centre = (rate + z * z / (2 * trials)) / (1 + z * z / trials)
+    half = z / (1 + z * z / trials) * math.sqrt(rate * (1 - rate) / trials + z * z / (4 * trials * trials))
+    return Interval(low=max(0.0, centre - half), high=min(1.0, centre + half))
+
+
+def unreliability_check(n_points: int, attacks: Sequence[AttackOutcome]) -> Check:
+    """Tell whether Square found more than 0.2 points that the white-box attacks had missed.
+
+    The rule is in integers, so that one point of 500 does not wobble: flagged iff 1000 × broken > 2 × n.
+    """
+    code, threshold = "square_helps", 0.002
+    square = [attack for attack in attacks if attack.name.startswith("square")]
+    if not square or len(square) == len(attacks):
+        return Check(
+            code=code,
+            outcome=CheckOutcome.NOT_ASSESSED,
+            threshold=threshold,
+            message="The protocol does not run Square after white-box attacks.",
+            remedy="Evaluate with the standard protocol.",
+        )
+    broken = sum(attack.broken for attack in square)
+    flagged = 1000 * broken > 2 * n_points
+    return Check(
+        code=code,
+        outcome=CheckOutcome.FLAGGED if flagged else CheckOutcome.PASSED,
+        value=broken / n_points,
+        threshold=threshold,
+        message=f"Square broke {broken} of {n_points} points that the white-box attacks had missed.",
+        remedy="The gradients may be masked: an adaptive attack will probably find a lower value." if flagged else "",
+    )
+
+
+def build_report(
+    *,
+    norm: str,
+    epsilon: str,
+    dataset: str | None,
+    protocol: str,
+    attacks: Sequence[AttackOutcome],
+    checks: Sequence[Check],
+    provenance: Provenance,
+    points: Points,
+) -> EvaluationReport:
+    """Derive every summary number from the points and return the report.
+
+    Each attack's ``robust_accuracy_after`` and the unreliability check are computed here, so that a report over all
+    points and a report merged from shards are made by the same code.
+    """
+    n_points, standard_accuracy, robust_accuracy = _scores(points)
+    correct = round(n_points * standard_accuracy)
+    robust = round(n_points * robust_accuracy)
+    left, outcomes = correct, []
+    for attack in attacks:
+        left -= attack.broken
+        outcomes.append(attack.model_copy(update={"robust_accuracy_after": left / n_points}))
+    return EvaluationReport(
+        norm=norm,
+        epsilon=epsilon,
+        dataset=dataset,
+        protocol=protocol,
+        n_points=n_points,
+        standard_accuracy=standard_accuracy,
+        standard_interval=wilson_interval(correct, n_points),
+        robust_accuracy=robust_accuracy,
+        robust_interval=wilson_interval(robust, n_points),
+        attacks=tuple(outcomes),
+        checks=(
+            *(check for check in checks if check.code != "square_helps"),
+            unreliability_check(n_points, outcomes),
+        ),
+        classwise=_classwise(points),
+        provenance=provenance,
+        points=points,
+    )
+
+
+def merge_reports(shards: Sequence[EvaluationReport], checks: Sequence[Check]) -> EvaluationReport:
+    """Merge the reports of disjoint shards of one run into the report over all their points.
+
+    Args:
+        shards: at least one, in any order; same threat model, protocol, checkpoint and seed.
+        checks: the checks of the whole model.
+    Raises:
+        ValueError: the shards overlap or do not belong to one run.
+    """
+    shards = sorted(shards, key=lambda shard: shard.points.index[0])
+    first = shards[0]
+    for shard in shards:
+        if _identity(shard) != _identity(first):
+            raise ValueError("the shards do not belong to one run")
+    points = Points(
+        index=tuple(i for shard in shards for i in shard.points.index),
+        label=tuple(i for shard in shards for i in shard.points.label),
+        robust=tuple(i for shard in shards for i in shard.points.robust),
+        broken_by=tuple(i for shard in shards for i in shard.points.broken_by),
+        step=tuple(i for shard in shards for i in shard.points.step),
+        distance=tuple(i for shard in shards for i in shard.points.distance),
+    )
+    attacks = [_sum_outcomes(list(parts)) for parts in zip(*(shard.attacks for shard in shards), strict=True)]
+    seconds = sum(shard.provenance.seconds for shard in shards)
+    return build_report(
+        norm=first.norm,
+        epsilon=first.epsilon,
+        dataset=first.dataset,
+        protocol=first.protocol,
+        attacks=attacks,
+        checks=checks,
+        provenance=first.provenance.model_copy(update={"seconds": seconds}),
+        points=points,
+    )
+
+
+def _identity(report: EvaluationReport) -> tuple[object, ...]:
+    provenance = report.provenance
+    return (
+        report.schema_version,
+        report.norm,
+        report.epsilon,
+        report.dataset,
+        report.protocol,
+        tuple((attack.name, canonical_json(attack.parameters)) for attack in report.attacks),
+        provenance.checkpoint_sha256,
+        provenance.seed,
+        provenance.slot_width,
+        provenance.precision,
+    )
+
+
+def _sum_outcomes(parts: list[AttackOutcome]) -> AttackOutcome:
+    counts = ("attacked", "broken", "over_budget", "forward_passes", "backward_passes", "seconds")
+    return parts[0].model_copy(update={name: sum(getattr(part, name) for part in parts) for name in counts})
+
+
+def _scores(points: Points) -> tuple[int, float, float]:
+    n_points = len(points.index)
+    if n_points == 0:
+        raise ValueError("points: at least one is needed")
+    correct = sum(by != "clean" for by in points.broken_by)
+    return n_points, correct / n_points, sum(points.robust) / n_points
+
+
+def _classwise(points: Points) -> tuple[ClassAccuracy, ...]:
+    rows: dict[int, list[tuple[bool, bool]]] = {}
+    for label, robust, by in zip(points.label, points.robust, points.broken_by, strict=True):
+        rows.setdefault(label, []).append((by != "clean", robust))
+    return tuple(
+        ClassAccuracy(
+            label=label,
+            points=len(verdicts),
+            standard_accuracy=sum(correct for correct, _ in verdicts) / len(verdicts),
+            robust_accuracy=sum(robust for _, robust in verdicts) / len(verdicts),
+        )
+        for label, verdicts in sorted(rows.items())
+    )
