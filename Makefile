@@ -1,0 +1,89 @@
+# Everything a person does with a clone. `make` alone lists the targets.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# The lock file is resolved for 3.11; a later Python is taken only where 3.11 is missing.
+PYTHON ?= $(shell for candidate in python3.11 python3 python3.12 python3.13; do \
+	"$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$candidate" && break; done)
+
+# Pinned by version, not by hash: the CPU build and the CUDA build of one version are different files.
+TORCH := torch==2.13.0 torchvision==0.28.0
+UV := uv==0.13.8
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# Two processes with one thread each: more threads only make small tensors wait for each other.
+WORKERS ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+.PHONY: help
+help: ## Show this list.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: run
+run: $(READY) ## Start the service on http://127.0.0.1:8000, with its data in ./var; Ctrl-C stops it.
+	@exec $(BIN)/gauntlet serve
+
+.PHONY: test
+test: $(READY) ## Run the tests that take minutes, not hours: neither slow nor differential nor in a browser.
+	$(PYTEST) -m "not slow and not differential and not browser"
+
+.PHONY: test-all
+test-all: $(READY) ## Run every test; those in a browser need Chromium at /usr/bin/chromium.
+	$(PYTEST)
+
+.PHONY: lint
+lint: $(READY) ## Check style, docstrings, formatting and dangerous calls.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.PHONY: types
+types: $(READY) ## Check the types of everything, strictly.
+	$(BIN)/mypy
+
+.PHONY: contracts
+contracts: $(READY) ## Check who may import whom.
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: $(READY) ## Rewrite the code in the house format and mend what can be mended automatically.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: venv
+venv: $(READY) ## Install everything, pinned, into .venv; the other targets do so by themselves.
+
+# One stamp, so that targets built in parallel wait for one installation instead of racing each other.
+$(READY): pyproject.toml requirements.lock
+	@test -n "$(PYTHON)" || { echo "Gauntlet needs Python 3.11 or later; name it with PYTHON=..." >&2; exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
+	$(BIN)/python -m pip install $(TORCH)
+	$(BIN)/python -m pip install --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --no-deps --no-build-isolation -e .
+	@touch $@
+
+# A local directory of torch wheels, named to pip by PIP_FIND_LINKS, serves the resolver too.
+.PHONY: lock
+lock: ## Resolve pyproject.toml anew and write requirements.lock with hashes.
+	@set -e; scratch="$$(mktemp -d)"; trap 'rm -rf "$$scratch"' EXIT; \
+	"$(PYTHON)" -m venv "$$scratch/venv"; \
+	"$$scratch/venv/bin/python" -m pip install --quiet $(UV); \
+	printf '%s\n' $(TORCH) > "$$scratch/torch.txt"; \
+	$${PIP_FIND_LINKS:+env UV_FIND_LINKS="$$PIP_FIND_LINKS"} "$$scratch/venv/bin/uv" pip compile pyproject.toml \
+		--extra dev --generate-hashes --python-version 3.11 --constraints "$$scratch/torch.txt" \
+		--no-emit-package torch --no-emit-package torchvision \
+		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet -o requirements.lock
+
+.PHONY: clean
+clean: ## Remove caches and build outputs; .venv and the data in var stay.
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -not -path './var/*' -prune -exec rm -rf {} +
+
+.PHONY: reset
+reset: ## Delete .venv and all data in var, for good: make reset CONFIRM=yes
+	@test "$(CONFIRM)" = yes || { echo "This deletes every submission and result in ./var. To do it: make reset CONFIRM=yes" >&2; exit 1; }
+	rm -rf $(VENV) var
