@@ -66,17 +66,21 @@ $(READY): pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --no-deps --no-build-isolation -e .
 	@touch $@
 
-# A local directory of torch wheels, named to pip by PIP_FIND_LINKS, serves the resolver too.
+# Versions already locked stay where they still fit; UPGRADE=1 takes the newest. A local directory of torch wheels, named
+# to pip by PIP_FIND_LINKS, serves the resolver too. What the CUDA build of torch brings along is installed with torch, so
+# it is left out here: the same file results on every machine.
 .PHONY: lock
-lock: ## Resolve pyproject.toml anew and write requirements.lock with hashes.
+lock: ## Resolve pyproject.toml and write requirements.lock with hashes; UPGRADE=1 takes the newest versions.
 	@set -e; scratch="$$(mktemp -d)"; trap 'rm -rf "$$scratch"' EXIT; \
 	"$(PYTHON)" -m venv "$$scratch/venv"; \
 	"$$scratch/venv/bin/python" -m pip install --quiet $(UV); \
 	printf '%s\n' $(TORCH) > "$$scratch/torch.txt"; \
-	$${PIP_FIND_LINKS:+env UV_FIND_LINKS="$$PIP_FIND_LINKS"} "$$scratch/venv/bin/uv" pip compile pyproject.toml \
-		--extra dev --generate-hashes --python-version 3.11 --constraints "$$scratch/torch.txt" \
-		--no-emit-package torch --no-emit-package torchvision \
-		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet -o requirements.lock
+	if test -f requirements.lock; then cp requirements.lock "$$scratch/lock"; fi; \
+	export $${PIP_FIND_LINKS:+UV_FIND_LINKS="$$PIP_FIND_LINKS"} UV_NO_PROGRESS=1; \
+	"$$scratch/venv/bin/uv" pip compile pyproject.toml --extra dev --generate-hashes --python-version 3.11 \
+		--constraints "$$scratch/torch.txt" --no-emit-package torch --no-emit-package torchvision $(if $(UPGRADE),--upgrade) \
+		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet --output-file "$$scratch/lock"; \
+	awk '/^[a-z]/ { keep = !/^(cuda|nvidia|triton)/ } keep' "$$scratch/lock" > requirements.lock
 
 .PHONY: clean
 clean: ## Remove caches and build outputs; .venv and the data in var stay.
