@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class InvalidInput(GauntletError):
     code = "invalid_input"
 
     @classmethod
-    def because(cls, field: str, *, found: object, expected: str, remedy: str) -> InvalidInput:
+    def because(cls, field: str, *, found: object, expected: str, remedy: str) -> Self:
         """Build the error from its four parts."""
         return cls(f"{field}: found {found}, expected {expected}.", ErrorDetail(field, str(found), expected, remedy))
 

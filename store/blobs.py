@@ -1,0 +1,215 @@
+"""Files by their content: what is large and never changes lies here, under its SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Protocol
+
+from benchmark.errors import ErrorDetail, InvalidSubmission, NotFound, TooLarge
+from store.errors import StorageFull
+
+FREE_FLOOR_BYTES = 256 * 1024 * 1024
+SPACE_CHECK_BYTES = 16 * 1024 * 1024
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class BlobWriter(Protocol):
+    """A blob in the making; nothing is visible before `commit`."""
+
+    def write(self, data: bytes) -> None:
+        """Append bytes.
+
+        Raises:
+            TooLarge: the limit is exceeded.
+            StorageFull: the disk has too little space left.
+        """
+
+    def commit(self, expected_sha256: str | None = None) -> str:
+        """Make the blob visible and return its SHA-256.
+
+        Raises:
+            InvalidSubmission: the content does not have the expected hash.
+        """
+
+    def abort(self) -> None:
+        """Discard what was written; harmless after `commit`."""
+
+
+class Blobs(Protocol):
+    """A store of blobs."""
+
+    def writer(self, limit: int) -> BlobWriter:
+        """Start a blob of at most ``limit`` bytes."""
+
+    def path(self, sha256: str) -> Path:
+        """Return a local file with the blob's content; NotFound where there is none."""
+
+    def exists(self, sha256: str) -> bool:
+        """Tell whether the blob is here."""
+
+    def put(self, data: bytes) -> str:
+        """Store bytes and return their SHA-256."""
+
+    def read(self, sha256: str) -> bytes:
+        """Return the blob's content; NotFound where there is none."""
+
+
+class LocalBlobs:
+    """Blobs in a local directory, ``sha256/ab/cd/<hash>``.
+
+    Args:
+        root: the directory; created where it is missing.
+        free_floor_bytes: free space that writing never goes below.
+    """
+
+    def __init__(self, root: Path, free_floor_bytes: int = FREE_FLOOR_BYTES) -> None:
+        self.root = root
+        self.free_floor_bytes = free_floor_bytes
+        self._incoming = root / "incoming"
+        self._incoming.mkdir(parents=True, exist_ok=True)
+
+    def writer(self, limit: int) -> LocalBlobWriter:
+        """Start a blob of at most ``limit`` bytes.
+
+        Raises:
+            StorageFull: the disk has too little space left.
+        """
+        self.require_space(0)
+        return LocalBlobWriter(self, limit)
+
+    def path(self, sha256: str) -> Path:
+        """Return the blob's file.
+
+        Raises:
+            NotFound: there is no such blob.
+        """
+        path = self.place(sha256)
+        if not path.is_file():
+            raise NotFound.because(
+                "sha256", found=sha256, expected="the SHA-256 of stored content", remedy="upload the file first"
+            )
+        return path
+
+    def exists(self, sha256: str) -> bool:
+        """Tell whether the blob is here."""
+        return bool(_SHA256.fullmatch(sha256)) and self.place(sha256).is_file()
+
+    def put(self, data: bytes) -> str:
+        """Store bytes and return their SHA-256."""
+        writer = self.writer(len(data))
+        try:
+            writer.write(data)
+            return writer.commit()
+        finally:
+            writer.abort()
+
+    def read(self, sha256: str) -> bytes:
+        """Return the blob's content; NotFound where there is none."""
+        return self.path(sha256).read_bytes()
+
+    def discard_stale(self, older_than_s: float) -> int:
+        """Remove what broken uploads left behind for longer than that; return how many files."""
+        removed = 0
+        for path in self._incoming.iterdir():
+            try:
+                if time.time() - path.stat().st_mtime > older_than_s:
+                    path.unlink()
+                    removed += 1
+            except FileNotFoundError:
+                continue  # its writer finished meanwhile
+        return removed
+
+    def place(self, sha256: str) -> Path:
+        """Return where the blob lies or would lie.
+
+        Raises:
+            NotFound: the text is no SHA-256, so nothing can lie there.
+        """
+        if not _SHA256.fullmatch(sha256):
+            raise NotFound.because(
+                "sha256", found=repr(sha256[:80]), expected="64 lower-case hexadecimal digits", remedy="use the hash"
+            )
+        return self.root / "sha256" / sha256[:2] / sha256[2:4] / sha256
+
+    def open_incoming(self) -> tuple[int, Path]:
+        """Create a file for a blob in the making, on the same file system as the blobs."""
+        descriptor, name = tempfile.mkstemp(dir=self._incoming)
+        return descriptor, Path(name)
+
+    def require_space(self, extra: int) -> None:
+        """Raise StorageFull where writing ``extra`` bytes would go below the floor."""
+        if shutil.disk_usage(self.root).free - extra < self.free_floor_bytes:
+            raise StorageFull("The service has too little free disk space; nothing was stored. Try again later.")
+
+
+class LocalBlobWriter:
+    """A blob in the making: hashed while it is written, renamed into place when complete."""
+
+    def __init__(self, blobs: LocalBlobs, limit: int) -> None:
+        self._blobs = blobs
+        self._limit = limit
+        self._size = 0
+        self._unchecked = 0
+        self._hash = hashlib.sha256()
+        descriptor, self._path = blobs.open_incoming()
+        self._file = os.fdopen(descriptor, "wb")
+
+    def write(self, data: bytes) -> None:
+        """Append bytes; on an error nothing is left."""
+        self._size += len(data)
+        self._unchecked += len(data)
+        try:
+            if self._size > self._limit:
+                raise TooLarge.because(
+                    "file",
+                    found=f"more than {self._limit} bytes",
+                    expected=f"at most {self._limit} bytes",
+                    remedy="send a smaller file",
+                )
+            if self._unchecked >= SPACE_CHECK_BYTES:
+                self._blobs.require_space(len(data))
+                self._unchecked = 0
+            self._file.write(data)
+        except BaseException:
+            self.abort()
+            raise
+        self._hash.update(data)
+
+    def commit(self, expected_sha256: str | None = None) -> str:
+        """Make the blob durable and visible; one that exists already is left as it is."""
+        sha256 = self._hash.hexdigest()
+        try:
+            if expected_sha256 is not None and expected_sha256 != sha256:
+                message = "The file's content does not have the SHA-256 that was declared for it."
+                remedy = "send the file again; if it fails again, recompute the hash"
+                raise InvalidSubmission(message, ErrorDetail("sha256", sha256, expected_sha256, remedy))
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            target = self._blobs.place(sha256)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(self._path, target)
+            _sync_directory(target.parent)
+        finally:
+            self.abort()
+        return sha256
+
+    def abort(self) -> None:
+        """Discard what was written; harmless after `commit`."""
+        if not self._file.closed:
+            self._file.close()
+        self._path.unlink(missing_ok=True)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

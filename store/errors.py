@@ -1,0 +1,17 @@
+"""Errors that only the store can raise."""
+
+from __future__ import annotations
+
+from benchmark.errors import GauntletError
+
+
+class StaleClaim(GauntletError):
+    """A worker wrote with a lease that it no longer holds; nothing was changed."""
+
+    code = "stale_claim"
+
+
+class StorageFull(GauntletError):
+    """The disk holds too little free space to accept more data; the service is at fault, not the request."""
+
+    code = "storage_full"

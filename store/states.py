@@ -1,0 +1,86 @@
+"""Where a submission may go from where it stands: the only code that changes a submission's state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from benchmark.errors import Conflict, NotFound
+from store.database import database_now_ms
+from store.tables import SubmissionRow, TransitionRow
+from store.views import State
+
+Fault = Literal["model", "service"]
+
+LEGAL: Mapping[State, frozenset[State]] = {
+    State.RECEIVED: frozenset({State.CHECKING, State.FAILED, State.CANCELLED}),
+    State.CHECKING: frozenset({State.REJECTED, State.QUEUED, State.FAILED, State.CANCELLED}),
+    State.QUEUED: frozenset({State.RUNNING, State.FAILED, State.CANCELLED}),
+    # A check that needs the whole run, such as replaying its first batch, can still reject the model after it.
+    State.RUNNING: frozenset({State.EVALUATED, State.REJECTED, State.FAILED, State.CANCELLED}),
+    State.EVALUATED: frozenset({State.PUBLISHED}),
+    State.PUBLISHED: frozenset({State.WITHDRAWN}),
+    State.REJECTED: frozenset(),
+    State.WITHDRAWN: frozenset(),
+    State.FAILED: frozenset(),
+    State.CANCELLED: frozenset(),
+}
+"""Every state, and the states that may follow it."""
+
+OPEN: tuple[State, ...] = (State.RECEIVED, State.CHECKING, State.QUEUED, State.RUNNING, State.EVALUATED)
+"""States of a submission that is still on its way to a result."""
+
+WAITING: tuple[State, ...] = (State.RECEIVED, State.QUEUED)
+"""States in which nothing works on the submission yet."""
+
+
+def move(session: Session, submission_id: str, to: State, *, reason: str = "", fault: Fault | None = None) -> None:
+    """Change a submission's state and write the audit row.
+
+    Args:
+        session: the transaction that the change belongs to.
+        submission_id: whose state.
+        to: the new state.
+        reason: why, for everything but success.
+        fault: who is to blame where it did not succeed.
+    Raises:
+        NotFound: there is no such submission.
+        Conflict: the state may not follow the present one.
+    """
+    row = session.get(SubmissionRow, submission_id)
+    if row is None:
+        raise submission_not_found(submission_id)
+    present = State(row.state)
+    if to not in LEGAL[present]:
+        raise _illegal(present, to)
+    now = database_now_ms(session)
+    changed = session.execute(
+        update(SubmissionRow)
+        .where(SubmissionRow.id == submission_id, SubmissionRow.state == present)
+        .values(state=to, reason=reason, fault=fault, updated_ms=now)
+        .returning(SubmissionRow.id)
+    ).all()
+    if not changed:
+        raise _illegal(present, to)
+    session.add(TransitionRow(submission_id=submission_id, state=to, reason=reason, at_ms=now))
+    session.flush()
+
+
+def submission_not_found(submission_id: str) -> NotFound:
+    """Return the error for an id that names no submission."""
+    return NotFound.because(
+        "submission",
+        found=repr(submission_id[:80]),
+        expected="the id of a submission",
+        remedy="look the id up in the list of submissions",
+    )
+
+
+def _illegal(present: State, to: State) -> Conflict:
+    allowed = " or ".join(sorted(LEGAL[present])) or "no further change"
+    return Conflict.because(
+        "state", found=present.value, expected=f"a state before {to.value}", remedy=f"{present.value} allows {allowed}"
+    )

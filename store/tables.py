@@ -1,0 +1,201 @@
+"""The tables. Times are the database's milliseconds; JSON is canonical text; unknown is NULL."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, MetaData, Text, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Base(DeclarativeBase):
+    """Base of all tables; constraints are named, so that migrations can speak of them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {str: Text()}
+
+
+class SubmissionRow(Base):
+    """What an author sent, and where it stands."""
+
+    __tablename__ = "submission"
+    __table_args__ = (Index(None, "dataset", "threat_model", "name"), Index(None, "state"))
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    """Begins with the time of creation in hexadecimal, so ids sort in the order of arrival."""
+    name: Mapped[str]
+    dataset: Mapped[str]
+    threat_model: Mapped[str]
+    architecture: Mapped[str]
+    checkpoint_sha256: Mapped[str]
+    title: Mapped[str]
+    authors: Mapped[str]
+    paper_url: Mapped[str]
+    venue: Mapped[str]
+    extra_data: Mapped[str]
+    claimed_standard_accuracy: Mapped[float | None]
+    claimed_robust_accuracy: Mapped[float | None]
+    licence: Mapped[str]
+    notes: Mapped[str]
+    baseline: Mapped[bool]
+    zoo_id: Mapped[str | None]
+    state: Mapped[str]
+    reason: Mapped[str]
+    fault: Mapped[str | None]
+    created_ms: Mapped[int] = mapped_column(BigInteger)
+    updated_ms: Mapped[int] = mapped_column(BigInteger)
+
+
+class TransitionRow(Base):
+    """One audited change of a submission's state; never updated."""
+
+    __tablename__ = "transition"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    submission_id: Mapped[str] = mapped_column(ForeignKey("submission.id"), index=True)
+    state: Mapped[str]
+    reason: Mapped[str]
+    at_ms: Mapped[int] = mapped_column(BigInteger)
+
+
+class RunRow(Base):
+    """One evaluation of a submission: everything its shards have in common."""
+
+    __tablename__ = "run"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    submission_id: Mapped[str] = mapped_column(ForeignKey("submission.id"), index=True)
+    protocol: Mapped[str]
+    seed: Mapped[int]
+    norm: Mapped[str]
+    epsilon: Mapped[str]
+    points: Mapped[int]
+    parameters: Mapped[int | None]
+    """Parameters of the model, as the check run counted them."""
+    checks: Mapped[str]
+    """The check run's findings, a JSON array."""
+    created_ms: Mapped[int] = mapped_column(BigInteger)
+
+
+class ShardRow(Base):
+    """A piece of work that one worker claims at a time: a run's check, or a block of its points."""
+
+    __tablename__ = "shard"
+    __table_args__ = (UniqueConstraint("run_id", "kind", "first", "last"), Index(None, "state"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("run.id"))
+    kind: Mapped[str]
+    """"check" or "shard"."""
+    first: Mapped[int]
+    last: Mapped[int]
+    """One past the last point."""
+    state: Mapped[str]
+    """"queued", "running", "done", "failed" or "cancelled"."""
+    attempt: Mapped[int]
+    lease_token: Mapped[str | None]
+    lease_until: Mapped[int | None] = mapped_column(BigInteger)
+    worker: Mapped[str | None]
+    beat_at: Mapped[int | None] = mapped_column(BigInteger)
+    progress_at: Mapped[int | None] = mapped_column(BigInteger)
+    progress: Mapped[str | None]
+    checkpoint: Mapped[str | None]
+    """Blob from which the next attempt continues."""
+    cancel_requested: Mapped[bool]
+    report_sha256: Mapped[str | None]
+    x_adv_sha256: Mapped[str | None]
+
+
+class ReportRow(Base):
+    """The merged report of a run: the summary here, its points in a blob that no list ever loads."""
+
+    __tablename__ = "report"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("run.id"), unique=True)
+    summary: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
+    summary_sha256: Mapped[str]
+    points_sha256: Mapped[str]
+    created_ms: Mapped[int] = mapped_column(BigInteger)
+
+
+class EntryRow(Base):
+    """One row of a leaderboard, with the scalar numbers that boards show and sort by."""
+
+    __tablename__ = "entry"
+    __table_args__ = (UniqueConstraint("dataset", "threat_model", "model_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dataset: Mapped[str]
+    threat_model: Mapped[str]
+    model_id: Mapped[str]
+    badge: Mapped[str]
+    title: Mapped[str]
+    authors: Mapped[str]
+    venue: Mapped[str]
+    link: Mapped[str]
+    architecture: Mapped[str]
+    extra_data: Mapped[str]
+    epsilon: Mapped[str | None]
+    footnote: Mapped[str]
+    standard_accuracy: Mapped[float | None]
+    robust_accuracy: Mapped[float | None]
+    best_known_robust_accuracy: Mapped[float | None]
+    best_known_source: Mapped[str]
+    claimed_robust_accuracy: Mapped[float | None]
+    standard_low: Mapped[float | None]
+    standard_high: Mapped[float | None]
+    robust_low: Mapped[float | None]
+    robust_high: Mapped[float | None]
+    potentially_unreliable: Mapped[bool | None]
+    findings: Mapped[str]
+    """Codes of the flagged checks, a JSON array."""
+    forward_passes: Mapped[int | None]
+    parameters: Mapped[int | None]
+    zoo_id: Mapped[str | None]
+    baseline: Mapped[bool]
+    protocol: Mapped[str | None]
+    mce: Mapped[float | None]
+    corruption_accuracy_3d: Mapped[float | None]
+    mce_3d: Mapped[float | None]
+    submission_id: Mapped[str | None] = mapped_column(ForeignKey("submission.id"))
+    report_id: Mapped[int | None] = mapped_column(ForeignKey("report.id"))
+    published_ms: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class EntryHistoryRow(Base):
+    """A number that an entry bore, with its source."""
+
+    __tablename__ = "entry_history"
+    __table_args__ = (UniqueConstraint("entry_id", "source"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    entry_id: Mapped[int] = mapped_column(ForeignKey("entry.id"))
+    source: Mapped[str]
+    standard_accuracy: Mapped[float | None]
+    robust_accuracy: Mapped[float | None]
+    recorded_ms: Mapped[int] = mapped_column(BigInteger)
+
+
+class LeaseRow(Base):
+    """A named role that one process holds at a time, such as the dispatcher's."""
+
+    __tablename__ = "lease"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    holder: Mapped[str]
+    until_ms: Mapped[int] = mapped_column(BigInteger)
+
+
+class MetaRow(Base):
+    """A fact about the database itself."""
+
+    __tablename__ = "meta"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[str]
