@@ -1,0 +1,156 @@
+"""The model as attacks see it: logits and input gradients of flat float32 points, every pass counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.errors import EvaluationFailed, InvalidInput
+
+MIN_ROWS = 8
+"""No batch is smaller: on CPU a batch of one row takes other kernels, and its gradients differ."""
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """One gradient pass over n points.
+
+    Args:
+        logits: (n, classes).
+        value: the objective at each point, (n,).
+        grad: its gradient, (n, d), with 0 in place of what is not finite.
+    """
+
+    logits: Tensor
+    value: Tensor
+    grad: Tensor
+
+
+class Classifier:
+    """Runs a model on flat points (n, d) and counts the passes of live rows.
+
+    Args:
+        model: from images (n, c, h, w) in [0, 1] to logits (n, classes); used as it is, see `frozen`.
+        image_shape: (c, h, w).
+        width: rows of a full batch.
+    """
+
+    def __init__(self, model: nn.Module, image_shape: tuple[int, int, int], width: int) -> None:
+        self._model = model
+        self.image_shape = image_shape
+        self.width = max(width, MIN_ROWS)
+        self.forward_passes = 0
+        self.backward_passes = 0
+        self.rows_run = 0
+        """Rows sent through the model forward, idle ones included."""
+
+    def logits(self, x: Tensor, live: int | None = None) -> Tensor:
+        """Return the logits of flat points, (n, classes), without a graph.
+
+        Args:
+            x: flat points, (n, d).
+            live: rows that count as passes; all by default.
+        """
+        self._count(x, live)
+        with torch.no_grad():
+            return self._forward(x)
+
+    def gradient(self, x: Tensor, objective: Callable[[Tensor], Tensor], live: int | None = None) -> Gradient:
+        """Return logits, objective and its input gradient at flat points.
+
+        Args:
+            x: flat points, (n, d).
+            objective: from logits to one number per point.
+            live: rows that count as passes; all by default.
+        """
+        rows = self._count(x, live)
+        self.backward_passes += rows
+        with torch.enable_grad():
+            leaf = x.detach().clone().requires_grad_()
+            logits = self._forward(leaf)
+            value = objective(logits)
+            if not value.requires_grad:
+                return Gradient(logits.detach(), value.detach(), torch.zeros_like(x))
+            (grad,) = torch.autograd.grad(value.sum(), leaf, allow_unused=True)
+        grad = torch.zeros_like(x) if grad is None else torch.nan_to_num(grad, nan=0.0, posinf=0.0, neginf=0.0)
+        return Gradient(logits.detach(), value.detach(), grad)
+
+    def logits_of_all(self, x: Tensor) -> Tensor:
+        """Return the logits of any number of flat points in padded batches, so that shapes stay those of the run."""
+        parts = []
+        for first in range(0, len(x), self.width):
+            rows = x[first : first + self.width]
+            parts.append(self.logits(pad_rows(rows, self.padded(len(rows))), len(rows))[: len(rows)])
+        return torch.cat(parts)
+
+    def padded(self, rows: int) -> int:
+        """Return the batch size in which ``rows`` rows run: the least of 8, 16, 32, … that holds them, up to the width."""
+        size = MIN_ROWS
+        while size < rows:
+            size *= 2
+        return min(size, max(self.width, rows))
+
+    def _count(self, x: Tensor, live: int | None) -> int:
+        rows = len(x) if live is None else live
+        self.forward_passes += rows
+        self.rows_run += len(x)
+        return rows
+
+    def _forward(self, x: Tensor) -> Tensor:
+        logits = self._model(x.view(len(x), *self.image_shape))
+        if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(x):
+            shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise EvaluationFailed(f"The model answered {len(x)} images with {shape}, not with ({len(x)}, classes).")
+        return logits.float()
+
+
+def pad_rows(rows: Tensor, size: int) -> Tensor:
+    """Repeat the last row until there are ``size`` rows."""
+    missing = size - len(rows)
+    return rows if missing <= 0 else torch.cat((rows, rows[-1:].expand(missing, *rows.shape[1:])))
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[nn.Module]:
+    """Hold the model in eval mode with frozen parameters; afterwards modes and parameters are as they were."""
+    modes = {module: module.training for module in model.modules()}
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    model.eval()
+    for parameter in trainable:
+        parameter.requires_grad_(False)
+    try:
+        yield model
+    finally:
+        for module, training in modes.items():
+            module.training = training
+        for parameter in trainable:
+            parameter.requires_grad_(True)
+
+
+def check_points(x: Tensor, y: Tensor) -> None:
+    """Refuse points that no evaluation can use.
+
+    Raises:
+        InvalidInput: wrong type, shape, range or length of ``x`` or ``y``.
+    """
+    problems = (
+        (x.ndim != 4, "x", f"shape {tuple(x.shape)}", "shape (n, channels, height, width)"),
+        (x.dtype != torch.float32, "x", str(x.dtype), "torch.float32"),
+        (y.dtype != torch.int64, "y", str(y.dtype), "torch.int64"),
+        (y.ndim != 1 or len(y) != len(x), "y", f"shape {tuple(y.shape)}", f"shape ({len(x)},)"),
+        (len(x) == 0, "x", "no points", "at least one point"),
+    )
+    for wrong, field, found, expected in problems:
+        if wrong:
+            raise InvalidInput.because(field, found=found, expected=expected, remedy=f"convert {field} before the call")
+    low, high = float(x.min()), float(x.max())
+    if not (low >= 0 and high <= 1) or not bool(torch.isfinite(x).all()):
+        raise InvalidInput.because(
+            "x", found=f"values in [{low:g}, {high:g}]", expected="finite values in [0, 1]", remedy="scale the images"
+        )
+    if int(y.min()) < 0:
+        raise InvalidInput.because("y", found=f"label {int(y.min())}", expected="labels from 0", remedy="renumber them")

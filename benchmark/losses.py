@@ -1,0 +1,50 @@
+"""Losses that attacks maximise: functions from (logits, y[, target]) to one number per point."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+_TINY = 1e-12
+
+
+def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """Return the cross-entropy on the label, (n,); logits are (n, classes)."""
+    return functional.cross_entropy(logits, y, reduction="none")
+
+
+def dlr(logits: Tensor, y: Tensor) -> Tensor:
+    """Return the difference of logits ratio, (n,); needs 3 classes.
+
+    Source:
+        Croce & Hein 2020, arXiv:2003.01690, equation 6.
+    """
+    largest = logits.topk(3, dim=1).values
+    return -margin(logits, y) / (largest[:, 0] - largest[:, 2] + _TINY)
+
+
+def targeted_dlr(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
+    """Return the targeted difference of logits ratio, (n,); needs 4 classes.
+
+    Source:
+        Croce & Hein 2020, arXiv:2003.01690, equation 7.
+    """
+    largest = logits.topk(4, dim=1).values
+    scale = largest[:, 0] - (largest[:, 2] + largest[:, 3]) / 2 + _TINY
+    return logit_gap(logits, y, target) / scale
+
+
+def logit_gap(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
+    """Return target logit minus label logit, (n,): above 0 the target wins."""
+    return _pick(logits, target) - _pick(logits, y)
+
+
+def margin(logits: Tensor, y: Tensor) -> Tensor:
+    """Return label logit minus the largest other logit, (n,): below 0 the point is misclassified."""
+    others = logits.scatter(1, y[:, None], -torch.inf)
+    return _pick(logits, y) - others.amax(1)
+
+
+def _pick(logits: Tensor, label: Tensor) -> Tensor:
+    return logits.gather(1, label[:, None]).squeeze(1)
