@@ -8,6 +8,7 @@ import re
 import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -30,9 +31,12 @@ class BlobWriter(Protocol):
             StorageFull: the disk has too little space left.
         """
 
-    def commit(self, expected_sha256: str | None = None) -> str:
+    def commit(self, expected_sha256: str | None = None, check: Callable[[Path], None] | None = None) -> str:
         """Make the blob visible and return its SHA-256.
 
+        Args:
+            expected_sha256: the hash that the content must have.
+            check: looks at the complete file before anybody else can; what it raises discards the file.
         Raises:
             InvalidSubmission: the content does not have the expected hash.
         """
@@ -181,7 +185,7 @@ class LocalBlobWriter:
             raise
         self._hash.update(data)
 
-    def commit(self, expected_sha256: str | None = None) -> str:
+    def commit(self, expected_sha256: str | None = None, check: Callable[[Path], None] | None = None) -> str:
         """Make the blob durable and visible; one that exists already is left as it is."""
         sha256 = self._hash.hexdigest()
         try:
@@ -192,9 +196,11 @@ class LocalBlobWriter:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
+            if check is not None:
+                check(self._path)
             target = self._blobs.place(sha256)
             target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(self._path, target)
+            self._path.replace(target)
             _sync_directory(target.parent)
         finally:
             self.abort()

@@ -149,6 +149,14 @@ class BoardRow(View):
     """Mean corruption error in percent of the baseline's; ImageNet corruption boards only."""
     submission_id: str | None
     published_ms: int | None
+    epsilon: str | None = None
+    """The budget this entry was evaluated with, as its source writes it; it may differ a little from the board's."""
+    footnote: str = ""
+    findings: tuple[str, ...] = ()
+    """Codes of the checks that were flagged."""
+    corruption_accuracy_3d: float | None = None
+    """Accuracy on 3D common corruptions; ImageNet corruption boards only."""
+    mce_3d: float | None = None
 
 
 class BoardView(View):

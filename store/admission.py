@@ -1,0 +1,113 @@
+"""What a submission must fulfil before it is a row: everything that needs neither torch nor the database."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from benchmark.errors import InvalidInput, InvalidSubmission, TooLarge
+from benchmark.threat_models import Board, official_board
+from store.blobs import Blobs
+from store.views import NewSubmission
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]{0,79}")
+LONGEST = {"title": 300, "authors": 500, "paper_url": 500, "venue": 100, "licence": 100, "notes": 4_000}
+# Control, format (which holds the bidirectional marks), surrogate and line-separating characters.
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+
+class Admission(Protocol):
+    """What the store must know of the model zoo; the composition root supplies it."""
+
+    @property
+    def max_checkpoint_bytes(self) -> int:
+        """Size above which a checkpoint is refused."""
+
+    def architectures(self, dataset: str) -> tuple[str, ...]:
+        """Names of the registered architectures that fit the data set."""
+
+    def check_header(self, path: Path) -> None:
+        """Raise InvalidCheckpoint where the file's header is not that of a sound checkpoint."""
+
+
+def admit(new: NewSubmission, blobs: Blobs, admission: Admission) -> tuple[NewSubmission, Board]:
+    """Clean a submission and check all its fields and its file's header.
+
+    Raises:
+        NotFound: there is no such board.
+        InvalidSubmission: a field breaks a rule.
+        TooLarge: the checkpoint exceeds the limit.
+        InvalidCheckpoint: the file is not a sound checkpoint.
+    """
+    board = official_board(new.dataset, new.threat_model)
+    if not board.evaluated_here:
+        raise _invalid("threat_model", board.name, "a board that is evaluated here", "choose such a board")
+    new = _cleaned(new)
+    if not NAME.fullmatch(new.name):
+        expected = "1 to 80 letters, digits, spaces or . _ + -, the first a letter or digit"
+        raise _invalid("name", repr(new.name[:100]), expected, "choose another name")
+    architectures = admission.architectures(new.dataset)
+    if new.architecture not in architectures:
+        raise _invalid(
+            "architecture", repr(new.architecture[:80]), f"one of {', '.join(architectures)}", "choose one of these"
+        )
+    _check_url(new.paper_url)
+    for field in ("claimed_standard_accuracy", "claimed_robust_accuracy"):
+        value: float | None = getattr(new, field)
+        if value is not None and not (math.isfinite(value) and 0 <= value <= 1):
+            raise _invalid(field, str(value), "a number from 0 to 1", "give a fraction, or leave it out")
+    _check_checkpoint(new.checkpoint_sha256, blobs, admission)
+    return new, board
+
+
+def _cleaned(new: NewSubmission) -> NewSubmission:
+    cleaned = {"name": _without_hidden(new.name)}
+    for field, longest in LONGEST.items():
+        text = _without_hidden(getattr(new, field), keep="\n" if field == "notes" else "")
+        if len(text) > longest:
+            raise _invalid(field, f"{len(text)} characters", f"at most {longest}", "shorten the text")
+        cleaned[field] = text
+    return new.model_copy(update=cleaned)
+
+
+def _without_hidden(text: str, keep: str = "") -> str:
+    text = unicodedata.normalize("NFC", text)
+    # A tab or line break separates words, so it becomes a space; what is invisible anyway just goes.
+    text = "".join(" " if char in "\t\n\r" and char not in keep else char for char in text)
+    return "".join(char for char in text if char in keep or unicodedata.category(char) not in _HIDDEN).strip()
+
+
+def _check_url(url: str) -> None:
+    if not url:
+        return
+    try:
+        parts = urlsplit(url)
+        sound = (
+            parts.scheme == "https" and bool(parts.hostname) and parts.username is None and not re.search(r"\s", url)
+        )
+    except ValueError:
+        sound = False
+    if not sound:
+        raise _invalid("paper_url", repr(url[:100]), "an address that begins with https://", "link the paper by https")
+
+
+def _check_checkpoint(sha256: str, blobs: Blobs, admission: Admission) -> None:
+    if not blobs.exists(sha256):
+        raise _invalid(
+            "checkpoint_sha256", repr(sha256[:80]), "the SHA-256 of an uploaded file", "upload the checkpoint first"
+        )
+    path = blobs.path(sha256)
+    size, limit = path.stat().st_size, admission.max_checkpoint_bytes
+    if size > limit:
+        raise TooLarge.because(
+            "checkpoint", found=f"{size} bytes", expected=f"at most {limit} bytes", remedy="submit a smaller model"
+        )
+    admission.check_header(path)
+
+
+def _invalid(field: str, found: str, expected: str, remedy: str) -> InvalidInput:
+    return InvalidSubmission.because(field, found=found, expected=expected, remedy=remedy)

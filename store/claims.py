@@ -1,0 +1,189 @@
+"""Leases on work: a worker claims a piece, keeps it by signs of life, and can write only while it holds it.
+
+Every write carries the lease's token and is refused once the lease has run out, so a worker that was paused and wakes
+up late changes nothing.
+"""
+
+from __future__ import annotations
+
+import secrets
+from enum import StrEnum
+from typing import Literal
+
+from sqlalchemy import ColumnElement, and_, case, select, update
+from sqlalchemy.orm import Session
+
+from store.database import Database, database_now_ms
+from store.errors import StaleClaim
+from store.states import Fault, move
+from store.submission_views import as_submitted
+from store.submissions import close_shards
+from store.tables import RunRow, ShardRow, SubmissionRow
+from store.views import NewSubmission, Progress, State, View
+
+MAX_ATTEMPTS = 3
+
+
+class Claim(View):
+    """A piece of work, held until the lease runs out."""
+
+    kind: Literal["check", "shard"]
+    shard_id: int
+    run_id: int
+    submission_id: str
+    token: str
+    attempt: int
+    """1 for the first."""
+    submission: NewSubmission
+    checkpoint_sha256: str
+    """The model."""
+    norm: str
+    epsilon: str
+    protocol: str
+    seed: int
+    first: int
+    last: int
+    """One past the last point."""
+    resume_sha256: str | None
+    """Blob from which to continue what an earlier attempt began."""
+
+
+class Beat(StrEnum):
+    """What a sign of life was answered with."""
+
+    RENEWED = "renewed"
+    LOST = "lost"
+    """Somebody else may hold the work by now: stop and discard."""
+    CANCEL = "cancel"
+    """The submission was cancelled: stop and discard."""
+
+
+def claim(db: Database, worker: str, lease_ms: int) -> Claim | None:
+    """Claim the next piece of work, checks before hours-long shards, the oldest first; None where there is none."""
+    with db.transaction() as session:
+        # FOR UPDATE SKIP LOCKED lets claimers on PostgreSQL pass each other; on SQLite, where the transaction holds the
+        # only write lock already, it is compiled to nothing.
+        shard = session.scalar(
+            select(ShardRow)
+            .where(ShardRow.state == "queued")
+            .order_by(case((ShardRow.kind == "check", 0), else_=1), ShardRow.run_id, ShardRow.first)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+        )
+        if shard is None:
+            return None
+        now, token = database_now_ms(session), secrets.token_hex(16)
+        shard.state, shard.lease_token, shard.lease_until = "running", token, now + lease_ms
+        shard.attempt, shard.worker, shard.beat_at, shard.progress_at = shard.attempt + 1, worker, now, now
+        run = session.get_one(RunRow, shard.run_id)
+        submission = session.get_one(SubmissionRow, run.submission_id)
+        session.flush()
+        if shard.kind == "check" and submission.state == State.RECEIVED:
+            move(session, submission.id, State.CHECKING)
+        if shard.kind == "shard" and submission.state == State.QUEUED:
+            move(session, submission.id, State.RUNNING)
+        return Claim(
+            kind="check" if shard.kind == "check" else "shard",
+            shard_id=shard.id,
+            run_id=run.id,
+            submission_id=submission.id,
+            token=token,
+            attempt=shard.attempt,
+            submission=as_submitted(submission),
+            checkpoint_sha256=submission.checkpoint_sha256,
+            norm=run.norm,
+            epsilon=run.epsilon,
+            protocol=run.protocol,
+            seed=run.seed,
+            first=shard.first,
+            last=shard.last,
+            resume_sha256=shard.checkpoint,
+        )
+
+
+def beat(db: Database, claim: Claim, lease_ms: int, progress: Progress | None = None) -> Beat:
+    """Renew the lease, note the progress, and learn whether to go on."""
+    with db.transaction() as session:
+        now = database_now_ms(session)
+        shard = session.scalar(select(ShardRow).where(held(claim, now)).with_for_update())
+        if shard is None:
+            cancelled = session.scalar(
+                select(ShardRow.cancel_requested).where(
+                    ShardRow.id == claim.shard_id, ShardRow.lease_token == claim.token
+                )
+            )
+            return Beat.CANCEL if cancelled else Beat.LOST
+        shard.lease_until, shard.beat_at = now + lease_ms, now
+        text = progress.model_dump_json() if progress else shard.progress
+        if text != shard.progress:
+            shard.progress, shard.progress_at = text, now
+        return Beat.RENEWED
+
+
+def save_checkpoint(db: Database, claim: Claim, blob_sha256: str) -> None:
+    """Remember a blob from which the next attempt continues.
+
+    Raises:
+        StaleClaim: the lease is no longer held.
+    """
+    with db.transaction() as session:
+        write_held(session, claim, checkpoint=blob_sha256)
+
+
+def release(db: Database, claim: Claim) -> None:
+    """Give unfinished work back without counting the attempt, as at an orderly shutdown.
+
+    Raises:
+        StaleClaim: the lease is no longer held.
+    """
+    with db.transaction() as session:
+        write_held(session, claim, state="queued", lease_token=None, lease_until=None, attempt=claim.attempt - 1)
+
+
+def fail_attempt(db: Database, claim: Claim, reason: str, fault: Fault) -> None:
+    """Report an attempt that came to nothing.
+
+    A fault of the service is tried again, up to three attempts in all; a fault of the model would only repeat itself
+    and ends the submission at once.
+
+    Raises:
+        StaleClaim: the lease is no longer held.
+    """
+    with db.transaction() as session:
+        final = fault == "model" or claim.attempt >= MAX_ATTEMPTS
+        write_held(session, claim, state="failed" if final else "queued", lease_token=None, lease_until=None)
+        if final:
+            fail_submission(session, claim.submission_id, reason, fault)
+
+
+def fail_submission(session: Session, submission_id: str, reason: str, fault: Fault) -> None:
+    """End a submission as failed, and all its unfinished work with it."""
+    move(session, submission_id, State.FAILED, reason=reason, fault=fault)
+    close_shards(session, submission_id, "failed")
+
+
+def held(claim: Claim, now: int) -> ColumnElement[bool]:
+    """Return the condition that a claim's lease still holds; every write of a worker carries it."""
+    return and_(
+        ShardRow.id == claim.shard_id,
+        ShardRow.state == "running",
+        ShardRow.lease_token == claim.token,
+        ShardRow.lease_until >= now,
+    )
+
+
+def write_held(session: Session, claim: Claim, **values: str | int | None) -> None:
+    """Update the claimed work if, and only if, the lease still holds.
+
+    Raises:
+        StaleClaim: it does not.
+    """
+    changed = session.execute(
+        update(ShardRow)
+        .where(held(claim, database_now_ms(session)))
+        .values(**values)
+        .returning(ShardRow.id)
+        .execution_options(synchronize_session=False)
+    ).all()
+    if not changed:
+        raise StaleClaim(f"The lease on work {claim.shard_id} has run out or was taken; the result is discarded.")

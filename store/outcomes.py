@@ -1,0 +1,121 @@
+"""What comes of claimed work: the findings of a check, the report of a shard. Both are hostile until validated."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+
+from benchmark.errors import EvaluationFailed
+from benchmark.report import Check, CheckOutcome, EvaluationReport, canonical_json
+from store.blobs import Blobs
+from store.claims import Claim, write_held
+from store.database import Database
+from store.publication import reduce_run
+from store.states import move
+from store.submissions import close_shards, queued_shard
+from store.tables import RunRow
+from store.views import State
+
+SHARD_POINTS = 512
+MAX_REPORT_BYTES = 64 * 1024 * 1024
+
+
+def finish_check(
+    db: Database,
+    claim: Claim,
+    checks: Sequence[Check],
+    *,
+    parameters: int | None = None,
+    shard_points: int = SHARD_POINTS,
+) -> State:
+    """Store the findings of a check run; reject the model, or queue its evaluation in shards.
+
+    Args:
+        db: the database.
+        claim: the check that was claimed.
+        checks: all checks, the passed ones too.
+        parameters: number of parameters of the model.
+        shard_points: most points of one shard.
+    Returns:
+        The submission's new state.
+    Raises:
+        StaleClaim: the lease is no longer held; nothing was changed.
+    """
+    rejected = [check for check in checks if check.outcome is CheckOutcome.REJECTED]
+    with db.transaction() as session:
+        write_held(session, claim, state="done")
+        run = session.get_one(RunRow, claim.run_id)
+        run.checks = canonical_json([check.model_dump(mode="json") for check in checks]).decode()
+        run.parameters = parameters
+        if rejected:
+            move(session, claim.submission_id, State.REJECTED, reason=rejected[0].code, fault="model")
+            close_shards(session, claim.submission_id, "cancelled")
+            return State.REJECTED
+        move(session, claim.submission_id, State.QUEUED)
+        session.add_all(queued_shard(run.id, "shard", first, last) for first, last in blocks(run.points, shard_points))
+        return State.QUEUED
+
+
+def blocks(points: int, size: int) -> tuple[tuple[int, int], ...]:
+    """Cut a range of points into the fewest blocks of at most that size, as equal as possible."""
+    count = -(-points // size)
+    bounds = [points * i // count for i in range(count + 1)]
+    return tuple(itertools.pairwise(bounds))
+
+
+def finish_shard(
+    db: Database, blobs: Blobs, claim: Claim, report_bytes: bytes, *, x_adv_sha256: str | None = None
+) -> State:
+    """Store a shard's report; the last shard of a run also publishes its entry.
+
+    Args:
+        db: the database.
+        blobs: where the report goes.
+        claim: the shard that was claimed.
+        report_bytes: the report as JSON, from whoever ran the untrusted model.
+        x_adv_sha256: blob of the adversarial examples.
+    Returns:
+        The submission's state.
+    Raises:
+        EvaluationFailed: the report is not a valid one of this very shard; nothing was changed.
+        StaleClaim: the lease is no longer held; nothing was changed.
+    """
+    report = _validated(claim, report_bytes)
+    report_sha256 = blobs.put(report.to_bytes())
+    with db.transaction() as session:
+        write_held(session, claim, state="done", report_sha256=report_sha256, x_adv_sha256=x_adv_sha256)
+    return reduce_run(db, blobs, claim.run_id)
+
+
+def _validated(claim: Claim, report_bytes: bytes) -> EvaluationReport:
+    if len(report_bytes) > MAX_REPORT_BYTES:
+        raise EvaluationFailed(f"The report has {len(report_bytes)} bytes, more than {MAX_REPORT_BYTES}.")
+    try:
+        report = EvaluationReport.model_validate_json(report_bytes)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise EvaluationFailed(f"The report is not valid: {first['loc']}: {first['msg']}") from None
+    found = {
+        "norm": report.norm,
+        "epsilon": report.epsilon,
+        "dataset": report.dataset,
+        "protocol": report.protocol,
+        "checkpoint": report.provenance.checkpoint_sha256,
+        "seed": report.provenance.seed,
+        "points": report.points.index,
+    }
+    expected = {
+        "norm": claim.norm,
+        "epsilon": claim.epsilon,
+        "dataset": claim.submission.dataset,
+        "protocol": claim.protocol,
+        "checkpoint": claim.checkpoint_sha256,
+        "seed": claim.seed,
+        "points": tuple(range(claim.first, claim.last)),
+    }
+    wrong = [name for name, value in expected.items() if found[name] != value]
+    if wrong:
+        raise EvaluationFailed(f"The report is not one of this work: its {', '.join(wrong)} differ.")
+    return report

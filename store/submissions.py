@@ -1,0 +1,167 @@
+"""Submissions: take one in, cancel it, look at it."""
+
+from __future__ import annotations
+
+import secrets
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from benchmark.errors import Conflict
+from benchmark.threat_models import Board
+from store.admission import Admission, admit
+from store.blobs import Blobs
+from store.database import Database, database_now_ms
+from store.states import OPEN, move, submission_not_found
+from store.submission_views import view_submissions
+from store.tables import EntryRow, RunRow, ShardRow, SubmissionRow, TransitionRow
+from store.views import NewSubmission, State, SubmissionView
+
+RANKING_PROTOCOL = "standard-1"
+"""Label of the protocol that ranks; the only one that submissions are evaluated by."""
+
+
+def submit(db: Database, blobs: Blobs, new: NewSubmission, admission: Admission) -> SubmissionView:
+    """Take a submission in and queue its check.
+
+    Raises:
+        NotFound: there is no such board.
+        InvalidSubmission: a field breaks a rule.
+        InvalidCheckpoint: the file is not a sound checkpoint.
+        TooLarge: the checkpoint exceeds the limit.
+        Conflict: the name is taken on the board.
+    """
+    new, board = admit(new, blobs, admission)
+    with db.transaction() as session:
+        _require_free_name(session, new)
+        return _insert(session, new, board, baseline=False, zoo_id=None)
+
+
+def ensure_submission(
+    db: Database, blobs: Blobs, new: NewSubmission, admission: Admission, *, baseline: bool, zoo_id: str | None
+) -> SubmissionView:
+    """Take in a model of the zoo unless its board has one of that name: a second start continues the first.
+
+    A model that is on the board, on its way or rejected is left alone; one that failed or was cancelled is taken in
+    again.
+    """
+    with db.snapshot() as session:
+        present = _latest_of_name(session, new)
+        if present is not None and State(present.state) not in (State.FAILED, State.CANCELLED):
+            return view_submissions(session, [present])[0]
+    new, board = admit(new, blobs, admission)
+    with db.transaction() as session:
+        _require_free_name(session, new)
+        return _insert(session, new, board, baseline=baseline, zoo_id=zoo_id)
+
+
+def cancel(db: Database, submission_id: str) -> SubmissionView:
+    """Cancel a submission at once; whoever works on it learns of it with its next sign of life.
+
+    Raises:
+        NotFound: there is no such submission.
+        Conflict: it has already ended.
+    """
+    with db.transaction() as session:
+        move(session, submission_id, State.CANCELLED, reason="cancelled by request")
+        close_shards(session, submission_id, "cancelled")
+        return view_submissions(session, [session.get_one(SubmissionRow, submission_id, populate_existing=True)])[0]
+
+
+def get_submission(db: Database, submission_id: str) -> SubmissionView:
+    """Return a submission with its live state.
+
+    Raises:
+        NotFound: there is no such submission.
+    """
+    with db.snapshot() as session:
+        row = session.get(SubmissionRow, submission_id)
+        if row is None:
+            raise submission_not_found(submission_id)
+        return view_submissions(session, [row])[0]
+
+
+def list_submissions(db: Database, limit: int = 50) -> tuple[SubmissionView, ...]:
+    """Return the newest submissions, the newest first."""
+    with db.snapshot() as session:
+        rows = session.scalars(select(SubmissionRow).order_by(SubmissionRow.id.desc()).limit(limit)).all()
+        return view_submissions(session, rows)
+
+
+def close_shards(session: Session, submission_id: str, state: str) -> None:
+    """End all unfinished work of a submission: as "cancelled" or "failed"."""
+    runs = select(RunRow.id).where(RunRow.submission_id == submission_id)
+    session.execute(
+        update(ShardRow)
+        .where(ShardRow.run_id.in_(runs), ShardRow.state.in_(("queued", "running")))
+        .values(state=state, cancel_requested=True)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _require_free_name(session: Session, new: NewSubmission) -> None:
+    entry = select(EntryRow.id).where(
+        EntryRow.dataset == new.dataset, EntryRow.threat_model == new.threat_model, EntryRow.model_id == new.name
+    )
+    present = _latest_of_name(session, new)
+    if session.scalar(entry) is not None or (present is not None and State(present.state) in OPEN):
+        raise Conflict.because(
+            "name",
+            found=repr(new.name),
+            expected=f"a name that is not taken on {new.dataset}/{new.threat_model}",
+            remedy="choose another name",
+        )
+
+
+def _latest_of_name(session: Session, new: NewSubmission) -> SubmissionRow | None:
+    return session.scalar(
+        select(SubmissionRow)
+        .where(
+            SubmissionRow.dataset == new.dataset,
+            SubmissionRow.threat_model == new.threat_model,
+            SubmissionRow.name == new.name,
+        )
+        .order_by(SubmissionRow.id.desc())
+        .limit(1)
+    )
+
+
+def _insert(
+    session: Session, new: NewSubmission, board: Board, *, baseline: bool, zoo_id: str | None
+) -> SubmissionView:
+    now = database_now_ms(session)
+    row = SubmissionRow(
+        id=f"{now:012x}{secrets.token_hex(4)}",
+        **new.model_dump(mode="json"),
+        baseline=baseline,
+        zoo_id=zoo_id,
+        state=State.RECEIVED,
+        reason="",
+        fault=None,
+        created_ms=now,
+        updated_ms=now,
+    )
+    session.add(row)
+    session.flush()
+    session.add(TransitionRow(submission_id=row.id, state=State.RECEIVED, reason="", at_ms=now))
+    run = RunRow(
+        submission_id=row.id,
+        protocol=RANKING_PROTOCOL,
+        seed=0,
+        norm=board.budget.norm,
+        epsilon=str(board.budget.epsilon),
+        points=board.points,
+        parameters=None,
+        checks="[]",
+        created_ms=now,
+    )
+    session.add(run)
+    session.flush()
+    session.add(queued_shard(run.id, "check", 0, board.points))
+    session.flush()
+    return view_submissions(session, [row])[0]
+
+
+def queued_shard(run_id: int, kind: str, first: int, last: int) -> ShardRow:
+    """Return a new piece of work that anybody may claim."""
+    return ShardRow(run_id=run_id, kind=kind, first=first, last=last, state="queued", attempt=0, cancel_requested=False)

@@ -1,0 +1,129 @@
+"""What the tests of the store are made of: submissions, reports, and the shortest way from one to the other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmark.errors import InvalidCheckpoint
+from benchmark.report import AttackOutcome, Check, CheckOutcome, EvaluationReport, Points, Provenance, build_report
+from store.blobs import Blobs
+from store.claims import Claim, claim
+from store.database import Database
+from store.outcomes import finish_check, finish_shard
+from store.submissions import submit
+from store.tables import ShardRow
+from store.views import NewSubmission, SubmissionView
+
+LEASE_MS = 60_000
+CHECKPOINT = b"weights"
+
+
+class Rules:
+    """The rules of a zoo with two architectures, whose checkpoints all begin with "weights"."""
+
+    max_checkpoint_bytes = 1_000
+
+    def architectures(self, dataset: str) -> tuple[str, ...]:
+        return ("tiny-cnn", "tiny-mlp") if dataset == "digits" else ()
+
+    def check_header(self, path: Path) -> None:
+        if not path.read_bytes().startswith(CHECKPOINT):
+            raise InvalidCheckpoint.because("header", found="noise", expected="weights", remedy="save it again")
+
+
+def new_submission(blobs: Blobs, **changes: object) -> NewSubmission:
+    fields: dict[str, object] = {
+        "name": "Method A",
+        "dataset": "digits",
+        "threat_model": "Linf",
+        "architecture": "tiny-cnn",
+        "checkpoint_sha256": blobs.put(CHECKPOINT),
+    }
+    return NewSubmission.model_validate(fields | changes)
+
+
+def check(code: str = "zero_gradient", outcome: CheckOutcome = CheckOutcome.PASSED) -> Check:
+    return Check(code=code, outcome=outcome, value=0.0, threshold=0.1, message="It was measured.")
+
+
+def shard_report(
+    work: Claim, *, misclassified: int = 10, broken: int = 50, seed: int | None = None
+) -> EvaluationReport:
+    """A report of a shard in which the first points are misclassified and the next are broken by APGD."""
+    count = work.last - work.first
+    by = ["clean"] * misclassified + ["apgd-ce"] * broken + [None] * (count - misclassified - broken)
+    points = Points(
+        index=tuple(range(work.first, work.last)),
+        label=tuple(i % 10 for i in range(work.first, work.last)),
+        robust=tuple(name is None for name in by),
+        broken_by=tuple(by),
+        step=tuple(3 if name == "apgd-ce" else None for name in by),
+        distance=tuple({"clean": 0.0, "apgd-ce": 0.2}.get(name) if name else None for name in by),
+    )
+    attacks = [_attack("apgd-ce", count - misclassified, broken), _attack("square", count - misclassified - broken, 0)]
+    return build_report(
+        norm=work.norm,
+        epsilon=work.epsilon,
+        dataset=work.submission.dataset,
+        protocol=work.protocol,
+        attacks=attacks,
+        checks=[],
+        provenance=Provenance(
+            checkpoint_sha256=work.checkpoint_sha256,
+            seed=work.seed if seed is None else seed,
+            slot_width=64,
+            threads=1,
+            layout="contiguous",
+            precision="float32",
+            device="cpu",
+            hardware="test",
+            versions={"python": "3"},
+            seconds=1.5,
+        ),
+        points=points,
+    )
+
+
+def _attack(name: str, attacked: int, broken: int) -> AttackOutcome:
+    return AttackOutcome(
+        name=name,
+        parameters={"steps": 100},
+        seed=0,
+        attacked=attacked,
+        broken=broken,
+        over_budget=0,
+        robust_accuracy_after=0.0,
+        forward_passes=attacked,
+        backward_passes=attacked,
+        seconds=0.5,
+    )
+
+
+def must_claim(db: Database, worker: str = "w", lease_ms: int = LEASE_MS) -> Claim:
+    work = claim(db, worker, lease_ms)
+    assert work is not None
+    return work
+
+
+def running(db: Database, blobs: Blobs, shard_points: int = 512, **changes: object) -> SubmissionView:
+    """Submit, and pass the check: the shards are queued."""
+    view = submit(db, blobs, new_submission(blobs, **changes), Rules())
+    finish_check(db, must_claim(db), [check()], parameters=1_234, shard_points=shard_points)
+    return view
+
+
+def published(
+    db: Database, blobs: Blobs, *, misclassified: int = 10, broken: int = 50, **changes: object
+) -> SubmissionView:
+    """Submit, and evaluate to the end in one shard."""
+    view = running(db, blobs, **changes)
+    work = must_claim(db)
+    report = shard_report(work, misclassified=misclassified, broken=broken)
+    finish_shard(db, blobs, work, report.to_bytes())
+    return view
+
+
+def expire(db: Database, work: Claim) -> None:
+    """Let the lease of claimed work run out, as if its worker had been paused for long."""
+    with db.transaction() as session:
+        session.get_one(ShardRow, work.shard_id).lease_until = 1
