@@ -47,7 +47,7 @@ types: $(READY) ## Check the types of everything, strictly.
 
 .PHONY: contracts
 contracts: $(READY) ## Check who may import whom.
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 .PHONY: format
 format: $(READY) ## Rewrite the code in the house format and mend what can be mended automatically.

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.threat_models import official_board
+from model_zoo.registry import ARCHITECTURES
 from tests.house.layout import ROOT
 
 DOCUMENTS = [ROOT / name for name in ("README.md", "CHANGELOG.md")] + sorted((ROOT / "docs").rglob("*.md"))
@@ -27,3 +29,14 @@ def test_make_targets_named_in_documents_exist(document: Path) -> None:
 def test_decisions_are_numbered_without_gaps() -> None:
     numbers = [int(path.name[:4]) for path in sorted((ROOT / "docs/decisions").glob("*.md"))]
     assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_the_readme_submits_to_a_board_that_exists_with_an_architecture_that_exists() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^gauntlet submit .*$", readme, flags=re.MULTILINE)
+    options = dict(re.findall(r"--([a-z-]+) (\S+)", command))
+    assert official_board(options["dataset"], options["threat-model"]).evaluated_here
+    assert options["dataset"] in ARCHITECTURES[options["architecture"]].datasets
+    fields = dict(re.findall(r'\\"(\w+)\\": \\"([^"\\]+)\\"', readme))
+    for option, value in options.items():
+        assert fields[option.replace("-", "_")] == value
