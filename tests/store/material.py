@@ -105,18 +105,18 @@ def must_claim(db: Database, worker: str = "w", lease_ms: int = LEASE_MS) -> Cla
     return work
 
 
-def running(db: Database, blobs: Blobs, shard_points: int = 512, **changes: object) -> SubmissionView:
+def running(db: Database, blobs: Blobs, name: str = "Method A", *, shard_points: int = 512) -> SubmissionView:
     """Submit, and pass the check: the shards are queued."""
-    view = submit(db, blobs, new_submission(blobs, **changes), Rules())
+    view = submit(db, blobs, new_submission(blobs, name=name), Rules())
     finish_check(db, must_claim(db), [check()], parameters=1_234, shard_points=shard_points)
     return view
 
 
 def published(
-    db: Database, blobs: Blobs, *, misclassified: int = 10, broken: int = 50, **changes: object
+    db: Database, blobs: Blobs, name: str = "Method A", *, misclassified: int = 10, broken: int = 50
 ) -> SubmissionView:
     """Submit, and evaluate to the end in one shard."""
-    view = running(db, blobs, **changes)
+    view = running(db, blobs, name)
     work = must_claim(db)
     report = shard_report(work, misclassified=misclassified, broken=broken)
     finish_shard(db, blobs, work, report.to_bytes())
