@@ -1,0 +1,35 @@
+"""Leaderboards."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from api.errors import responses
+from api.schemas import BoardList
+from api.services import Store
+from store.boards import get_board, list_boards
+from store.views import Badge, BoardView
+
+router = APIRouter(prefix="/leaderboards", tags=["leaderboards"])
+
+
+@router.get("", responses=responses())
+def read_leaderboards(store: Store) -> BoardList:
+    """List all boards with their leaders."""
+    return BoardList(boards=list_boards(store.db))
+
+
+@router.get("/{dataset}/{threat_model}", responses=responses(404, 422))
+def read_leaderboard(
+    dataset: str,
+    threat_model: str,
+    store: Store,
+    search: Annotated[
+        str | None, Query(max_length=200, description="Words in name, title, architecture or venue")
+    ] = None,
+    badge: Annotated[Badge | None, Query(description="Whose numbers to show")] = None,
+) -> BoardView:
+    """Return a board, ranked by best-known robust accuracy."""
+    return get_board(store.db, dataset, threat_model, search=search, badge=badge)

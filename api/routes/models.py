@@ -1,0 +1,47 @@
+"""Models: entries of a board with their evidence."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+
+from api.errors import responses
+from api.services import Store
+from benchmark.errors import NotFound
+from benchmark.report import EvaluationReport, Points
+from store.boards import get_model
+from store.services import Services
+from store.views import ModelView
+
+router = APIRouter(prefix="/models", tags=["models"])
+
+MODEL = "/{dataset}/{threat_model}/{model_id}"
+
+
+@router.get(MODEL, responses=responses(404))
+def read_model(dataset: str, threat_model: str, model_id: str, store: Store) -> ModelView:
+    """Return an entry with its history and, where it was evaluated here, its report."""
+    return get_model(store.db, store.blobs, dataset, threat_model, model_id)
+
+
+@router.get(f"{MODEL}/report", response_model=EvaluationReport, responses=responses(404))
+def read_report(dataset: str, threat_model: str, model_id: str, store: Store) -> Response:
+    """Return the evaluation report in canonical form, byte for byte what the command line writes."""
+    return Response(_report(store, dataset, threat_model, model_id).to_bytes(), media_type="application/json")
+
+
+@router.get(f"{MODEL}/points", responses=responses(404))
+def read_points(dataset: str, threat_model: str, model_id: str, store: Store) -> Points:
+    """Return the verdict on every point, column by column."""
+    return _report(store, dataset, threat_model, model_id).points
+
+
+def _report(store: Services, dataset: str, threat_model: str, model_id: str) -> EvaluationReport:
+    report = get_model(store.db, store.blobs, dataset, threat_model, model_id).report
+    if report is None:
+        raise NotFound.because(
+            "report",
+            found="an entry that was not evaluated here",
+            expected="an entry with the badge evaluated_here",
+            remedy="read the entry itself; its numbers come from a publication",
+        )
+    return report

@@ -1,0 +1,51 @@
+"""Uploads: files on their way into the blob store."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from api.errors import responses
+from api.schemas import Upload
+from api.services import Store
+
+router = APIRouter(prefix="/uploads", tags=["uploads"])
+
+WRITE_BYTES = 1024 * 1024
+
+Sha256 = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the file, in lower-case hexadecimal")]
+
+
+@router.put("/{sha256}", status_code=201, responses={200: {"model": Upload}, **responses(422, 507)})
+async def put_upload(sha256: Sha256, request: Request, response: Response, store: Store) -> Upload:
+    """Store a safetensors file under its hash.
+
+    The body is the file itself. 201 when it was stored, 200 when it had been there already. Nothing is kept of a file that
+    is broken off, too large, of another hash, or without a proper safetensors header.
+    """
+    limit = store.admission.max_checkpoint_bytes
+    existed = store.blobs.exists(sha256)
+    size, pending = 0, bytearray()
+    writer = await run_in_threadpool(store.blobs.writer, limit)
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            pending += chunk
+            if len(pending) >= WRITE_BYTES:
+                await run_in_threadpool(writer.write, bytes(pending))
+                pending.clear()
+        await run_in_threadpool(writer.write, bytes(pending))
+        await run_in_threadpool(writer.commit, sha256, store.admission.check_header)
+    finally:
+        writer.abort()
+    response.status_code = 200 if existed else 201
+    response.headers["Location"] = request.url_for("get_upload", sha256=sha256).path
+    return Upload(sha256=sha256, bytes=size)
+
+
+@router.get("/{sha256}", responses=responses(404, 422))
+def get_upload(sha256: Sha256, store: Store) -> Upload:
+    """Tell whether a file is here, so that it need not be sent again."""
+    return Upload(sha256=sha256, bytes=store.blobs.path(sha256).stat().st_size)

@@ -1,0 +1,78 @@
+"""The command ``gauntlet``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from benchmark.errors import ErrorDetail, GauntletError, InvalidInput
+from gauntlet import __version__
+from gauntlet.cli import evaluate, leaderboard, serve, submit, zoo
+from gauntlet.cli.console import EPILOG, ExitCode, exit_code_of, report_error
+
+app = typer.Typer(
+    name="gauntlet",
+    help="Measure how robust image classifiers are against attacks, and compare them on leaderboards.",
+    epilog=EPILOG,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for name, command in (
+    ("serve", serve.serve),
+    ("evaluate", evaluate.evaluate),
+    ("submit", submit.submit),
+    ("watch", submit.watch),
+    ("cancel", submit.cancel),
+    ("leaderboard", leaderboard.leaderboard),
+):
+    app.command(name, epilog=EPILOG)(command)
+app.add_typer(zoo.app, name="zoo")
+
+
+@app.callback(invoke_without_command=True)
+def front(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Print the version, or the help where no command is named."""
+    if version:
+        print(__version__)
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command and exit with its code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = app(arguments, prog_name="gauntlet", standalone_mode=False)
+    except GauntletError as error:
+        report_error(error, as_json=_wants_json(arguments))
+        code = exit_code_of(error)
+    except typer.TyperException as error:
+        report_error(_usage_error(error), as_json=_wants_json(arguments))
+        code = ExitCode.INVALID
+    except (KeyboardInterrupt, typer.Abort):
+        code = ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone; the interpreter must not stumble over it once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = ExitCode.FAILED
+    if code == ExitCode.INTERRUPTED:
+        print("interrupted", file=sys.stderr)
+    sys.exit(code or ExitCode.OK)
+
+
+def _wants_json(arguments: list[str]) -> bool:
+    return any(argument == "--json" or argument.startswith("--json=") for argument in arguments)
+
+
+def _usage_error(error: typer.TyperException) -> InvalidInput:
+    message = " ".join(error.format_message().split())
+    parameter = getattr(error, "param", None)
+    field = str(getattr(parameter, "name", None) or "command line")
+    return InvalidInput(message, ErrorDetail(field, message, "a command as --help describes it", "see gauntlet --help"))

@@ -1,0 +1,150 @@
+"""``gauntlet evaluate``: the evaluation on this machine, without the service."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchmark.errors import InvalidInput
+from gauntlet.cli.console import ExitCode, percent, print_table, progress_bar, table_of
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from benchmark import EvaluationProgress
+    from benchmark.report import EvaluationReport
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(metavar="FILE_OR_ID", help="A safetensors file, or the id of a zoo model.")],
+    dataset: Annotated[str, typer.Option(help='Data set, such as "digits".')],
+    threat_model: Annotated[str, typer.Option(help='Such as "Linf"; the board fixes epsilon.')],
+    architecture: Annotated[str | None, typer.Option(help="Registered architecture; needed with a file.")] = None,
+    protocol: Annotated[str, typer.Option(help="Ensemble of attacks.")] = "standard",
+    points: Annotated[int | None, typer.Option(min=1, help="Only the first N points.", show_default="all")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of all random draws.")] = 0,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Points in a batch.", show_default="64")] = None,
+    device: Annotated[str, typer.Option(help='Where to run, such as "cuda".')] = "cpu",
+    json_path: Annotated[
+        Path | None,
+        typer.Option("--json", metavar="PATH", allow_dash=True, help="Write the report here; - is stdout."),
+    ] = None,
+) -> None:
+    """Evaluate a model on this machine, exactly as the service does."""
+    to_stdout = json_path == Path("-")
+    if json_path is not None and not to_stdout and not json_path.absolute().parent.is_dir():
+        raise InvalidInput.because(
+            "json", found=repr(str(json_path)), expected="a path in an existing directory", remedy="choose another"
+        )
+    report = _evaluate(
+        model, dataset, threat_model, architecture, protocol, points, seed, batch_size, device, to_stdout
+    )
+    if to_stdout:
+        sys.stdout.write(f"{report.to_bytes().decode()}\n")
+    else:
+        _show(report)
+    if json_path is not None and not to_stdout:
+        json_path.write_bytes(report.to_bytes() + b"\n")
+    if any(check.outcome.value == "rejected" for check in report.checks):
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _evaluate(
+    model: str,
+    dataset: str,
+    threat_model: str,
+    architecture: str | None,
+    protocol: str,
+    points: int | None,
+    seed: int,
+    batch_size: int | None,
+    device: str,
+    silent: bool,
+) -> EvaluationReport:
+    from benchmark.threat_models import official_board
+
+    board = official_board(dataset, threat_model)
+    budget = board.budget
+    network, sha256 = _load(model, dataset, threat_model, architecture)
+
+    import benchmark
+    from benchmark import datasets
+
+    labelled = datasets.load(dataset, "test", points)
+    with progress_bar(silent=silent) as bar:
+        task = bar.add_task("Checking the model", total=None)
+
+        def show(progress: EvaluationProgress) -> None:
+            text = f"{progress.attack} · robust accuracy at most {percent(progress.robust_accuracy_at_most)}"
+            done = progress.attacks_done + progress.fraction
+            bar.update(task, description=text, completed=done, total=progress.attacks)
+
+        report = benchmark.evaluate(
+            network,
+            labelled.x,
+            labelled.y,
+            budget,
+            protocol=protocol,
+            seed=seed,
+            batch_size=batch_size,
+            device=device,
+            progress=show,
+        ).report
+    provenance = report.provenance.model_copy(update={"checkpoint_sha256": sha256})
+    return report.model_copy(update={"provenance": provenance})
+
+
+def _load(model: str, dataset: str, threat_model: str, architecture: str | None) -> tuple[nn.Module, str]:
+    """Return the model and the hash of its checkpoint."""
+    from gauntlet.client import sha256_of
+    from model_zoo import registry
+
+    path = Path(model)
+    if path.is_file():
+        if architecture is None:
+            known = ", ".join(name for name, entry in registry.ARCHITECTURES.items() if dataset in entry.datasets)
+            raise InvalidInput.because(
+                "architecture", found="nothing", expected=f"one of {known}", remedy="name it with --architecture"
+            )
+        from model_zoo.checkpoints.safetensors import load_checkpoint
+
+        return load_checkpoint(path, architecture, dataset), sha256_of(path)
+    if path.suffix or path.name != model:
+        raise InvalidInput.because(
+            "model", found=f"no file at {model!r}", expected="a safetensors file or a zoo id", remedy="check the path"
+        )
+    card = registry.card(model, dataset, threat_model)
+
+    from model_zoo import load_model
+
+    network = load_model(model, dataset=dataset, threat_model=threat_model)
+    return network, sha256_of(registry.bundled_checkpoint(card))
+
+
+def _show(report: EvaluationReport) -> None:
+    standard, robust = report.standard_interval, report.robust_interval
+    print(f"{report.dataset} · {report.norm}, epsilon {report.epsilon} · {report.protocol} · {report.n_points} points")
+    for name, accuracy, interval in (
+        ("Standard accuracy", report.standard_accuracy, standard),
+        ("Robust accuracy", report.robust_accuracy, robust),
+    ):
+        print(f"{name}: {percent(accuracy)} (95 % interval {percent(interval.low)} to {percent(interval.high)})")
+    rows = [
+        (
+            attack.name,
+            attack.attacked,
+            attack.broken,
+            percent(attack.robust_accuracy_after),
+            attack.forward_passes,
+            attack.backward_passes,
+            round(attack.seconds, 1),
+        )
+        for attack in report.attacks
+    ]
+    columns = ("Attack", "Attacked", "Broken", "Robust after", "Forward passes", "Backward passes", "Seconds")
+    print_table(table_of(columns, rows))
+    for check in report.findings:
+        print(f"{check.code}: {check.outcome.value}: {check.message} {check.remedy}".rstrip())

@@ -1,0 +1,101 @@
+"""``gauntlet serve``: the service on this machine."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import signal
+import socket
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.errors import InvalidInput
+from gauntlet.cli.console import AsJson, ExitCode, print_json
+
+SHUTDOWN_SECONDS = 5
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port to listen on; 0 takes a free one.", show_default="8000")
+    ] = None,
+    var_dir: Annotated[Path | None, typer.Option(help="Directory of all data.", show_default="./var")] = None,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "warning",
+    as_json: AsJson = False,
+) -> None:
+    """Run the service: pages, API and worker. Ctrl-C stops it, and the next start continues where it was.
+
+    More settings come from the environment: see docs/settings.md.
+    """
+    from gauntlet.settings import read_settings
+
+    level = logging.getLevelNamesMapping().get(log_level.upper())
+    if level is None:
+        raise InvalidInput.because(
+            "log_level", found=repr(log_level), expected="debug, info, warning or error", remedy="choose one of these"
+        )
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    settings = read_settings(host=host, port=port, var_dir=var_dir)
+    listener = _listen(settings.host, settings.port)
+    url = _url(listener)
+
+    import uvicorn
+
+    from gauntlet.app import create_app
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                if as_json:
+                    print_json({"url": url})
+                else:
+                    print(f"Gauntlet is at {url} (Ctrl-C stops it)", flush=True)
+
+    config = uvicorn.Config(
+        create_app(settings),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
+    server = Server(config)
+    # uvicorn stops in an orderly way on either signal and then raises it again; being stopped is no failure.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _number, _frame: None)
+    server.run(sockets=[listener])
+    if not server.started:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Take the port before anything else, so that a busy one is told at once."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(socket.SOMAXCONN)
+    except socket.gaierror:
+        raise InvalidInput.because(
+            "host", found=repr(host), expected="an address of this machine", remedy="use 127.0.0.1"
+        ) from None
+    except OSError as error:
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise InvalidInput.because(
+                "host", found=host, expected="an address of this machine", remedy="use 127.0.0.1"
+            ) from None
+        reason = "which another program uses" if error.errno == errno.EADDRINUSE else "which may not be used"
+        raise InvalidInput.because(
+            "port", found=f"{port}, {reason}", expected="a free port", remedy="stop the other program or choose --port"
+        ) from None
+    listener.set_inheritable(False)
+    return listener
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,72 @@
+"""``gauntlet zoo``: the models that come along."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gauntlet.cli.console import EPILOG, AsJson, print_json, print_table, table_of
+
+if TYPE_CHECKING:
+    from model_zoo.registry import Card
+
+app = typer.Typer(help="List, show and train the models of the zoo.", epilog=EPILOG, no_args_is_help=False)
+
+ModelId = Annotated[str, typer.Argument(help="Id of a zoo model.")]
+Dataset = Annotated[str, typer.Option(help="Data set of its board.")]
+ThreatModel = Annotated[str | None, typer.Option(help="Threat model of its board.", show_default="any")]
+
+
+@app.command("list", epilog=EPILOG)
+def list_models(as_json: AsJson = False) -> None:
+    """List the models, and the architectures that checkpoints may have."""
+    from model_zoo.registry import ARCHITECTURES, cards
+
+    if as_json:
+        architectures = [
+            {
+                "name": entry.name,
+                "datasets": list(entry.datasets),
+                "parameters": entry.parameters,
+                "description": entry.description,
+            }
+            for entry in ARCHITECTURES.values()
+        ]
+        print_json({"models": [card.model_dump(mode="json") for card in cards()], "architectures": architectures})
+        return
+    columns = ("Model", "Data set", "Threat models", "Architecture", "Recipe", "Title")
+    print_table(
+        table_of(
+            columns,
+            [(c.id, c.dataset, ", ".join(c.threat_models), c.architecture, c.recipe.name, c.title) for c in cards()],
+            title="Models",
+        )
+    )
+    rows = [(e.name, ", ".join(e.datasets), e.parameters, e.description) for e in ARCHITECTURES.values()]
+    print_table(table_of(("Architecture", "Data sets", "Parameters", "Description"), rows, title="Architectures"))
+
+
+@app.command("show", epilog=EPILOG)
+def show_model(
+    model_id: ModelId, dataset: Dataset = "digits", threat_model: ThreatModel = None, as_json: AsJson = False
+) -> None:
+    """Show what is known of a model."""
+    card = _card(model_id, dataset, threat_model)
+    if as_json:
+        print_json(card.model_dump(mode="json"))
+        return
+    fields = card.model_dump(mode="json", exclude={"recipe"}) | {
+        f"recipe.{name}": value for name, value in card.recipe.model_dump(mode="json").items()
+    }
+    rows = [(name, ", ".join(value) if isinstance(value, list) else value) for name, value in fields.items()]
+    print_table(table_of(("Field", "Value"), rows))
+
+
+def _card(model_id: str, dataset: str, threat_model: str | None) -> Card:
+    from model_zoo.registry import card, cards
+
+    if threat_model is None:
+        boards = [c.threat_models[0] for c in cards() if (c.id.casefold(), c.dataset) == (model_id.casefold(), dataset)]
+        threat_model = boards[0] if boards else "Linf"
+    return card(model_id, dataset, threat_model)

@@ -1,0 +1,242 @@
+"""A client of the service for other programs."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+from urllib.parse import quote
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from api.schemas import BoardList, ErrorResponse, SubmissionList
+from benchmark.errors import ErrorDetail, GauntletError
+from benchmark.report import EvaluationReport
+from store.views import Badge, BoardSummary, BoardView, ModelView, NewSubmission, State, SubmissionView
+
+CHUNK_BYTES = 1024 * 1024
+FINAL_STATES = frozenset({State.REJECTED, State.PUBLISHED, State.WITHDRAWN, State.FAILED, State.CANCELLED})
+"""States after which a submission does not move by itself."""
+
+BytesDone = Callable[[int, int], None]
+"""Told the bytes done and the bytes altogether."""
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class ServiceUnreachable(GauntletError):
+    """No answer came from the service, or none of its own."""
+
+    code = "service_unreachable"
+
+
+class RefusedByService(GauntletError):
+    """The service answered with an error.
+
+    Args:
+        code: the error's code as the service gave it.
+        message: what is wrong.
+        detail: field, found, expected and remedy, where the input is at fault.
+        status: HTTP status of the answer.
+    """
+
+    def __init__(self, code: str, message: str, detail: ErrorDetail | None, status: int) -> None:
+        super().__init__(message, detail)
+        self.service_code = code
+        self.status = status
+
+    def as_json(self) -> dict[str, dict[str, object]]:
+        """Return the error as the service sent it."""
+        shape = super().as_json()
+        shape["error"]["code"] = self.service_code
+        return shape
+
+
+@dataclass(frozen=True)
+class Uploaded:
+    """A file that lies in the service's store.
+
+    Args:
+        sha256: its hash, by which a submission names it.
+        size: its size in bytes.
+    """
+
+    sha256: str
+    size: int
+
+
+class Client:
+    """The service at an address.
+
+    Args:
+        base_url: where it is, such as "http://127.0.0.1:8000".
+        timeout: seconds to wait for an answer.
+        transport: how to reach it, where not over the network.
+    """
+
+    def __init__(
+        self,
+        base_url: str = "http://127.0.0.1:8000",
+        *,
+        timeout: float = 30.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self.base_url = base_url.rstrip("/")
+        try:
+            self._http = httpx.Client(base_url=f"{self.base_url}/api/v1", timeout=timeout, transport=transport)
+        except httpx.InvalidURL:
+            raise self._unreachable("an address that cannot be read") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._http.close()
+
+    def upload(self, path: Path, progress: BytesDone | None = None) -> Uploaded:
+        """Send a checkpoint file; one that the service has already is not sent again.
+
+        Args:
+            path: a safetensors file.
+            progress: told how far the sending is.
+        Raises:
+            RefusedByService: the file is too large, or no proper safetensors file.
+            ServiceUnreachable: there was no answer.
+        """
+        size = path.stat().st_size
+        sha256 = sha256_of(path)
+        there = self._send("GET", f"/uploads/{sha256}", accept=404)
+        if there.status_code == 404:
+            content = _chunks(path, size, progress)
+            self._send("PUT", f"/uploads/{sha256}", content=content, headers={"Content-Length": str(size)})
+        if progress is not None:
+            progress(size, size)
+        return Uploaded(sha256, size)
+
+    def submit(self, submission: NewSubmission) -> SubmissionView:
+        """Submit a checkpoint that was uploaded before."""
+        content = submission.model_dump_json()
+        response = self._send("POST", "/submissions", content=content, headers={"Content-Type": "application/json"})
+        return self._read(SubmissionView, response)
+
+    def get_submission(self, submission_id: str) -> SubmissionView:
+        """Return a submission with its live state."""
+        return self._read(SubmissionView, self._send("GET", _path("submissions", submission_id)))
+
+    def list_submissions(self, limit: int = 100) -> tuple[SubmissionView, ...]:
+        """Return the latest submissions."""
+        response = self._send("GET", "/submissions", params={"limit": str(limit)})
+        return self._read(SubmissionList, response).submissions
+
+    def watch(self, submission_id: str, *, every: float = 1.0) -> Iterator[SubmissionView]:
+        """Yield the submission at once and whenever it has changed, until its state is final.
+
+        Args:
+            submission_id: which one.
+            every: seconds between two looks.
+        """
+        last: SubmissionView | None = None
+        while True:
+            view = self.get_submission(submission_id)
+            if view != last:
+                yield view
+            if view.state in FINAL_STATES:
+                return
+            last = view
+            time.sleep(every)
+
+    def cancel(self, submission_id: str) -> SubmissionView:
+        """Cancel a submission that has no result yet."""
+        return self._read(SubmissionView, self._send("POST", _path("submissions", submission_id, "cancel")))
+
+    def leaderboards(self) -> tuple[BoardSummary, ...]:
+        """Return all boards with their leaders."""
+        return self._read(BoardList, self._send("GET", "/leaderboards")).boards
+
+    def leaderboard(
+        self, dataset: str, threat_model: str, *, search: str | None = None, badge: Badge | None = None
+    ) -> BoardView:
+        """Return a board's ranked entries.
+
+        Args:
+            dataset: data set id, such as "digits".
+            threat_model: such as "Linf".
+            search: words to find in name, title, architecture or venue.
+            badge: whose numbers to show; everybody's by default.
+        """
+        params = {"search": search, "badge": badge.value if badge else None}
+        given = {name: value for name, value in params.items() if value is not None}
+        return self._read(BoardView, self._send("GET", _path("leaderboards", dataset, threat_model), params=given))
+
+    def model(self, dataset: str, threat_model: str, model_id: str) -> ModelView:
+        """Return an entry with its evidence."""
+        return self._read(ModelView, self._send("GET", _path("models", dataset, threat_model, model_id)))
+
+    def report(self, dataset: str, threat_model: str, model_id: str) -> EvaluationReport:
+        """Return the evaluation report of an entry that was evaluated by the service."""
+        response = self._send("GET", _path("models", dataset, threat_model, model_id, "report"))
+        return self._read(EvaluationReport, response)
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        content: str | Iterator[bytes] | None = None,
+        params: dict[str, str] | None = None,
+        headers: dict[str, str] | None = None,
+        accept: int | None = None,
+    ) -> httpx.Response:
+        try:
+            response = self._http.request(method, path, content=content, params=params, headers=headers)
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            raise self._unreachable(str(error) or type(error).__name__) from None
+        if response.is_success or response.status_code == accept:
+            return response
+        try:
+            shape = ErrorResponse.model_validate_json(response.content).error
+        except ValidationError:
+            raise self._unreachable(f"HTTP status {response.status_code}, not in the service's form") from None
+        detail = ErrorDetail(**shape.detail.model_dump()) if shape.detail else None
+        raise RefusedByService(shape.code, shape.message, detail, response.status_code)
+
+    def _read(self, model: type[Model], response: httpx.Response) -> Model:
+        try:
+            return model.model_validate_json(response.content)
+        except ValidationError:
+            raise self._unreachable("an answer that this version of the client does not understand") from None
+
+    def _unreachable(self, found: str) -> ServiceUnreachable:
+        remedy = "start it with `gauntlet serve`, or name its address"
+        detail = ErrorDetail("server", found, "a running service", remedy)
+        return ServiceUnreachable(f"No service answers at {self.base_url}: {found}.", detail)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in lower-case hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _path(*parts: str) -> str:
+    return "".join(f"/{quote(part, safe='')}" for part in parts)
+
+
+def _chunks(path: Path, size: int, progress: BytesDone | None) -> Iterator[bytes]:
+    done = 0
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            yield chunk
+            done += len(chunk)
+            if progress is not None:
+                progress(min(done, size), size)

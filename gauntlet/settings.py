@@ -1,0 +1,93 @@
+"""Everything about the service that its operator may choose."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from api.validation import invalid_input
+
+MEBIBYTE = 1024 * 1024
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class Settings(BaseSettings):
+    """Settings of the service, read from the environment: ``GAUNTLET_`` and the setting's name in capitals.
+
+    The docstring under a setting is its description in docs/settings.md, which a test compares.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="GAUNTLET_", frozen=True, extra="forbid", use_attribute_docstrings=True
+    )
+
+    var_dir: Path = Path("var")
+    """Directory of everything the service writes: the database, the blobs, scratch space."""
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8000
+    """Port to listen on; 0 takes any free one."""
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    """Host names that requests may be addressed to, separated by commas; "*" allows all. Empty allows the loopback names
+    while listening on a loopback address, and all otherwise."""
+    database_url: str | None = None
+    """SQLAlchemy address of the database; by default the file gauntlet.sqlite in var_dir."""
+    max_checkpoint_bytes: Annotated[int, Field(gt=0)] = 512 * MEBIBYTE
+    """Size in bytes above which an uploaded checkpoint is refused."""
+    worker_children: Annotated[int, Field(ge=0, le=256)] = 2
+    """Evaluations that the embedded worker runs at the same time; 0 starts no worker."""
+    lease_ms: Annotated[int, Field(gt=0)] = 90_000
+    """Milliseconds after which a worker that has gone silent loses its work to another."""
+    beat_ms: Annotated[int, Field(gt=0)] = 15_000
+    """Milliseconds between a worker's signs of life, each of which also reads whether the work is cancelled."""
+    sweep_ms: Annotated[int, Field(gt=0)] = 30_000
+    """Milliseconds between two searches for work that nobody holds any more."""
+    evaluate_zoo: bool = True
+    """Whether the models that come with the program are submitted for evaluation at the first start."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_hosts(cls, values: dict[str, object]) -> dict[str, object]:
+        hosts = values.get("allowed_hosts")
+        if isinstance(hosts, str):
+            return {**values, "allowed_hosts": tuple(host.strip() for host in hosts.split(",") if host.strip())}
+        return values
+
+    @model_validator(mode="after")
+    def _leases_outlive_beats(self) -> Self:
+        if self.lease_ms < 2 * self.beat_ms:
+            raise ValueError("lease_ms must be at least twice beat_ms, or a healthy worker loses its work")
+        return self
+
+    @property
+    def database_address(self) -> str:
+        """The database's address, the default one filled in."""
+        return self.database_url or f"sqlite:///{self.var_dir.absolute() / 'gauntlet.sqlite'}"
+
+    @property
+    def hosts_served(self) -> tuple[str, ...]:
+        """Host names to answer to, the default filled in."""
+        if self.allowed_hosts:
+            return self.allowed_hosts
+        return LOOPBACK if self.host in LOOPBACK else ("*",)
+
+
+def read_settings(**overrides: object) -> Settings:
+    """Read the settings from the environment.
+
+    Args:
+        overrides: settings given otherwise, such as on the command line; None leaves the environment's.
+    Raises:
+        InvalidInput: a setting has an impossible value.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        raise invalid_input(
+            error.errors(include_url=False),
+            remedy="correct the option, or the variable GAUNTLET_ and the setting's name",
+        ) from None
