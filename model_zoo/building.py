@@ -1,0 +1,75 @@
+"""From a name to a network."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib import import_module
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from benchmark.datasets import CLASSES
+from benchmark.errors import InvalidCheckpoint
+from model_zoo.registry import architecture as registered
+from model_zoo.registry import bundled_checkpoint, card
+
+
+def build(architecture: str, dataset: str, seed: int = 0) -> nn.Module:
+    """Build a registered architecture with random weights, leaving torch's own random numbers where they were.
+
+    Args:
+        architecture: name of a registered architecture.
+        dataset: the data set that fixes the number of classes.
+        seed: decides the weights.
+    Raises:
+        NotFound: no such architecture for the data set.
+    """
+    entry = registered(architecture, dataset)
+    network: type[nn.Module] = getattr(import_module(entry.module), entry.network)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return network(classes=CLASSES[dataset], **entry.arguments)
+
+
+def load_model(
+    model_name: str,
+    *,
+    dataset: str,
+    threat_model: str,
+    model_dir: str | Path | None = None,
+    pretrained: bool = True,
+    device: str | torch.device = "cpu",
+) -> nn.Module:
+    """Load a model of the zoo.
+
+    Args:
+        model_name: its id, in upper or lower case.
+        dataset: data set of its board.
+        threat_model: threat model of its board.
+        model_dir: folder whose ``<id>.safetensors`` is preferred to the bundled file where it exists.
+        pretrained: False gives the architecture with random weights, the same in every call.
+        device: where to put it.
+    Returns:
+        The network in eval mode, from images in [0, 1] to logits.
+    Raises:
+        NotFound: the board has no model of that name.
+        InvalidCheckpoint: the checkpoint file is not the one that the card describes.
+    """
+    from model_zoo.checkpoints.safetensors import load_checkpoint
+
+    entry = card(model_name, dataset, threat_model)
+    if not pretrained:
+        return build(entry.architecture, entry.dataset, entry.recipe.seed).eval().to(device)
+    path = bundled_checkpoint(entry)
+    if model_dir is not None and (own := Path(model_dir) / path.name).is_file():
+        path = own
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != entry.sha256:
+        raise InvalidCheckpoint.because(
+            path.name,
+            found=f"sha256 {found}",
+            expected=entry.sha256,
+            remedy="the file is damaged or of another version: delete it, or install the package again",
+        )
+    return load_checkpoint(path, entry.architecture, entry.dataset).to(device)

@@ -1,0 +1,207 @@
+"""What the zoo holds: registered architectures and one card per model. Free of torch, for the service reads it."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from benchmark.errors import NotFound
+
+_ROOM = Path(__file__).parent
+_SHOWN_IDS = 12
+
+Text = Annotated[str, Field(min_length=1, max_length=500)]
+
+
+@dataclass(frozen=True)
+class ArchitectureEntry:
+    """A network that a checkpoint can be loaded into.
+
+    Args:
+        name: what submissions and cards call it.
+        datasets: the data sets whose images it takes.
+        description: one line for people choosing.
+        module: where the network's class is defined.
+        network: name of that class.
+        arguments: its arguments apart from the number of classes.
+        parameters: number of trained parameters on its first data set.
+    """
+
+    name: str
+    datasets: tuple[str, ...]
+    description: str
+    module: str
+    network: str
+    arguments: Mapping[str, int]
+    parameters: int
+
+
+_ENTRIES = (
+    ArchitectureEntry(
+        name="digits_cnn",
+        datasets=("digits",),
+        description="two convolutions and two linear layers, no normalisation",
+        module="model_zoo.architectures.digits_cnn",
+        network="DigitsCnn",
+        arguments={"width": 16},
+        parameters=38_282,
+    ),
+    ArchitectureEntry(
+        name="digits_resnet",
+        datasets=("digits",),
+        description="two pre-activation residual blocks with BatchNorm",
+        module="model_zoo.architectures.digits_resnet",
+        network="DigitsResNet",
+        arguments={"width": 8},
+        parameters=10_986,
+    ),
+)
+ARCHITECTURES: Mapping[str, ArchitectureEntry] = {entry.name: entry for entry in _ENTRIES}
+"""Every registered architecture under its name."""
+
+
+class Part(BaseModel):
+    """Base of what a card holds: frozen, and refusing fields it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Recipe(Part):
+    """How a checkpoint was trained, complete enough to train it again."""
+
+    name: Literal["standard", "fgsm", "fgsm-rs", "pgd-2", "pgd-10"]
+    """The perturbation that training defends against."""
+    norm: Literal["Linf", "L2"] | None = None
+    """Norm of the perturbation; None for standard training."""
+    epsilon: Annotated[str, Field(pattern=r"^\d{1,4}(/[1-9]\d{0,3})?$")] | None = None
+    """Budget of the perturbation as an exact fraction; None for standard training."""
+    epochs: Annotated[int, Field(gt=0)]
+    batch_size: Annotated[int, Field(gt=0)]
+    learning_rate: Annotated[float, Field(gt=0)]
+    """The highest of the schedule."""
+    weight_decay: Annotated[float, Field(ge=0)]
+    seed: Annotated[int, Field(ge=0)]
+
+
+class Card(Part):
+    """One model of the zoo: whose idea, which network, how trained, which file."""
+
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{1,80}$")]
+    dataset: Text
+    threat_models: Annotated[tuple[Text, ...], Field(min_length=1)]
+    """The boards of the data set that it is ranked on."""
+    title: Text
+    """The paper's title, or a plain name where there is no paper."""
+    authors: Text
+    venue: Text | None = None
+    link: Annotated[str, Field(pattern=r"^https://\S+$", max_length=500)] | None = None
+    architecture: Text
+    recipe: Recipe
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """Hash of the checkpoint file."""
+    licence: Text
+    extra_data: bool
+    """Whether training saw more than the data set's training split."""
+    footnote: Text | None = None
+    baseline: bool = False
+    """Whether it stands on the board only for comparison."""
+
+
+@cache
+def cards() -> tuple[Card, ...]:
+    """Return every card, ordered by data set and id.
+
+    Raises:
+        ValueError: a card file is malformed, or lies elsewhere than its data set and id say.
+    """
+    found = []
+    for path in sorted((_ROOM / "cards").glob("*/*.toml")):
+        entry = Card.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        if (path.parent.name, path.stem) != (entry.dataset, entry.id):
+            raise ValueError(f"{path.parent.name}/{path.name}: holds the card of {entry.dataset}/{entry.id}")
+        found.append(entry)
+    return tuple(found)
+
+
+def card(model_id: str, dataset: str, threat_model: str) -> Card:
+    """Return the card of a model on a board.
+
+    Args:
+        model_id: id of the model, in upper or lower case.
+        dataset: data set of the board.
+        threat_model: threat model of the board.
+    Raises:
+        NotFound: the board has no model of that id; the message names the nearest.
+    """
+    wanted = (dataset.casefold(), threat_model.casefold())
+    on_board = {entry.id.casefold(): entry for entry in cards() if wanted in _boards(entry)}
+    if model_id.casefold() in on_board:
+        return on_board[model_id.casefold()]
+    elsewhere = [
+        f"{entry.dataset}/{threat_model}"
+        for entry in cards()
+        if entry.id.casefold() == model_id.casefold()
+        for threat_model in entry.threat_models
+    ]
+    raise NotFound.because(
+        "model",
+        found=f"{model_id} on {dataset}/{threat_model}",
+        expected=f"one of {_listed([entry.id for entry in on_board.values()])}",
+        remedy=f"use the board {' or '.join(elsewhere)}" if elsewhere else _suggestion(model_id),
+    )
+
+
+def list_models(dataset: str | None = None, threat_model: str | None = None) -> tuple[str, ...]:
+    """Return the ids of the zoo's models, all of them or those of a data set or threat model."""
+    return tuple(
+        entry.id
+        for entry in cards()
+        if (dataset is None or entry.dataset == dataset)
+        and (threat_model is None or threat_model in entry.threat_models)
+    )
+
+
+def bundled_checkpoint(entry: Card) -> Path:
+    """Return where the checkpoint file of a card lies."""
+    return _ROOM / "bundled" / f"{entry.id}.safetensors"
+
+
+def architecture(name: str, dataset: str) -> ArchitectureEntry:
+    """Return a registered architecture that takes the data set's images.
+
+    Raises:
+        NotFound: there is none of that name, or it does not fit.
+    """
+    fitting = [entry.name for entry in ARCHITECTURES.values() if dataset in entry.datasets]
+    if name not in fitting:
+        raise NotFound.because(
+            "architecture",
+            found=f"{name} for {dataset}",
+            expected=f"one of {_listed(fitting)}",
+            remedy="name a registered architecture that takes the data set's images",
+        )
+    return ARCHITECTURES[name]
+
+
+def _boards(entry: Card) -> list[tuple[str, str]]:
+    return [(entry.dataset.casefold(), threat_model.casefold()) for threat_model in entry.threat_models]
+
+
+def _suggestion(model_id: str) -> str:
+    ids = {entry.id.casefold(): entry.id for entry in cards()}
+    nearest = get_close_matches(model_id.casefold(), ids, n=1, cutoff=0.5)
+    return f"did you mean {ids[nearest[0]]}?" if nearest else "list the zoo's models and choose one of them"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Join names for a message, the first few of many."""
+    more = len(names) - _SHOWN_IDS
+    shown = ", ".join(names[:_SHOWN_IDS]) or "none"
+    return f"{shown} and {more} more" if more > 0 else shown
