@@ -6,13 +6,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("api", "benchmark", "gauntlet", "migrations", "model_zoo", "store", "web", "worker")
-_OUTPUTS = {"__pycache__", "build", "dist"}
 
 
 def python_files() -> list[Path]:
     """Every Python file that people wrote here: the rooms, the tests and the measurements."""
     folders = (*ROOMS, "tests", "bench")
-    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py") if not _OUTPUTS & {*path.parts})
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
 
 
 def room_files() -> list[Path]:
