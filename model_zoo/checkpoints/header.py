@@ -98,7 +98,10 @@ def read_header(path: Path) -> Header:
 
 def shown(value: object) -> str:
     """Render a value from the file for a message: printable ASCII, cut short."""
-    text = ascii(value)
+    try:
+        text = ascii(value)
+    except RecursionError:
+        return "a value nested too deeply"
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
 
 
@@ -147,11 +150,11 @@ def _parse(text: bytes) -> dict[str, object]:
 
 
 def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        seen: set[str] = set()
-        repeated = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        _refuse("header", found=f"the key {shown(repeated)} twice", expected="every key once")
+    content: dict[str, object] = {}
+    for key, value in pairs:
+        if key in content:
+            _refuse("header", found=f"the key {shown(key)} twice", expected="every key once")
+        content[key] = value
     return content
 
 
@@ -179,7 +182,7 @@ def _tensor(name: str, entry: object) -> TensorEntry:
     begin, end = offsets
     wanted = math.prod(shape) * ITEM_BYTES[dtype]
     if end - begin != wanted:
-        found = f"{end - begin} bytes for shape {shown(shape)} of {dtype}"
+        found = f"{shown(end - begin)} bytes for shape {shown(shape)} of {dtype}"
         _refuse(field, found=found, expected=f"{wanted} bytes")
     return TensorEntry(dtype, tuple(shape), begin, end)
 
@@ -196,7 +199,7 @@ def _check_layout(tensors: Mapping[str, TensorEntry], data_bytes: int) -> None:
             trouble = "overlaps the tensor before it" if entry.begin < position else "leaves a gap before it"
             _refuse(
                 f"tensor {shown(name)}",
-                found=f"data_offsets from {entry.begin}, which {trouble}",
+                found=f"data_offsets from {shown(entry.begin)}, which {trouble}",
                 expected=f"data_offsets from {position}",
             )
         position = entry.end

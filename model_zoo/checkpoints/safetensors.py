@@ -63,7 +63,9 @@ def write_checkpoint(state_dict: Mapping[str, Tensor], path: Path) -> str:
     """
     data = save({name: tensor.detach().cpu().contiguous() for name, tensor in state_dict.items()})
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
+    unfinished = path.with_name(f"{path.name}.part")
+    unfinished.write_bytes(data)
+    unfinished.replace(path)
     return hashlib.sha256(data).hexdigest()
 
 
