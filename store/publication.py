@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from benchmark.errors import NotFound
 from benchmark.report import Check, CheckOutcome, EvaluationReport, canonical_json, merge_reports
 from store.blobs import Blobs
+from store.claims import fail_submission
 from store.database import Database, database_now_ms
 from store.states import move
 from store.tables import EntryHistoryRow, EntryRow, ReportRow, RunRow, ShardRow, SubmissionRow
@@ -39,9 +41,15 @@ def reduce_run(db: Database, blobs: Blobs, run_id: int) -> State:
         finished = _finished(session, run_id) if submission.state == State.RUNNING else None
         if finished is None:
             return State(submission.state)
-    reports = [EvaluationReport.model_validate_json(blobs.read(sha256)) for sha256 in finished.reports]
-    checks = worst_of([*finished.checks, *(check for report in reports for check in report.checks)])
-    report = merge_reports(reports, checks)
+    try:
+        report = _merged(blobs, finished)
+    except (ValueError, NotFound) as error:
+        # Without this the sweeper would try the same shards again for ever.
+        with db.transaction() as session:
+            submission = _submission_of(session, run_id)
+            if submission.state == State.RUNNING:
+                fail_submission(session, submission.id, f"the shards could not be merged: {error}", "service")
+            return State(submission.state)
     blobs.put(report.points.to_bytes())
     with db.transaction() as session:
         submission = _submission_of(session, run_id)
@@ -57,6 +65,12 @@ def reduce_run(db: Database, blobs: Blobs, run_id: int) -> State:
         _publish(session, submission, run, report)
         move(session, submission.id, State.PUBLISHED)
         return State.PUBLISHED
+
+
+def _merged(blobs: Blobs, finished: _Finished) -> EvaluationReport:
+    reports = [EvaluationReport.model_validate_json(blobs.read(sha256)) for sha256 in finished.reports]
+    checks = worst_of([*finished.checks, *(check for report in reports for check in report.checks)])
+    return merge_reports(reports, checks)
 
 
 def worst_of(checks: Iterable[Check]) -> tuple[Check, ...]:

@@ -60,7 +60,7 @@ def import_reference_boards(db: Database) -> int:
     zoo_ids = {item.key: item.zoo_id for item in paper}
     with db.transaction() as session:
         entries = _put_entries(session, [entry_values(record, zoo_ids) for record in records])
-        _put_history(session, entries, [*(_as_published(record) for record in records), *paper])
+        _put_history(session, entries, [*paper, *(_as_published(record) for record in records)])
         session.merge(MetaRow(key=_META_KEY, value=digest))
     return len(records)
 

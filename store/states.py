@@ -21,7 +21,7 @@ LEGAL: Mapping[State, frozenset[State]] = {
     State.QUEUED: frozenset({State.RUNNING, State.FAILED, State.CANCELLED}),
     # A check that needs the whole run, such as replaying its first batch, can still reject the model after it.
     State.RUNNING: frozenset({State.EVALUATED, State.REJECTED, State.FAILED, State.CANCELLED}),
-    State.EVALUATED: frozenset({State.PUBLISHED}),
+    State.EVALUATED: frozenset({State.PUBLISHED, State.FAILED}),
     State.PUBLISHED: frozenset({State.WITHDRAWN}),
     State.REJECTED: frozenset(),
     State.WITHDRAWN: frozenset(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 
 from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from benchmark.errors import Conflict
@@ -32,9 +33,7 @@ def submit(db: Database, blobs: Blobs, new: NewSubmission, admission: Admission)
         Conflict: the name is taken on the board.
     """
     new, board = admit(new, blobs, admission)
-    with db.transaction() as session:
-        _require_free_name(session, new)
-        return _insert(session, new, board, baseline=False, zoo_id=None)
+    return _take_in(db, new, board, baseline=False, zoo_id=None)
 
 
 def ensure_submission(
@@ -42,17 +41,14 @@ def ensure_submission(
 ) -> SubmissionView:
     """Take in a model of the zoo unless its board has one of that name: a second start continues the first.
 
-    A model that is on the board, on its way or rejected is left alone; one that failed or was cancelled is taken in
-    again.
+    Whatever came of the first is left alone, unless the service itself failed: then it is taken in again.
     """
     with db.snapshot() as session:
         present = _latest_of_name(session, new)
-        if present is not None and State(present.state) not in (State.FAILED, State.CANCELLED):
+        if present is not None and not (present.state == State.FAILED and present.fault == "service"):
             return view_submissions(session, [present])[0]
     new, board = admit(new, blobs, admission)
-    with db.transaction() as session:
-        _require_free_name(session, new)
-        return _insert(session, new, board, baseline=baseline, zoo_id=zoo_id)
+    return _take_in(db, new, board, baseline=baseline, zoo_id=zoo_id)
 
 
 def cancel(db: Database, submission_id: str) -> SubmissionView:
@@ -99,18 +95,31 @@ def close_shards(session: Session, submission_id: str, state: str) -> None:
     )
 
 
+def _take_in(db: Database, new: NewSubmission, board: Board, *, baseline: bool, zoo_id: str | None) -> SubmissionView:
+    try:
+        with db.transaction() as session:
+            _require_free_name(session, new)
+            return _insert(session, new, board, baseline=baseline, zoo_id=zoo_id)
+    except IntegrityError:
+        raise _name_taken(new) from None  # another transaction was faster, where they can run side by side
+
+
 def _require_free_name(session: Session, new: NewSubmission) -> None:
     entry = select(EntryRow.id).where(
         EntryRow.dataset == new.dataset, EntryRow.threat_model == new.threat_model, EntryRow.model_id == new.name
     )
     present = _latest_of_name(session, new)
     if session.scalar(entry) is not None or (present is not None and State(present.state) in OPEN):
-        raise Conflict.because(
-            "name",
-            found=repr(new.name),
-            expected=f"a name that is not taken on {new.dataset}/{new.threat_model}",
-            remedy="choose another name",
-        )
+        raise _name_taken(new)
+
+
+def _name_taken(new: NewSubmission) -> Conflict:
+    return Conflict.because(
+        "name",
+        found=repr(new.name),
+        expected=f"a name that is not taken on {new.dataset}/{new.threat_model}",
+        remedy="choose another name",
+    )
 
 
 def _latest_of_name(session: Session, new: NewSubmission) -> SubmissionRow | None:

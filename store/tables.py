@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, MetaData, Text, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, MetaData, Text, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -22,11 +22,27 @@ class Base(DeclarativeBase):
     type_annotation_map: ClassVar[dict[object, object]] = {str: Text()}
 
 
+_OPEN = "state IN ('received', 'checking', 'queued', 'running', 'evaluated')"
+
+
 class SubmissionRow(Base):
     """What an author sent, and where it stands."""
 
     __tablename__ = "submission"
-    __table_args__ = (Index(None, "dataset", "threat_model", "name"), Index(None, "state"))
+    __table_args__ = (
+        Index(None, "dataset", "threat_model", "name"),
+        Index(None, "state"),
+        # Two submissions of one name at the same moment: the database lets only one of them in.
+        Index(
+            "uq_submission_open_name",
+            "dataset",
+            "threat_model",
+            "name",
+            unique=True,
+            sqlite_where=text(_OPEN),
+            postgresql_where=text(_OPEN),
+        ),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True)
     """Begins with the time of creation in hexadecimal, so ids sort in the order of arrival."""

@@ -56,6 +56,13 @@ def upgrade() -> None:
             batch_op.f("ix_submission_dataset_threat_model_name"), ["dataset", "threat_model", "name"], unique=False
         )
         batch_op.create_index(batch_op.f("ix_submission_state"), ["state"], unique=False)
+        batch_op.create_index(
+            "uq_submission_open_name",
+            ["dataset", "threat_model", "name"],
+            unique=True,
+            sqlite_where=sa.text("state IN ('received', 'checking', 'queued', 'running', 'evaluated')"),
+            postgresql_where=sa.text("state IN ('received', 'checking', 'queued', 'running', 'evaluated')"),
+        )
 
     op.create_table(
         "run",
@@ -201,6 +208,11 @@ def downgrade() -> None:
 
     op.drop_table("run")
     with op.batch_alter_table("submission", schema=None) as batch_op:
+        batch_op.drop_index(
+            "uq_submission_open_name",
+            sqlite_where=sa.text("state IN ('received', 'checking', 'queued', 'running', 'evaluated')"),
+            postgresql_where=sa.text("state IN ('received', 'checking', 'queued', 'running', 'evaluated')"),
+        )
         batch_op.drop_index(batch_op.f("ix_submission_state"))
         batch_op.drop_index(batch_op.f("ix_submission_dataset_threat_model_name"))
 

@@ -102,8 +102,8 @@ def test_matches_are_the_rows_they_claim_to_be() -> None:
 def test_a_paper_row_without_id_is_history_of_its_entry(imported: Database, blobs: LocalBlobs) -> None:
     items = history(imported, blobs, "cifar10", "Linf", "Xiao2020Enhancing")
     assert [(item.source, item.robust_accuracy) for item in items] == [
-        (ROBUSTBENCH, 0.185),
         ("RobustBench paper, table 4.3", 0.0715),
+        (ROBUSTBENCH, 0.185),
     ]
     found = row(imported, "cifar10", "Linf", "Xiao2020Enhancing")
     assert (found.robust_accuracy, found.best_known_robust_accuracy) == (0.185, 0.074)

@@ -1,0 +1,204 @@
+"""What is let in, what is refused and in which words, and what becomes of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmark.errors import Conflict, InvalidCheckpoint, InvalidInput, InvalidSubmission, NotFound, TooLarge
+from benchmark.protocols import STANDARD
+from store.blobs import LocalBlobs
+from store.claims import beat, claim
+from store.database import Database
+from store.outcomes import finish_check
+from store.submissions import (
+    RANKING_PROTOCOL,
+    cancel,
+    ensure_submission,
+    get_submission,
+    list_submissions,
+    submit,
+)
+from store.tables import SubmissionRow
+from store.views import ExtraData, State
+from tests.store.material import LEASE_MS, Rules, check, must_claim, new_submission, published
+
+
+def test_all_fields_come_back(db: Database, blobs: LocalBlobs, rules: Rules) -> None:
+    new = new_submission(
+        blobs,
+        name="A-1+x",
+        title="Über robuste Netze",
+        authors="A. Author, B. Author",
+        paper_url="https://arxiv.org/abs/2003.01690",
+        venue="ICML 2020",
+        extra_data="synthetic",
+        claimed_standard_accuracy=0.0,
+        claimed_robust_accuracy=1.0,
+        licence="MIT",
+        notes="first line\nsecond line",
+    )
+    view = submit(db, blobs, new, rules)
+    assert view.submission == new
+    assert view.submission.extra_data is ExtraData.SYNTHETIC
+    assert get_submission(db, view.id) == view
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", ""),
+        ("name", " "),
+        ("name", "-starts"),
+        ("name", "a" * 81),
+        ("name", "a/b"),
+        ("name", "näme"),
+        ("name", "a<b"),
+        ("architecture", "resnet-999"),
+        ("architecture", ""),
+        ("paper_url", "http://arxiv.org/abs/1"),
+        ("paper_url", "javascript:alert(1)"),
+        ("paper_url", "https://"),
+        ("paper_url", "https://user@host/"),
+        ("paper_url", "https://a b/"),
+        ("paper_url", "https://[broken"),
+        ("claimed_robust_accuracy", 1.01),
+        ("claimed_robust_accuracy", -0.1),
+        ("claimed_standard_accuracy", float("nan")),
+        ("claimed_standard_accuracy", 88.0),
+        ("checkpoint_sha256", "0" * 64),
+        ("checkpoint_sha256", "../secret"),
+        ("title", "t" * 301),
+        ("authors", "t" * 501),
+        ("notes", "t" * 4_001),
+        ("licence", "t" * 101),
+        ("venue", "t" * 101),
+    ],
+)
+def test_a_bad_field_is_refused_by_name(
+    db: Database, blobs: LocalBlobs, rules: Rules, field: str, value: str | float
+) -> None:
+    with pytest.raises(InvalidSubmission) as caught:
+        submit(db, blobs, new_submission(blobs, **{field: value}), rules)
+    assert caught.value.detail is not None
+    assert caught.value.detail.field == field
+    assert caught.value.detail.remedy
+    assert list_submissions(db) == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"dataset": "mnist"}, NotFound),
+        ({"threat_model": "L0"}, NotFound),
+        ({"dataset": "cifar10"}, InvalidSubmission),
+        ({"threat_model": "corruptions", "dataset": "imagenet"}, InvalidSubmission),
+    ],
+)
+def test_only_boards_evaluated_here_take_submissions(
+    db: Database, blobs: LocalBlobs, rules: Rules, changes: dict[str, str], error: type[InvalidInput]
+) -> None:
+    with pytest.raises(error):
+        submit(db, blobs, new_submission(blobs, **changes), rules)
+
+
+def test_a_broken_header_and_a_large_file_are_refused_at_once(db: Database, blobs: LocalBlobs, rules: Rules) -> None:
+    with pytest.raises(InvalidCheckpoint):
+        submit(db, blobs, new_submission(blobs, checkpoint_sha256=blobs.put(b"noise")), rules)
+    large = blobs.put(b"weights" + bytes(1_000))
+    with pytest.raises(TooLarge):
+        submit(db, blobs, new_submission(blobs, checkpoint_sha256=large), rules)
+
+
+def test_hidden_characters_are_stripped(db: Database, blobs: LocalBlobs, rules: Rules) -> None:
+    new = new_submission(
+        blobs,
+        name="  Method\u202e A\u200b ",
+        title="a\x00b\u2066c\ud800\td",
+        notes="one\r\ntwo\u202ethree\x1b[31m",
+    )
+    kept = submit(db, blobs, new, rules).submission
+    assert (kept.name, kept.title, kept.notes) == ("Method A", "abc d", "one \ntwothree[31m")
+
+
+def test_a_name_is_taken_once(db: Database, blobs: LocalBlobs, rules: Rules) -> None:
+    first = submit(db, blobs, new_submission(blobs), rules)
+    with pytest.raises(Conflict):
+        submit(db, blobs, new_submission(blobs, name=" Method A"), rules)
+    submit(db, blobs, new_submission(blobs, threat_model="L2"), rules)
+    cancel(db, first.id)
+    submit(db, blobs, new_submission(blobs), rules)
+
+
+def test_the_name_of_an_entry_is_taken(db: Database, blobs: LocalBlobs, rules: Rules) -> None:
+    published(db, blobs)
+    with pytest.raises(Conflict):
+        submit(db, blobs, new_submission(blobs), rules)
+
+
+def test_the_database_itself_refuses_a_second_open_name(db: Database, blobs: LocalBlobs, rules: Rules) -> None:
+    submit(db, blobs, new_submission(blobs), rules)
+    other = submit(db, blobs, new_submission(blobs, name="Method B"), rules)
+    with pytest.raises(Exception, match="UNIQUE"), db.transaction() as session:
+        session.get_one(SubmissionRow, other.id).name = "Method A"
+
+
+def test_the_queue_is_in_order_of_arrival(db: Database, blobs: LocalBlobs, rules: Rules) -> None:
+    ids = [submit(db, blobs, new_submission(blobs, name=f"m{i}"), rules).id for i in range(3)]
+    assert sorted(view.queue_position or 0 for view in list_submissions(db)) == [1, 2, 3]
+    work = must_claim(db)
+    assert get_submission(db, work.submission_id).queue_position is None
+    assert sorted(get_submission(db, other).queue_position or 0 for other in ids) == [0, 1, 2]
+
+
+def test_cancelling_frees_the_worker(db: Database, blobs: LocalBlobs, rules: Rules) -> None:
+    view = submit(db, blobs, new_submission(blobs), rules)
+    work = must_claim(db)
+    assert beat(db, work, LEASE_MS) == "renewed"
+    cancelled = cancel(db, view.id)
+    assert (cancelled.state, cancelled.reason, cancelled.fault) == (State.CANCELLED, "cancelled by request", None)
+    assert beat(db, work, LEASE_MS) == "cancel"
+    assert claim(db, "other", LEASE_MS) is None
+    with pytest.raises(Conflict):
+        cancel(db, view.id)
+    with pytest.raises(NotFound):
+        cancel(db, "nobody")
+
+
+def test_the_zoo_is_taken_in_once(db: Database, blobs: LocalBlobs, rules: Rules) -> None:
+    new = new_submission(blobs, name="Standard")
+    first = ensure_submission(db, blobs, new, rules, baseline=True, zoo_id="Standard")
+    again = ensure_submission(db, blobs, new, rules, baseline=True, zoo_id="Standard")
+    assert first == again
+    cancel(db, first.id)
+    assert ensure_submission(db, blobs, new, rules, baseline=True, zoo_id="Standard").id == first.id
+    assert len(list_submissions(db)) == 1
+
+
+@pytest.mark.parametrize(("fault", "taken_in"), [("service", 2), ("model", 1)])
+def test_the_zoo_is_taken_in_again_where_the_service_failed(
+    db: Database, blobs: LocalBlobs, rules: Rules, fault: str, taken_in: int
+) -> None:
+    new = new_submission(blobs)
+    first = ensure_submission(db, blobs, new, rules, baseline=False, zoo_id="a")
+    finish_check(db, must_claim(db), [check()])
+    with db.transaction() as session:
+        row = session.get_one(SubmissionRow, first.id)
+        row.state, row.fault = State.FAILED, fault
+    ensure_submission(db, blobs, new, rules, baseline=False, zoo_id="a")
+    assert len(list_submissions(db)) == taken_in
+
+
+def test_the_newest_come_first(db: Database, blobs: LocalBlobs, rules: Rules) -> None:
+    for i in range(4):
+        submit(db, blobs, new_submission(blobs, name=f"m{i}"), rules)
+    views = list_submissions(db, limit=3)
+    assert [view.id for view in views] == sorted((view.id for view in list_submissions(db)), reverse=True)[:3]
+
+
+def test_an_unknown_submission_is_not_found(db: Database) -> None:
+    with pytest.raises(NotFound):
+        get_submission(db, "x" * 500)
+
+
+def test_the_protocol_that_ranks_exists() -> None:
+    assert STANDARD.label == RANKING_PROTOCOL
