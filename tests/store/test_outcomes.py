@@ -1,0 +1,207 @@
+"""What workers hand in is hostile until validated; what is merged is what the shards said."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from benchmark.errors import EvaluationFailed
+from benchmark.report import Check, CheckOutcome, EvaluationReport, canonical_json
+from store.blobs import LocalBlobs
+from store.boards import get_board, get_model
+from store.claims import Claim, beat
+from store.database import Database
+from store.outcomes import blocks, finish_check, finish_shard
+from store.publication import reduce_run, worst_of
+from store.submissions import cancel, get_submission, submit
+from store.tables import EntryRow
+from store.views import Progress, State
+from tests.store.material import LEASE_MS, Rules, check, must_claim, new_submission, running, shard_report
+
+
+def altered(report: EvaluationReport, **changes: object) -> bytes:
+    return canonical_json(report.model_dump(mode="json") | changes)
+
+
+def with_provenance(report: EvaluationReport, **changes: object) -> bytes:
+    return altered(report, provenance=report.provenance.model_dump(mode="json") | changes)
+
+
+HOSTILE: dict[str, Callable[[Claim], bytes]] = {
+    "no JSON": lambda work: b"\x00\xff",
+    "no report": lambda work: b"[]",
+    "an unknown field": lambda work: altered(shard_report(work), extra=1),
+    "a better accuracy": lambda work: altered(shard_report(work), robust_accuracy=0.97),
+    "not a number": lambda work: shard_report(work).to_bytes().replace(b'"seconds":1.5', b'"seconds":NaN'),
+    "another norm": lambda work: altered(shard_report(work), norm="L2"),
+    "a smaller budget": lambda work: altered(shard_report(work), epsilon="1/255"),
+    "another data set": lambda work: altered(shard_report(work), dataset="cifar10"),
+    "another protocol": lambda work: altered(shard_report(work), protocol="standard-0"),
+    "another model": lambda work: with_provenance(shard_report(work), checkpoint_sha256="0" * 64),
+    "no model": lambda work: with_provenance(shard_report(work), checkpoint_sha256=None),
+    "another seed": lambda work: shard_report(work, seed=1).to_bytes(),
+    "fewer points": lambda work: shard_report(work.model_copy(update={"last": work.last - 1})).to_bytes(),
+    "other points": lambda work: shard_report(
+        work.model_copy(update={"first": work.first + 1, "last": work.last + 1})
+    ).to_bytes(),
+    "too many bytes": lambda work: bytes(64 * 1024 * 1024 + 1),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_report_changes_nothing(db: Database, blobs: LocalBlobs, kind: str) -> None:
+    view = running(db, blobs)
+    work = must_claim(db)
+    before = get_submission(db, view.id)
+    with pytest.raises(EvaluationFailed):
+        finish_shard(db, blobs, work, HOSTILE[kind](work))
+    assert get_submission(db, view.id) == before
+    assert finish_shard(db, blobs, work, shard_report(work).to_bytes()) is State.PUBLISHED
+
+
+@pytest.mark.parametrize(
+    ("points", "size", "expected"),
+    [
+        (500, 512, ((0, 500),)),
+        (512, 512, ((0, 512),)),
+        (513, 512, ((0, 256), (256, 513))),
+        (500, 200, ((0, 166), (166, 333), (333, 500))),
+        (1, 1, ((0, 1),)),
+    ],
+)
+def test_blocks(points: int, size: int, expected: tuple[tuple[int, int], ...]) -> None:
+    assert blocks(points, size) == expected
+
+
+def test_shards_merge_into_one_report(db: Database, blobs: LocalBlobs) -> None:
+    view = running(db, blobs, shard_points=200)
+    works = [must_claim(db) for _ in range(3)]
+    assert [(work.first, work.last) for work in works] == [(0, 166), (166, 333), (333, 500)]
+    beat(db, works[0], LEASE_MS, Progress(points_done=66, attack="square", attacks_done=1, attacks=2, fraction=0.25))
+    assert finish_shard(db, blobs, works[1], shard_report(works[1], broken=10).to_bytes()) is State.RUNNING
+    assert finish_shard(db, blobs, works[2], shard_report(works[2], broken=20).to_bytes()) is State.RUNNING
+    progress = get_submission(db, view.id).progress
+    assert (progress.points, progress.points_done, progress.attack, progress.attacks_done) == (
+        500,
+        66 + 334,
+        "square",
+        1,
+    )
+    assert get_board(db, "digits", "Linf").rows == ()
+    assert finish_shard(db, blobs, works[0], shard_report(works[0], broken=30).to_bytes()) is State.PUBLISHED
+
+    report = get_model(db, blobs, "digits", "Linf", "Method A").report
+    assert report is not None
+    assert report.points.index == tuple(range(500))
+    assert (report.standard_accuracy, report.robust_accuracy) == (470 / 500, 410 / 500)
+    assert report.attacks[0].broken == 60
+    assert get_board(db, "digits", "Linf").rows[0].robust_accuracy == 0.82
+
+
+def test_reducing_twice_publishes_once(db: Database, blobs: LocalBlobs) -> None:
+    view = running(db, blobs)
+    work = must_claim(db)
+    assert reduce_run(db, blobs, work.run_id) is State.RUNNING
+    finish_shard(db, blobs, work, shard_report(work).to_bytes())
+    before = get_submission(db, view.id)
+    assert reduce_run(db, blobs, work.run_id) is State.PUBLISHED
+    assert get_submission(db, view.id) == before
+    assert len(get_board(db, "digits", "Linf").rows) == 1
+
+
+def test_finishers_at_the_same_moment_publish_once(db: Database, blobs: LocalBlobs) -> None:
+    running(db, blobs, shard_points=100)
+    works = [must_claim(db) for _ in range(5)]
+    together = threading.Barrier(5)
+    states: list[State] = []
+
+    def finish(work: Claim) -> None:
+        report = shard_report(work).to_bytes()
+        together.wait()
+        states.append(finish_shard(db, blobs, work, report))
+
+    threads = [threading.Thread(target=finish, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(states) == 5
+    assert State.PUBLISHED in states
+    assert len(get_board(db, "digits", "Linf").rows) == 1
+
+
+def test_a_check_that_fails_during_the_run_rejects_the_model(db: Database, blobs: LocalBlobs) -> None:
+    view = running(db, blobs)
+    work = must_claim(db)
+    report = shard_report(work)
+    replayed = check("changes_state", CheckOutcome.REJECTED).model_dump(mode="json")
+    assert finish_shard(db, blobs, work, altered(report, checks=[replayed])) is State.REJECTED
+    final = get_submission(db, view.id)
+    assert (final.reason, final.fault) == ("changes_state", "model")
+    assert "changes_state" in {found.code for found in final.checks}
+    assert get_board(db, "digits", "Linf").rows == ()
+
+
+def test_shards_that_cannot_be_merged_fail_the_submission(db: Database, blobs: LocalBlobs) -> None:
+    view = running(db, blobs, shard_points=250)
+    works = [must_claim(db) for _ in range(2)]
+    finish_shard(db, blobs, works[0], shard_report(works[0]).to_bytes())
+    assert finish_shard(db, blobs, works[1], with_provenance(shard_report(works[1]), slot_width=8)) is State.FAILED
+    assert get_submission(db, view.id).fault == "service"
+
+
+def test_the_worst_outcome_of_a_check_counts() -> None:
+    outcomes = [CheckOutcome.NOT_ASSESSED, CheckOutcome.PASSED, CheckOutcome.FLAGGED, CheckOutcome.REJECTED]
+    for i, worse in enumerate(outcomes):
+        for better in outcomes[: i + 1]:
+            both: list[Check] = [check("a", better), check("b"), check("a", worse)]
+            for order in (both, both[::-1]):
+                assert {found.code: found.outcome for found in worst_of(order)} == {
+                    "a": worse,
+                    "b": CheckOutcome.PASSED,
+                }
+
+
+def test_nothing_is_published_of_a_cancelled_run(db: Database, blobs: LocalBlobs) -> None:
+    view = running(db, blobs, shard_points=250)
+    first, second = must_claim(db), must_claim(db)
+    finish_shard(db, blobs, first, shard_report(first).to_bytes())
+    cancel(db, view.id)
+    assert reduce_run(db, blobs, second.run_id) is State.CANCELLED
+    assert get_board(db, "digits", "Linf").rows == ()
+
+
+def test_publishing_is_all_or_nothing(db: Database, blobs: LocalBlobs, rules: Rules) -> None:
+    """The entry cannot be written: then neither is the report, nor does the state change."""
+    view = submit(db, blobs, new_submission(blobs), rules)
+    finish_check(db, must_claim(db), [check()])
+    work = must_claim(db)
+    texts = (
+        "title",
+        "authors",
+        "venue",
+        "link",
+        "architecture",
+        "extra_data",
+        "footnote",
+        "best_known_source",
+        "badge",
+    )
+    taken = EntryRow(
+        dataset="digits",
+        threat_model="Linf",
+        model_id="Method A",
+        findings="[]",
+        baseline=False,
+        **dict.fromkeys(texts, ""),
+    )
+    with db.transaction() as session:
+        session.add(taken)
+    with pytest.raises(Exception, match="UNIQUE constraint"):
+        finish_shard(db, blobs, work, shard_report(work).to_bytes())
+    assert get_submission(db, view.id).state is State.RUNNING
+    with db.transaction() as session:
+        session.delete(taken)
+    assert reduce_run(db, blobs, work.run_id) is State.PUBLISHED

@@ -1,0 +1,116 @@
+"""Nothing is lost or doubled by whoever stops in the middle."""
+
+from __future__ import annotations
+
+import threading
+
+from sqlalchemy import update
+
+from store.blobs import LocalBlobs
+from store.boards import get_board
+from store.claims import claim
+from store.database import Database
+from store.outcomes import finish_shard
+from store.submissions import get_submission, submit
+from store.sweeping import elect_dispatcher, resign_dispatcher, sweep
+from store.tables import LeaseRow, ShardRow, SubmissionRow
+from store.views import State
+from tests.store.material import LEASE_MS, Rules, expire, must_claim, new_submission, published, running, shard_report
+
+
+def test_a_quiet_database_stays_as_it_is(db: Database, blobs: LocalBlobs, rules: Rules) -> None:
+    published(db, blobs)
+    submit(db, blobs, new_submission(blobs, name="waiting"), rules)
+    running(db, blobs, "working")
+    must_claim(db)
+    swept = sweep(db, blobs)
+    assert (swept.requeued, swept.failed, swept.published) == ((), (), ())
+
+
+def test_an_expired_lease_goes_back_to_the_queue(db: Database, blobs: LocalBlobs) -> None:
+    view = running(db, blobs)
+    work = must_claim(db)
+    assert claim(db, "other", LEASE_MS) is None
+    expire(db, work)
+    assert sweep(db, blobs).requeued == (work.shard_id,)
+    again = must_claim(db, "other")
+    assert (again.shard_id, again.attempt) == (work.shard_id, 2)
+    assert again.token != work.token
+    assert finish_shard(db, blobs, again, shard_report(again).to_bytes()) is State.PUBLISHED
+    assert get_submission(db, view.id).state is State.PUBLISHED
+
+
+def test_a_model_that_kills_its_worker_stops_after_three_attempts(
+    db: Database, blobs: LocalBlobs, rules: Rules
+) -> None:
+    view = submit(db, blobs, new_submission(blobs), rules)
+    for _ in range(2):
+        expire(db, must_claim(db))
+        assert sweep(db, blobs).failed == ()
+    expire(db, must_claim(db))
+    assert sweep(db, blobs).failed == (view.id,)
+    failed = get_submission(db, view.id)
+    assert (failed.state, failed.fault) == (State.FAILED, "service")
+    assert claim(db, "w", LEASE_MS) is None
+    assert sweep(db, blobs).failed == ()
+
+
+def test_two_shards_that_expire_together_fail_one_submission(db: Database, blobs: LocalBlobs) -> None:
+    view = running(db, blobs, shard_points=250)
+    given_up = []
+    for _ in range(3):
+        for work in [must_claim(db), must_claim(db)]:
+            expire(db, work)
+        given_up.append(sweep(db, blobs).failed)
+    assert given_up == [(), (), (view.id,)]
+
+
+def test_a_run_whose_finisher_died_before_merging_is_published(db: Database, blobs: LocalBlobs) -> None:
+    view = running(db, blobs)
+    work = must_claim(db)
+    report = blobs.put(shard_report(work).to_bytes())
+    with db.transaction() as session:
+        session.execute(update(ShardRow).where(ShardRow.id == work.shard_id).values(state="done", report_sha256=report))
+    assert sweep(db, blobs).published == (view.id,)
+    assert [row.model_id for row in get_board(db, "digits", "Linf").rows] == ["Method A"]
+    assert sweep(db, blobs).published == ()
+
+
+def test_an_open_submission_without_work_is_given_up(db: Database, blobs: LocalBlobs, rules: Rules) -> None:
+    for state in (State.RECEIVED, State.CHECKING, State.QUEUED, State.RUNNING, State.EVALUATED):
+        view = submit(db, blobs, new_submission(blobs, name=state.value), rules)
+        with db.transaction() as session:
+            session.execute(update(ShardRow).values(state="cancelled"))
+            session.get_one(SubmissionRow, view.id).state = state
+        assert sweep(db, blobs).failed == (view.id,)
+        assert get_submission(db, view.id).fault == "service"
+
+
+def test_one_dispatcher_at_a_time(db: Database) -> None:
+    assert elect_dispatcher(db, "a", LEASE_MS)
+    assert not elect_dispatcher(db, "b", LEASE_MS)
+    assert elect_dispatcher(db, "a", LEASE_MS)
+    with db.transaction() as session:
+        session.get_one(LeaseRow, "dispatcher").until_ms = 1
+    assert elect_dispatcher(db, "b", LEASE_MS)
+    assert not elect_dispatcher(db, "a", LEASE_MS)
+    resign_dispatcher(db, "a")
+    assert not elect_dispatcher(db, "a", LEASE_MS)
+    resign_dispatcher(db, "b")
+    assert elect_dispatcher(db, "a", LEASE_MS)
+
+
+def test_candidates_at_the_same_moment_elect_one(db: Database) -> None:
+    together = threading.Barrier(5)
+    elected: list[bool] = []
+
+    def stand(name: str) -> None:
+        together.wait()
+        elected.append(elect_dispatcher(db, name, LEASE_MS))
+
+    threads = [threading.Thread(target=stand, args=(str(i),)) for i in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(elected) == [False, False, False, False, True]
