@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.schemas import ErrorResponse
@@ -97,15 +98,18 @@ def status_of(error: GauntletError) -> int:
     return _STATUS.get(error.code, 422 if isinstance(error, InvalidInput) else 500)
 
 
-def as_json(failure: Failure) -> JSONResponse:
+def as_json(failure: Failure) -> Response:
     """Return the error in the API's shape."""
-    return JSONResponse(failure.error.as_json(), status_code=failure.status)
+    # In ASCII: what was found may hold characters that no encoding accepts.
+    content = json.dumps(failure.error.as_json(), separators=(",", ":"))
+    return Response(content, status_code=failure.status, media_type="application/json")
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, object]]:
     """Declare the error answers of a route for the OpenAPI document."""
     return {
-        status: {"model": ErrorResponse, "description": HTTPStatus(status).phrase} for status in (*statuses, 413, 500)
+        status: {"model": ErrorResponse, "description": HTTPStatus(status).phrase}
+        for status in sorted({*statuses, 413, 422, 500})
     }
 
 

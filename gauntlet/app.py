@@ -19,6 +19,7 @@ from gauntlet.settings import Settings, read_settings
 from store.blobs import LocalBlobs
 from store.database import Database
 from store.migrate import upgrade
+from store.reference import import_reference_boards
 from store.services import Services
 
 JSON_BYTES = 64 * 1024
@@ -63,6 +64,7 @@ def make_services(settings: Settings) -> Services:
     settings.var_dir.mkdir(parents=True, exist_ok=True)
     upgrade(settings.database_address)
     db = Database(settings.database_address)
+    import_reference_boards(db)
     limit = settings.max_checkpoint_bytes
     return Services(db, LocalBlobs(settings.var_dir / "blobs"), ZooAdmission(limit), limit)
 

@@ -31,8 +31,8 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
     """Port to listen on; 0 takes any free one."""
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
-    """Host names that requests may be addressed to, separated by commas; "*" allows all. Empty allows the loopback names
-    while listening on a loopback address, and all otherwise."""
+    """Host names that requests may be addressed to, separated by commas; "*" allows all. Empty allows the loopback
+    names while listening on a loopback address, and all otherwise."""
     database_url: str | None = None
     """SQLAlchemy address of the database; by default the file gauntlet.sqlite in var_dir."""
     max_checkpoint_bytes: Annotated[int, Field(gt=0)] = 512 * MEBIBYTE
@@ -89,5 +89,5 @@ def read_settings(**overrides: object) -> Settings:
     except ValidationError as error:
         raise invalid_input(
             error.errors(include_url=False),
-            remedy="correct the option, or the variable GAUNTLET_ and the setting's name",
+            remedy="correct the option or the GAUNTLET_ variable of that name",
         ) from None

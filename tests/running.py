@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import socket
 import threading
 import time
@@ -13,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import pytest
 import uvicorn
 
-from gauntlet.app import create_app
+from gauntlet.app import create_app, make_services
 from gauntlet.settings import Settings
 from store.services import Services
 
@@ -50,6 +52,22 @@ class Running:
     def put(self, content: bytes) -> httpx.Response:
         """Upload a file under its hash."""
         return self.http.put(f"/api/v1/uploads/{hashlib.sha256(content).hexdigest()}", content=content)
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data of a service that has been started once, to be copied."""
+    path = tmp_path_factory.mktemp("prepared") / "var"
+    make_services(quiet_settings(path)).db.close()
+    return path
+
+
+@pytest.fixture
+def service(prepared: Path, tmp_path: Path) -> Iterator[Running]:
+    """A service of the test's own, without submissions and without a worker."""
+    shutil.copytree(prepared, tmp_path / "var")
+    with running(quiet_settings(tmp_path / "var")) as service:
+        yield service
 
 
 def quiet_settings(var_dir: Path) -> Settings:

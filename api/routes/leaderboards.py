@@ -21,7 +21,7 @@ def read_leaderboards(store: Store) -> BoardList:
     return BoardList(boards=list_boards(store.db))
 
 
-@router.get("/{dataset}/{threat_model}", responses=responses(404, 422))
+@router.get("/{dataset}/{threat_model}", responses=responses(404))
 def read_leaderboard(
     dataset: str,
     threat_model: str,

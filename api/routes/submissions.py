@@ -17,7 +17,7 @@ router = APIRouter(prefix="/submissions", tags=["submissions"])
 SubmissionId = Annotated[str, Path(max_length=100, description="Id that the submission got when it was received")]
 
 
-@router.post("", status_code=201, responses=responses(400, 409, 422))
+@router.post("", status_code=201, responses=responses(400, 409))
 def post_submission(body: SubmissionRequest, request: Request, response: Response, store: Store) -> SubmissionView:
     """Submit a checkpoint that was uploaded before; its live state is at the address in Location."""
     view = submit(store.db, store.blobs, body.as_new(), store.admission)
@@ -25,7 +25,7 @@ def post_submission(body: SubmissionRequest, request: Request, response: Respons
     return view
 
 
-@router.get("", responses=responses(422))
+@router.get("", responses=responses())
 def read_submissions(store: Store, limit: Annotated[int, Query(ge=1, le=500)] = 100) -> SubmissionList:
     """List submissions, the latest first."""
     return SubmissionList(submissions=list_submissions(store.db, limit))

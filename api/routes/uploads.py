@@ -18,12 +18,22 @@ WRITE_BYTES = 1024 * 1024
 Sha256 = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the file, in lower-case hexadecimal")]
 
 
-@router.put("/{sha256}", status_code=201, responses={200: {"model": Upload}, **responses(422, 507)})
+@router.put(
+    "/{sha256}",
+    status_code=201,
+    responses={200: {"model": Upload, "description": "It had been there already"}, **responses(507)},
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        }
+    },
+)
 async def put_upload(sha256: Sha256, request: Request, response: Response, store: Store) -> Upload:
     """Store a safetensors file under its hash.
 
-    The body is the file itself. 201 when it was stored, 200 when it had been there already. Nothing is kept of a file that
-    is broken off, too large, of another hash, or without a proper safetensors header.
+    The body is the file itself. 201 when it was stored, 200 when it had been there already. Nothing is kept of a file
+    that is broken off, too large, of another hash, or without a proper safetensors header.
     """
     limit = store.admission.max_checkpoint_bytes
     existed = store.blobs.exists(sha256)
@@ -45,7 +55,7 @@ async def put_upload(sha256: Sha256, request: Request, response: Response, store
     return Upload(sha256=sha256, bytes=size)
 
 
-@router.get("/{sha256}", responses=responses(404, 422))
+@router.get("/{sha256}", responses=responses(404))
 def get_upload(sha256: Sha256, store: Store) -> Upload:
     """Tell whether a file is here, so that it need not be sent again."""
     return Upload(sha256=sha256, bytes=store.blobs.path(sha256).stat().st_size)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from benchmark.errors import InvalidInput
+from benchmark.threat_models import official_board
 from gauntlet.cli.console import ExitCode, percent, print_table, progress_bar, table_of
 
 if TYPE_CHECKING:
@@ -39,49 +42,14 @@ def evaluate(
         raise InvalidInput.because(
             "json", found=repr(str(json_path)), expected="a path in an existing directory", remedy="choose another"
         )
-    report = _evaluate(
-        model, dataset, threat_model, architecture, protocol, points, seed, batch_size, device, to_stdout
-    )
-    if to_stdout:
-        sys.stdout.write(f"{report.to_bytes().decode()}\n")
-    else:
-        _show(report)
-    if json_path is not None and not to_stdout:
-        json_path.write_bytes(report.to_bytes() + b"\n")
-    if any(check.outcome.value == "rejected" for check in report.checks):
-        raise typer.Exit(ExitCode.FAILED)
-
-
-def _evaluate(
-    model: str,
-    dataset: str,
-    threat_model: str,
-    architecture: str | None,
-    protocol: str,
-    points: int | None,
-    seed: int,
-    batch_size: int | None,
-    device: str,
-    silent: bool,
-) -> EvaluationReport:
-    from benchmark.threat_models import official_board
-
-    board = official_board(dataset, threat_model)
-    budget = board.budget
+    budget = official_board(dataset, threat_model).budget
     network, sha256 = _load(model, dataset, threat_model, architecture)
 
     import benchmark
     from benchmark import datasets
 
     labelled = datasets.load(dataset, "test", points)
-    with progress_bar(silent=silent) as bar:
-        task = bar.add_task("Checking the model", total=None)
-
-        def show(progress: EvaluationProgress) -> None:
-            text = f"{progress.attack} · robust accuracy at most {percent(progress.robust_accuracy_at_most)}"
-            done = progress.attacks_done + progress.fraction
-            bar.update(task, description=text, completed=done, total=progress.attacks)
-
+    with _progress(silent=to_stdout) as show:
         report = benchmark.evaluate(
             network,
             labelled.x,
@@ -94,7 +62,29 @@ def _evaluate(
             progress=show,
         ).report
     provenance = report.provenance.model_copy(update={"checkpoint_sha256": sha256})
-    return report.model_copy(update={"provenance": provenance})
+    report = report.model_copy(update={"provenance": provenance})
+    if to_stdout:
+        sys.stdout.write(f"{report.to_bytes().decode()}\n")
+    else:
+        _show(report)
+    if json_path is not None and not to_stdout:
+        json_path.write_bytes(report.to_bytes() + b"\n")
+    if any(check.outcome.value == "rejected" for check in report.checks):
+        raise typer.Exit(ExitCode.FAILED)
+
+
+@contextmanager
+def _progress(*, silent: bool) -> Iterator[Callable[[EvaluationProgress], None]]:
+    """Show a bar over the attacks, and how low the robust accuracy is already."""
+    with progress_bar(silent=silent) as bar:
+        task = bar.add_task("Checking the model", total=None)
+
+        def show(progress: EvaluationProgress) -> None:
+            text = f"{progress.attack} · robust accuracy at most {percent(progress.robust_accuracy_at_most)}"
+            done = progress.attacks_done + progress.fraction
+            bar.update(task, description=text, completed=done, total=progress.attacks)
+
+        yield show
 
 
 def _load(model: str, dataset: str, threat_model: str, architecture: str | None) -> tuple[nn.Module, str]:

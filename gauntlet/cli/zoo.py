@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gauntlet.cli.console import EPILOG, AsJson, print_json, print_table, table_of
+from benchmark.errors import InvalidInput
+from gauntlet.cli.console import EPILOG, AsJson, percent, print_json, print_table, progress_bar, table_of
 
 if TYPE_CHECKING:
     from model_zoo.registry import Card
@@ -70,3 +72,39 @@ def _card(model_id: str, dataset: str, threat_model: str | None) -> Card:
         boards = [c.threat_models[0] for c in cards() if (c.id.casefold(), c.dataset) == (model_id.casefold(), dataset)]
         threat_model = boards[0] if boards else "Linf"
     return card(model_id, dataset, threat_model)
+
+
+@app.command("train", epilog=EPILOG)
+def train_model(
+    model_id: ModelId,
+    output: Annotated[Path, typer.Option(help="Where to write the checkpoint.")],
+    dataset: Dataset = "digits",
+    threat_model: ThreatModel = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="How long.", show_default="the card's")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Another seed.", show_default="the card's")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a model again as its card says, and write the checkpoint."""
+    if not output.absolute().parent.is_dir() or output.is_dir():
+        raise InvalidInput.because(
+            "output", found=repr(str(output)), expected="a file in an existing directory", remedy="choose another path"
+        )
+    card = _card(model_id, dataset, threat_model)
+    changes = {"epochs": epochs, "seed": seed}
+    recipe = card.recipe.model_copy(update={name: value for name, value in changes.items() if value is not None})
+    card = card.model_copy(update={"recipe": recipe})
+
+    from model_zoo.recipes import TrainingProgress, train, write_checkpoint
+
+    with progress_bar(silent=as_json) as bar:
+        task = bar.add_task("Training", total=recipe.epochs)
+
+        def show(progress: TrainingProgress) -> None:
+            text = f"Training · loss {progress.loss:.3f} · accuracy on the training set {percent(progress.accuracy)}"
+            bar.update(task, description=text, completed=progress.epoch)
+
+        sha256 = write_checkpoint(train(card, show), output)
+    if as_json:
+        print_json({"path": str(output), "sha256": sha256, "equals_card": sha256 == card.sha256})
+    else:
+        print(f"{output}: sha256 {sha256}")

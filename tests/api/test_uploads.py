@@ -111,10 +111,10 @@ def test_refuses_a_broken_file_and_says_what_was_found(service: Running, content
 def test_refuses_an_announced_size_above_the_limit_without_waiting_for_the_body(service: Running) -> None:
     with socket.create_connection(("127.0.0.1", service.port), timeout=5) as connection:
         connection.sendall(
-            f"PUT /api/v1/uploads/{SOUND_SHA256} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+            f"PUT /api/v1/uploads/{SOUND_SHA256} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
             f"Content-Length: {MAX_CHECKPOINT_BYTES + 1}\r\n\r\n".encode()
         )
-        answer = connection.recv(65536)
+        answer = read_all(connection)
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b'"code":"too_large"' in answer
     assert service.files() == []
@@ -152,7 +152,7 @@ def test_a_body_longer_than_announced_is_cut_where_it_was_announced(service: Run
             f"Content-Length: {len(SOUND) - 1}\r\n\r\n".encode()
             + SOUND
         )
-        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+        answer = read_all(connection)
     assert answer.startswith(b"HTTP/1.1 422 ")
     assert service.files() == []
 
@@ -168,7 +168,7 @@ def test_two_uploads_of_one_file_at_once_leave_one_file(service: Running) -> Non
     for connection in sockets:
         connection.sendall(SOUND[20:])
     for connection in sockets:
-        assert connection.recv(65536).split(b" ")[1] in {b"200", b"201"}
+        assert read_all(connection).split(b" ")[1] in {b"200", b"201"}
         connection.close()
     assert service.files() == [SOUND_SHA256]
 
@@ -185,6 +185,11 @@ def test_other_methods_are_named(service: Running) -> None:
     detail = assert_error(response, 405, "method_not_allowed", "method")
     assert set(response.headers["allow"].replace(" ", "").split(",")) <= {"GET", "PUT", "HEAD"}
     assert detail["found"] == "POST"
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """Read until the service closes the connection."""
+    return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
 def wait_until(holds: object, seconds: float = 5) -> None:

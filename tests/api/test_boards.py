@@ -1,0 +1,76 @@
+"""Leaderboards and models over HTTP: what the store says, in full."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmark.report import EvaluationReport, Points
+from benchmark.threat_models import BOARDS
+from store.boards import get_board, get_model, list_boards
+from tests.api.shape import assert_error
+from tests.running import Running
+from tests.store.material import published
+
+
+def test_lists_every_official_board(service: Running) -> None:
+    boards = service.http.get("/api/v1/leaderboards").json()["boards"]
+    assert [(board["dataset"], board["threat_model"]) for board in boards] == [
+        (board.dataset, board.threat_model) for board in BOARDS
+    ]
+    assert boards == [board.model_dump(mode="json") for board in list_boards(service.services.db)]
+
+
+def test_a_board_holds_what_was_reported_and_what_was_evaluated(service: Running) -> None:
+    reported = service.http.get("/api/v1/leaderboards/cifar10/Linf").json()
+    assert reported == get_board(service.services.db, "cifar10", "Linf").model_dump(mode="json")
+    assert len(reported["rows"]) > 60
+    assert {row["badge"] for row in reported["rows"]} == {"reported"}
+
+    assert service.http.get("/api/v1/leaderboards/digits/Linf").json()["rows"] == []
+    published(service.services.db, service.services.blobs, "Method A")
+    (row,) = service.http.get("/api/v1/leaderboards/digits/Linf").json()["rows"]
+    assert (row["rank"], row["model_id"], row["badge"]) == (1, "Method A", "evaluated_here")
+    assert (row["standard_accuracy"], row["robust_accuracy"]) == (0.98, 0.88)
+
+
+def test_searches_and_filters_a_board(service: Running) -> None:
+    address = "/api/v1/leaderboards/cifar10/Linf"
+    everything = service.http.get(address).json()["rows"]
+    found = service.http.get(address, params={"search": "carmon"}).json()["rows"]
+    assert 0 < len(found) < len(everything)
+    assert all(row in everything for row in found)
+    assert service.http.get(address, params={"badge": "evaluated_here"}).json()["rows"] == []
+    assert_error(service.http.get(address, params={"badge": "golden"}), 422, "invalid_input", "badge")
+    assert_error(service.http.get(address, params={"search": "x" * 201}), 422, "invalid_input", "search")
+
+
+@pytest.mark.parametrize("board", ["cifar10/L7", "nothing/Linf", "CIFAR10/Linf", "%00/Linf"])
+def test_knows_no_other_board(service: Running, board: str) -> None:
+    detail = assert_error(service.http.get(f"/api/v1/leaderboards/{board}"), 404, "not_found", "board")
+    assert "digits/Linf" in detail["expected"]
+
+
+def test_shows_a_model_with_its_report_and_points(service: Running) -> None:
+    published(service.services.db, service.services.blobs, "Method A")
+    address = "/api/v1/models/digits/Linf/Method A"
+    view = get_model(service.services.db, service.services.blobs, "digits", "Linf", "Method A")
+    assert view.report is not None
+    assert service.http.get(address).json() == view.model_dump(mode="json")
+    report = service.http.get(f"{address}/report")
+    assert report.headers["content-type"] == "application/json"
+    assert report.content == view.report.to_bytes()
+    assert EvaluationReport.model_validate_json(report.content) == view.report
+    assert Points.model_validate(service.http.get(f"{address}/points").json()) == view.report.points
+
+
+def test_a_reported_model_has_no_report(service: Running) -> None:
+    row = service.http.get("/api/v1/leaderboards/cifar10/Linf").json()["rows"][0]
+    address = f"/api/v1/models/cifar10/Linf/{row['model_id']}"
+    assert service.http.get(address).json()["report"] is None
+    assert_error(service.http.get(f"{address}/report"), 404, "not_found", "report")
+    assert_error(service.http.get(f"{address}/points"), 404, "not_found", "report")
+
+
+def test_knows_no_other_model(service: Running) -> None:
+    assert_error(service.http.get("/api/v1/models/cifar10/Linf/Nobody"), 404, "not_found", "model")
+    assert_error(service.http.get("/api/v1/models/cifar10/L9/Nobody"), 404, "not_found", "board")

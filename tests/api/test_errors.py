@@ -1,0 +1,88 @@
+"""One shape for every error, whoever finds it."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from benchmark.errors import GauntletError
+from tests.api.shape import assert_error
+from tests.running import Running
+
+
+@pytest.mark.parametrize("path", ["/api/v1/nothing", "/api/v2/submissions", "/api/", "/api/v1/uploads"])
+def test_unknown_addresses(service: Running, path: str) -> None:
+    detail = assert_error(service.http.get(path), 404, "not_found", "address")
+    assert path in detail["found"]
+
+
+def test_unknown_methods(service: Running) -> None:
+    response = service.http.delete("/api/v1/leaderboards")
+    assert_error(response, 405, "method_not_allowed", "method")
+    assert response.headers["allow"] == "GET"
+
+
+def test_unexpected_failures_show_nothing_of_the_inside(
+    service: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def explode(*_arguments: object) -> None:
+        raise RuntimeError("secret path /var/lib")
+
+    monkeypatch.setattr("api.routes.leaderboards.list_boards", explode)
+    with caplog.at_level(logging.ERROR):
+        response = service.http.get("/api/v1/leaderboards")
+    assert_error(response, 500, "internal_error")
+    assert "secret" not in response.text
+    assert "secret path /var/lib" in caplog.text
+    assert response.headers["x-content-type-options"] == "nosniff"
+
+
+def test_failures_of_the_service_itself_are_not_the_callers_fault(
+    service: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: object) -> None:
+        raise GauntletError("Something of ours failed.")
+
+    monkeypatch.setattr("api.routes.leaderboards.list_boards", fail)
+    assert_error(service.http.get("/api/v1/leaderboards"), 500, "gauntlet_error")
+
+
+def test_health(service: Running) -> None:
+    body = service.http.get("/healthz").json()
+    assert body["status"] == "ok"
+    assert set(body) == {"status", "version"}
+
+
+def test_the_openapi_document_describes_every_route_with_examples(service: Running) -> None:
+    document = service.http.get("/api/v1/openapi.json").json()
+    operations = {(method, path) for path, item in document["paths"].items() for method in item}
+    assert operations == {
+        ("get", "/healthz"),
+        ("put", "/api/v1/uploads/{sha256}"),
+        ("get", "/api/v1/uploads/{sha256}"),
+        ("post", "/api/v1/submissions"),
+        ("get", "/api/v1/submissions"),
+        ("get", "/api/v1/submissions/{submission_id}"),
+        ("post", "/api/v1/submissions/{submission_id}/cancel"),
+        ("get", "/api/v1/leaderboards"),
+        ("get", "/api/v1/leaderboards/{dataset}/{threat_model}"),
+        ("get", "/api/v1/models/{dataset}/{threat_model}/{model_id}"),
+        ("get", "/api/v1/models/{dataset}/{threat_model}/{model_id}/report"),
+        ("get", "/api/v1/models/{dataset}/{threat_model}/{model_id}/points"),
+    }
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            assert operation["description"], (method, path)
+            assert "HTTPValidationError" not in str(operation), (method, path)
+            errors = [answer for status, answer in operation["responses"].items() if status >= "400"]
+            assert errors, (method, path)
+            assert all("ErrorResponse" in str(answer) for answer in errors), (method, path)
+    assert document["components"]["schemas"]["SubmissionRequest"]["examples"]
+    body = document["paths"]["/api/v1/uploads/{sha256}"]["put"]["requestBody"]
+    assert list(body["content"]) == ["application/octet-stream"]
+
+
+def test_there_is_no_page_that_loads_scripts_from_elsewhere(service: Running) -> None:
+    for path in ("/docs", "/redoc"):
+        assert service.http.get(path).status_code == 404
