@@ -10,7 +10,7 @@ import secrets
 from enum import StrEnum
 from typing import Literal
 
-from sqlalchemy import ColumnElement, and_, case, select, update
+from sqlalchemy import ColumnElement, Select, and_, case, select, update
 from sqlalchemy.orm import Session
 
 from store.database import Database, database_now_ms
@@ -61,15 +61,7 @@ class Beat(StrEnum):
 def claim(db: Database, worker: str, lease_ms: int) -> Claim | None:
     """Claim the next piece of work, checks before hours-long shards, the oldest first; None where there is none."""
     with db.transaction() as session:
-        # FOR UPDATE SKIP LOCKED lets claimers on PostgreSQL pass each other; on SQLite, where the transaction holds the
-        # only write lock already, it is compiled to nothing.
-        shard = session.scalar(
-            select(ShardRow)
-            .where(ShardRow.state == "queued")
-            .order_by(case((ShardRow.kind == "check", 0), else_=1), ShardRow.run_id, ShardRow.first)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-        )
+        shard = session.scalar(next_work())
         if shard is None:
             return None
         now, token = database_now_ms(session), secrets.token_hex(16)
@@ -99,6 +91,21 @@ def claim(db: Database, worker: str, lease_ms: int) -> Claim | None:
             last=shard.last,
             resume_sha256=shard.checkpoint,
         )
+
+
+def next_work() -> Select[ShardRow]:
+    """Return the query for the piece of work that is claimed next.
+
+    FOR UPDATE SKIP LOCKED lets claimers on PostgreSQL pass each other; on SQLite, where the transaction holds the only
+    write lock already, it is compiled to nothing.
+    """
+    return (
+        select(ShardRow)
+        .where(ShardRow.state == "queued")
+        .order_by(case((ShardRow.kind == "check", 0), else_=1), ShardRow.run_id, ShardRow.first)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
 
 
 def beat(db: Database, claim: Claim, lease_ms: int, progress: Progress | None = None) -> Beat:

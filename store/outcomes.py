@@ -19,6 +19,7 @@ from store.tables import RunRow
 from store.views import State
 
 SHARD_POINTS = 512
+MAX_PARAMETERS = 2**63
 MAX_REPORT_BYTES = 64 * 1024 * 1024
 
 
@@ -41,8 +42,11 @@ def finish_check(
     Returns:
         The submission's new state.
     Raises:
+        EvaluationFailed: the number of parameters cannot be one; nothing was changed.
         StaleClaim: the lease is no longer held; nothing was changed.
     """
+    if parameters is not None and not 0 <= parameters < MAX_PARAMETERS:
+        raise EvaluationFailed("The check reports an impossible number of parameters.")
     rejected = [check for check in checks if check.outcome is CheckOutcome.REJECTED]
     with db.transaction() as session:
         write_held(session, claim, state="done")

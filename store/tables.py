@@ -93,7 +93,7 @@ class RunRow(Base):
     norm: Mapped[str]
     epsilon: Mapped[str]
     points: Mapped[int]
-    parameters: Mapped[int | None]
+    parameters: Mapped[int | None] = mapped_column(BigInteger)
     """Parameters of the model, as the check run counted them."""
     checks: Mapped[str]
     """The check run's findings, a JSON array."""
@@ -174,7 +174,7 @@ class EntryRow(Base):
     findings: Mapped[str]
     """Codes of the flagged checks, a JSON array."""
     forward_passes: Mapped[int | None]
-    parameters: Mapped[int | None]
+    parameters: Mapped[int | None] = mapped_column(BigInteger)
     zoo_id: Mapped[str | None]
     baseline: Mapped[bool]
     protocol: Mapped[str | None]

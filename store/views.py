@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
-from benchmark.report import Check, EvaluationReport, Interval
+from benchmark.report import Accuracy, Check, Count, EvaluationReport, Interval, Name
 
 
 class View(BaseModel):
@@ -71,16 +71,16 @@ class NewSubmission(View):
 class Progress(View):
     """How far a run is; every number is over all its shards."""
 
-    points: int = 0
+    points: Count = 0
     """Points of the run."""
-    points_done: int = 0
+    points_done: Count = 0
     """Points with a final verdict under the attacks done so far."""
-    attack: str | None = None
-    attacks_done: int = 0
-    attacks: int = 0
-    fraction: float = 0.0
+    attack: Name | None = None
+    attacks_done: Count = 0
+    attacks: Count = 0
+    fraction: Accuracy = 0.0
     """Share of the present attack's work that is done, in [0, 1]."""
-    robust_accuracy_at_most: float | None = None
+    robust_accuracy_at_most: Accuracy | None = None
 
 
 class Transition(View):

@@ -6,10 +6,11 @@ import threading
 from collections.abc import Callable
 
 import pytest
+from sqlalchemy.engine import make_url
 
 from benchmark.report import CheckOutcome
 from store.blobs import LocalBlobs
-from store.claims import Beat, Claim, beat, claim, fail_attempt, release, save_checkpoint
+from store.claims import Beat, Claim, beat, claim, fail_attempt, next_work, release, save_checkpoint
 from store.database import Database
 from store.errors import StaleClaim
 from store.outcomes import finish_check, finish_shard
@@ -45,6 +46,16 @@ def test_two_claimers_at_once(db: Database, blobs: LocalBlobs, rules: Rules) -> 
     got = [found for found in claimed if found]
     assert len(claimed) == 6
     assert len({found.shard_id for found in got}) == len({found.token for found in got}) == len(got) == 3
+
+
+def test_claimers_on_postgresql_pass_each_other() -> None:
+    """There, without a global write lock, it is the row's lock that keeps claims apart."""
+    compiled = {
+        name: str(next_work().compile(dialect=make_url(f"{name}://").get_dialect()()))
+        for name in ("postgresql", "sqlite")
+    }
+    assert compiled["postgresql"].endswith("FOR UPDATE SKIP LOCKED")
+    assert "FOR UPDATE" not in compiled["sqlite"]
 
 
 def test_checks_come_before_shards_and_the_oldest_first(db: Database, blobs: LocalBlobs, rules: Rules) -> None:

@@ -205,3 +205,26 @@ def test_publishing_is_all_or_nothing(db: Database, blobs: LocalBlobs, rules: Ru
     with db.transaction() as session:
         session.delete(taken)
     assert reduce_run(db, blobs, work.run_id) is State.PUBLISHED
+
+
+@pytest.mark.parametrize("parameters", [-1, 2**63, 10**400])
+def test_an_impossible_number_of_parameters_is_refused(
+    db: Database, blobs: LocalBlobs, rules: Rules, parameters: int
+) -> None:
+    view = submit(db, blobs, new_submission(blobs), rules)
+    work = must_claim(db)
+    with pytest.raises(EvaluationFailed):
+        finish_check(db, work, [check()], parameters=parameters)
+    assert get_submission(db, view.id).state is State.CHECKING
+    finish_check(db, work, [check()], parameters=2**63 - 1)
+
+
+def test_progress_that_cannot_be_shown_is_no_progress() -> None:
+    for wrong in (
+        {"fraction": float("nan")},
+        {"points_done": -1},
+        {"robust_accuracy_at_most": 2},
+        {"attack": "a" * 101},
+    ):
+        with pytest.raises(ValueError, match="validation error"):
+            Progress.model_validate(wrong)
