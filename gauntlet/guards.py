@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
@@ -104,7 +103,7 @@ class SameSite:
             foreign = (
                 site not in {"same-origin", "none"}
                 if site is not None
-                else origin is not None and urlsplit(origin).netloc != headers.get("host")
+                else origin is not None and origin.partition("://")[2] != headers.get("host")
             )
             if foreign:
                 error = CrossSiteRequest.because(

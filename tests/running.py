@@ -54,6 +54,11 @@ class Running:
         return self.http.put(f"/api/v1/uploads/{hashlib.sha256(content).hexdigest()}", content=content)
 
 
+def read_all(connection: socket.socket) -> bytes:
+    """Read until the service closes the connection."""
+    return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data of a service that has been started once, to be copied."""

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.api.shape import assert_error
-from tests.running import MAX_CHECKPOINT_BYTES, Running, safetensors
+from tests.running import MAX_CHECKPOINT_BYTES, Running, read_all, safetensors
 
 SOUND = safetensors()
 SOUND_SHA256 = hashlib.sha256(SOUND).hexdigest()
@@ -185,11 +185,6 @@ def test_other_methods_are_named(service: Running) -> None:
     detail = assert_error(response, 405, "method_not_allowed", "method")
     assert set(response.headers["allow"].replace(" ", "").split(",")) <= {"GET", "PUT", "HEAD"}
     assert detail["found"] == "POST"
-
-
-def read_all(connection: socket.socket) -> bytes:
-    """Read until the service closes the connection."""
-    return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
 def wait_until(holds: object, seconds: float = 5) -> None:

@@ -1,0 +1,68 @@
+"""Settings: documented, read from the environment, and refused where impossible."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmark.errors import InvalidInput
+from gauntlet.settings import Settings, read_settings
+
+DOCUMENT = Path(__file__).parents[2] / "docs/settings.md"
+ROW = re.compile(r"^\| `(\w+)` \| (?:`([^`]*)`)? ?\| (.+) \|$", flags=re.MULTILINE)
+
+
+def test_every_setting_is_documented_with_its_default_and_its_docstring() -> None:
+    documented = {name: (default, meaning) for name, default, meaning in ROW.findall(DOCUMENT.read_text("utf-8"))}
+    declared = {}
+    for name, field in Settings.model_fields.items():
+        assert field.description, f"{name} has no docstring"
+        default = "" if field.default in (None, ()) else str(field.default)
+        declared[name] = (default, " ".join(field.description.split()))
+    assert documented == declared
+
+
+def test_the_environment_is_read_and_options_win(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GAUNTLET_PORT", "1234")
+    monkeypatch.setenv("GAUNTLET_HOST", "0.0.0.0")  # noqa: S104
+    monkeypatch.setenv("GAUNTLET_ALLOWED_HOSTS", "a.example, b.example")
+    settings = read_settings(port=4321, host=None)
+    assert (settings.port, settings.host, settings.allowed_hosts) == (4321, "0.0.0.0", ("a.example", "b.example"))  # noqa: S104
+    assert settings.hosts_served == ("a.example", "b.example")
+
+
+@pytest.mark.parametrize(
+    ("host", "served"),
+    [
+        ("127.0.0.1", ("127.0.0.1", "localhost", "::1")),
+        ("::1", ("127.0.0.1", "localhost", "::1")),
+        ("192.0.2.7", ("*",)),
+    ],
+)
+def test_a_loopback_service_answers_to_loopback_names_only(host: str, served: tuple[str, ...]) -> None:
+    assert read_settings(host=host).hosts_served == served
+
+
+def test_the_database_lies_in_the_data_directory_unless_named(tmp_path: Path) -> None:
+    assert read_settings(var_dir=tmp_path).database_address == f"sqlite:///{tmp_path}/gauntlet.sqlite"
+    assert read_settings(database_url="sqlite:///x").database_address == "sqlite:///x"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("port", "70000"), ("port", "http"), ("worker_children", "-1"), ("max_checkpoint_bytes", "0")]
+)
+def test_impossible_values_are_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"GAUNTLET_{name.upper()}", value)
+    with pytest.raises(InvalidInput) as caught:
+        read_settings()
+    assert caught.value.detail is not None
+    assert caught.value.detail.field == name
+    assert value in caught.value.detail.found
+
+
+def test_a_lease_must_outlive_two_beats() -> None:
+    with pytest.raises(InvalidInput, match="twice beat_ms"):
+        read_settings(lease_ms=1000, beat_ms=501)
+    assert read_settings(lease_ms=1000, beat_ms=500).lease_ms == 1000
