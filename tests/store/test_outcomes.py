@@ -132,6 +132,33 @@ def test_finishers_at_the_same_moment_publish_once(db: Database, blobs: LocalBlo
     assert len(get_board(db, "digits", "Linf").rows) == 1
 
 
+class Interrupted(LocalBlobs):
+    """Blobs at whose first reading something else happens."""
+
+    meanwhile: Callable[[], object] | None = None
+
+    def read(self, sha256: str) -> bytes:
+        act, self.meanwhile = self.meanwhile, None
+        if act is not None:
+            act()
+        return super().read(sha256)
+
+
+@pytest.mark.parametrize(("meanwhile", "state"), [("reduced", State.PUBLISHED), ("cancelled", State.CANCELLED)])
+def test_a_reducer_that_comes_second_changes_nothing(
+    db: Database, blobs: LocalBlobs, meanwhile: str, state: State
+) -> None:
+    view = running(db, blobs)
+    work = must_claim(db)
+    slow = Interrupted(blobs.root, free_floor_bytes=0)
+    slow.meanwhile = lambda: (
+        reduce_run(db, blobs, work.run_id) if meanwhile == "reduced" else cancel(db, work.submission_id)
+    )
+    assert finish_shard(db, slow, work, shard_report(work).to_bytes()) is state
+    assert get_submission(db, view.id).state is state
+    assert len(get_board(db, "digits", "Linf").rows) == (meanwhile == "reduced")
+
+
 def test_a_check_that_fails_during_the_run_rejects_the_model(db: Database, blobs: LocalBlobs) -> None:
     view = running(db, blobs)
     work = must_claim(db)
