@@ -75,7 +75,10 @@ class Classifier:
             value = objective(logits)
             if not value.requires_grad:
                 return Gradient(logits.detach(), value.detach(), torch.zeros_like(x))
-            (grad,) = torch.autograd.grad(value.sum(), leaf, allow_unused=True)
+            try:
+                (grad,) = torch.autograd.grad(value.sum(), leaf, allow_unused=True)
+            except Exception as error:
+                raise _failure("backward", error) from error
         grad = torch.zeros_like(x) if grad is None else torch.nan_to_num(grad, nan=0.0, posinf=0.0, neginf=0.0)
         return Gradient(logits.detach(), value.detach(), grad)
 
@@ -88,7 +91,7 @@ class Classifier:
         return torch.cat(parts)
 
     def padded(self, rows: int) -> int:
-        """Return the batch size in which ``rows`` rows run: the least of 8, 16, 32, … that holds them, up to the width."""
+        """Return the batch size in which ``rows`` rows run: the least of 8, 16, 32, … that holds them, or the width."""
         size = MIN_ROWS
         while size < rows:
             size *= 2
@@ -101,11 +104,20 @@ class Classifier:
         return rows
 
     def _forward(self, x: Tensor) -> Tensor:
-        logits = self._model(x.view(len(x), *self.image_shape))
+        # A copy, so that a model that writes into its input does not write into the points or an attack's state.
+        images = x.clone().view(len(x), *self.image_shape)
+        try:
+            logits = self._model(images)
+        except Exception as error:
+            raise _failure("forward", error) from error
         if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(x):
             shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise EvaluationFailed(f"The model answered {len(x)} images with {shape}, not with ({len(x)}, classes).")
         return logits.float()
+
+
+def _failure(direction: str, error: Exception) -> EvaluationFailed:
+    return EvaluationFailed(f"The model's {direction} pass raised {type(error).__name__}: {str(error)[:300]}")
 
 
 def pad_rows(rows: Tensor, size: int) -> Tensor:
@@ -119,11 +131,13 @@ def frozen(model: nn.Module) -> Iterator[nn.Module]:
     """Hold the model in eval mode with frozen parameters; afterwards modes and parameters are as they were."""
     modes = {module: module.training for module in model.modules()}
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    model.eval()
-    for parameter in trainable:
-        parameter.requires_grad_(False)
     try:
-        yield model
+        model.eval()
+        for parameter in trainable:
+            parameter.requires_grad_(False)
+        # Under a caller's inference mode every gradient would silently be zero.
+        with torch.inference_mode(False):
+            yield model
     finally:
         for module, training in modes.items():
             module.training = training
@@ -137,12 +151,18 @@ def check_points(x: Tensor, y: Tensor) -> None:
     Raises:
         InvalidInput: wrong type, shape, range or length of ``x`` or ``y``.
     """
+    for name, value in (("x", x), ("y", y)):
+        if not isinstance(value, Tensor):
+            raise InvalidInput.because(
+                name, found=type(value).__name__, expected="a torch tensor", remedy=f"convert {name} before the call"
+            )
+    n = x.shape[0] if x.ndim else 0
     problems = (
         (x.ndim != 4, "x", f"shape {tuple(x.shape)}", "shape (n, channels, height, width)"),
         (x.dtype != torch.float32, "x", str(x.dtype), "torch.float32"),
         (y.dtype != torch.int64, "y", str(y.dtype), "torch.int64"),
-        (y.ndim != 1 or len(y) != len(x), "y", f"shape {tuple(y.shape)}", f"shape ({len(x)},)"),
-        (len(x) == 0, "x", "no points", "at least one point"),
+        (tuple(y.shape) != (n,), "y", f"shape {tuple(y.shape)}", f"shape ({n},)"),
+        (x.numel() == 0, "x", f"shape {tuple(x.shape)}", "at least one point and one pixel"),
     )
     for wrong, field, found, expected in problems:
         if wrong:

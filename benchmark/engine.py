@@ -1,12 +1,12 @@
 """Continuous batching: keeps a batch of attack slots full until every work item is done.
 
-A work item is (point, restart, target). Items wait in a queue, target by target, so that the items of one point rarely
-run side by side. After every step the engine has claimed examples judged, retires slots that are done or whose point is
-broken, and refills them. When the queue is empty the batch shrinks with the live slots. A model that falls at once costs
-little; a robust one costs exactly the attack's passes.
+A work item is (point, restart, target). Items wait in a queue, target by target, so that those of one point rarely run
+side by side. After every step the engine has claimed examples judged, retires slots that are done or whose point is
+broken, and refills them. When the queue is empty the batch shrinks with the live slots. A model that falls at once
+costs little; a robust one costs exactly the attack's passes.
 
 The items of a point have a canonical order, and the lowest one that breaks the point wins: when a later item breaks it
-first, earlier ones that are already running go on to their end. So verdict, step and example do not depend on the width.
+first, earlier ones already running go on to their end. So verdict, step and example do not depend on the width.
 """
 
 from __future__ import annotations
@@ -153,6 +153,8 @@ class Engine:
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Continue from a snapshot of an engine with the same attack, points, seed and width."""
+        # The engine writes into its tensors; the snapshot stays as it is, so that it can be taken up again.
+        state = {name: value.clone() for name, value in state.items()}
         self._cursor = int(state["cursor"])
         self._slot_point, self._slot_order, self._live = state["slot_point"], state["slot_order"], state["live"]
         self.findings = Findings(
@@ -223,7 +225,12 @@ class Engine:
     def _shrink(self, live: int) -> None:
         """Once the queue is empty, let the batch get smaller with the live slots."""
         size = self._classifier.padded(live)
-        if self._slots is None or self._cursor < self.items or size > len(self._live) // 2 or len(self._live) <= MIN_ROWS:
+        if (
+            self._slots is None
+            or self._cursor < self.items
+            or size > len(self._live) // 2
+            or len(self._live) <= MIN_ROWS
+        ):
             return
         rows = torch.nonzero(self._live).flatten()
         idle = torch.nonzero(~self._live).flatten()

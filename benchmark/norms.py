@@ -14,6 +14,7 @@ from benchmark import randomness
 from benchmark.errors import UnsupportedNorm
 
 _TINY = 1e-12
+_LEAST_SLOPE = 1e-30
 _NEWTON_STEPS = 64
 
 
@@ -79,7 +80,8 @@ class L2(Norm):
     name = "L2"
 
     def distance(self, delta: Tensor) -> Tensor:
-        return torch.linalg.vector_norm(delta, dim=1)
+        length: Tensor = torch.linalg.vector_norm(delta, dim=1)
+        return length
 
     def project(self, delta: Tensor, epsilon: float) -> Tensor:
         length = self.distance(delta)[:, None]
@@ -115,6 +117,10 @@ def _box_step(x: Tensor, weight: Tensor, gap: Tensor, speed: Tensor) -> Tensor:
     With multiplier t the change is ``sum(|weight| * min(t * speed, room))``: concave, increasing, piecewise linear. So
     Newton's method from t = 0 climbs to the root without passing it, and ends after as many steps as pieces are met.
     """
+    # The step does not depend on the scale of weight and gap, so neither may the tolerances.
+    scale = weight.abs().amax(1).clamp_min(torch.finfo(weight.dtype).tiny)
+    weight, gap = weight / scale[:, None], gap / scale
+    speed = speed / speed.amax(1, keepdim=True).clamp_min(torch.finfo(weight.dtype).tiny)
     size = weight.abs()
     upwards = (weight * gap[:, None]) > 0
     room = torch.where(upwards, 1 - x, x)
@@ -124,8 +130,11 @@ def _box_step(x: Tensor, weight: Tensor, gap: Tensor, speed: Tensor) -> Tensor:
         reach = t[:, None] * speed
         short = wanted - (size * torch.minimum(reach, room)).sum(1)
         slope = (size * speed * (reach < room)).sum(1)
-        step = torch.where((short > 1e-7 * wanted) & (slope > _TINY), short / slope.clamp_min(_TINY), 0)
-        if not bool((step > 1e-7 * t).any()):
+        climbs = (short > 1e-7 * wanted) & (slope > _LEAST_SLOPE)
+        step = torch.where(climbs, short / slope.clamp_min(_LEAST_SLOPE), 0)
+        # A row that has arrived stays where it is, however long its neighbours take.
+        step = torch.where(step > 1e-7 * t, step, 0)
+        if not bool((step > 0).any()):
             break
         t = t + step
     # Out of reach: every coordinate goes to its side of the box.

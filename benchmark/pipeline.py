@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from benchmark import datasets
 from benchmark.attacks.base import Attack
-from benchmark.classifier import Classifier, check_points, frozen
+from benchmark.classifier import MIN_ROWS, Classifier, check_points, frozen
 from benchmark.engine import Engine, PointSet
 from benchmark.errors import InvalidInput
 from benchmark.judging import misclassified
@@ -110,7 +110,7 @@ def evaluate(
         threat_model: norm and budget of the attacker.
         protocol: name of the ensemble.
         seed: of all random draws; every draw belongs to a point.
-        batch_size: rows of a full batch, at least 8; by default 64 on a CPU, 512 on a GPU.
+        batch_size: rows of a full batch, raised to 8 where it is less; by default 64 on a CPU, 512 on a GPU.
         device: where to run, such as "cuda".
         precision: "float32", the only precision that ranks.
         progress: called now and then; what it raises ends the evaluation.
@@ -124,7 +124,9 @@ def evaluate(
             "precision", found=precision, expected="float32", remedy="leave it out: only float32 ranks"
         )
     check_points(x, y)
-    run = Run(threat_model, protocol_named(protocol), seed, _slot_width(batch_size, device), torch.device(device))
+    place = _device(device)
+    norm_named(threat_model.norm)
+    run = Run(threat_model, protocol_named(protocol), seed, _slot_width(batch_size, place), place)
     x, y = x.to(run.device), y.to(run.device)
     model.to(run.device)
     checks = run_checks(model, x, y, threat_model)
@@ -199,7 +201,7 @@ def benchmark(
         Standard accuracy and robust accuracy, in [0, 1].
     """
     board = official_board(dataset, threat_model)
-    points = datasets.load(dataset, "test", n_examples or board.points)
+    points = datasets.load(dataset, "test", board.points if n_examples is None else n_examples)
     report = evaluate(model, points.x, points.y, board.budget, batch_size=batch_size, device=device).report
     return report.standard_accuracy, report.robust_accuracy
 
@@ -212,11 +214,16 @@ class _Ensemble:
         shape = (channels, height, width)
         norm, epsilon = norm_named(run.threat_model.norm), run.threat_model.radius
         self._model, self._run, self._shape = model, run, shape
-        self._x, self._y = x.flatten(1), y
+        self._x, self._y = x.detach().flatten(1), y
         self._index = torch.tensor(index, dtype=torch.int64)
         self._judge = Classifier(model, shape, run.width)
         self._clean_logits = self._judge.logits_of_all(self._x)
         self.classes = self._clean_logits.shape[1]
+        if self.classes < 2:
+            raise InvalidInput.because(
+                "model", found=f"{self.classes} logits for each image", expected="at least 2",
+                remedy="return one logit for each class",
+            )  # fmt: skip
         if int(y.max()) >= self.classes:
             raise InvalidInput.because(
                 "y", found=f"label {int(y.max())}", expected=f"labels below the model's {self.classes} classes",
@@ -293,7 +300,8 @@ class _Ensemble:
         return state | {f"engine.{name}": value for name, value in engine.snapshot().items()}
 
     def restore(self, state: Snapshot) -> None:
-        """Take up a snapshot of the same run on the same points."""
+        """Take up a snapshot of the same run on the same points; the snapshot itself is left alone."""
+        state = {name: value.clone() for name, value in state.items()}
         self.x_adv = state["x_adv"].to(self._x.device)
         self._broken_by, self._step, self._distance = state["broken_by"], state["step"], state["distance"]
         self._counts, self._seconds = state["counts"], state["seconds"]
@@ -352,14 +360,26 @@ class _Ensemble:
         )
 
 
-def _slot_width(batch_size: int | None, device: str) -> int:
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = torch.device("meta")
+    if device.type not in _WIDTH or (device.type == "cuda" and not torch.cuda.is_available()):
+        raise InvalidInput.because(
+            "device", found=name, expected='"cpu", or "cuda" where there is a GPU', remedy='use device="cpu"'
+        )
+    return device
+
+
+def _slot_width(batch_size: int | None, device: torch.device) -> int:
     if batch_size is None:
-        return _WIDTH[torch.device(device).type]
+        return _WIDTH[device.type]
     if batch_size < 1:
         raise InvalidInput.because(
             "batch_size", found=batch_size, expected="a positive number", remedy="leave it out for the default"
         )
-    return batch_size
+    return max(batch_size, MIN_ROWS)
 
 
 def _provenance(run: Run, seconds: float) -> Provenance:

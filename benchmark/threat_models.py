@@ -50,10 +50,13 @@ class ThreatModel:
 
 def _as_fraction(epsilon: str | Fraction | float) -> Fraction:
     try:
-        value = Fraction(epsilon).limit_denominator(10_000)
+        # As a float first where there is an exponent: an exact power of ten with a large one would fill the memory.
+        exponent = isinstance(epsilon, str) and "e" in epsilon.lower()
+        value = Fraction(float(epsilon) if exponent else epsilon).limit_denominator(10_000)
+        usable = value > 0 and math.isfinite(value)
     except (ValueError, OverflowError, ZeroDivisionError, TypeError):
-        value = Fraction(0)
-    if value <= 0 or not math.isfinite(value):
+        value, usable = Fraction(0), False
+    if not usable:
         raise InvalidInput.because(
             "epsilon",
             found=repr(epsilon),

@@ -225,8 +225,7 @@ def _length(image: Tensor) -> Tensor:
 def _bump(side: int) -> Tensor:
     """Return two stacked pyramids of opposite sign, of unit length together, (side, side)."""
     upper = side // 2
-    bump = torch.cat((_pyramid(upper, side), -_pyramid(side - upper, side)))
-    return bump / torch.linalg.vector_norm(bump).clamp_min(_TINY)
+    return _unit(torch.cat((_pyramid(upper, side), -_pyramid(side - upper, side))))
 
 
 def _pyramid(height: int, width: int) -> Tensor:
@@ -241,8 +240,12 @@ def _pyramid(height: int, width: int) -> Tensor:
     ring = torch.maximum(row[:, None], column[None, :]).clamp_max(rings - 1)
     terms = 1 / torch.arange(1, rings + 1, dtype=torch.float32) ** 2
     from_ring = terms.flip(0).cumsum(0).flip(0)
-    pyramid = from_ring[ring]
-    return pyramid / torch.linalg.vector_norm(pyramid).clamp_min(_TINY)
+    return _unit(from_ring[ring])
+
+
+def _unit(window: Tensor) -> Tensor:
+    length: Tensor = torch.linalg.vector_norm(window)
+    return window / length.clamp_min(_TINY)
 
 
 def square(norm: Norm, epsilon: float, image_shape: tuple[int, int, int]) -> Square:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -46,8 +46,12 @@ def run_checks(
     with frozen(model), torch.random.fork_rng():
         shape = output_shape(subject)
         if shape.outcome is CheckOutcome.REJECTED:
-            return (shape, *_not_assessed("the output cannot be used"))
-        return (shape, *(_run(code, restriction, subject) for code, restriction in _CODES.items()))
+            return (shape, *_not_assessed("the output cannot be used", set(_CODES)))
+        finite = _run("non_finite_output", finite_output, subject)
+        if finite.outcome is CheckOutcome.REJECTED:
+            return (shape, finite, *_not_assessed("the output cannot be used", set(_CODES) - {finite.code}))
+        rest = (_run(code, restriction, subject) for code, restriction in _CODES.items() if code != finite.code)
+        return (shape, finite, *rest)
 
 
 def check_restrictions(model: nn.Module, x: Tensor, y: Tensor, threat_model: ThreatModel) -> list[Check]:
@@ -65,7 +69,7 @@ def check_restrictions(model: nn.Module, x: Tensor, y: Tensor, threat_model: Thr
 def _run(code: str, restriction: Restriction, subject: Subject) -> Check:
     try:
         return restriction(subject)
-    except Exception as error:  # A model that breaks a check has not passed it.
+    except Exception as error:  # noqa: BLE001 - a model that breaks a check has not passed it
         return Check(
             code=code,
             outcome=CheckOutcome.REJECTED,
@@ -74,7 +78,7 @@ def _run(code: str, restriction: Restriction, subject: Subject) -> Check:
         )
 
 
-def _not_assessed(why: str) -> Sequence[Check]:
+def _not_assessed(why: str, codes: Collection[str]) -> Sequence[Check]:
     return [
         Check(
             code=code,
@@ -83,4 +87,5 @@ def _not_assessed(why: str) -> Sequence[Check]:
             remedy="Mend the first finding and check again.",
         )
         for code in _CODES
+        if code in codes
     ]

@@ -33,12 +33,21 @@ class Subject:
     def answer(self) -> object:
         """Run one forward pass and return whatever the model gives."""
         with torch.no_grad():
-            return self.model(self.x)
+            return self.model(self._images())
+
+    def recorded_answer(self) -> object:
+        """Run one forward pass while gradients are recorded, on images that want one."""
+        with torch.enable_grad():
+            return self.model(self._images().requires_grad_().clone())
 
     def logits(self) -> Tensor:
         """Run one forward pass of a model that is known to answer with logits."""
         with torch.no_grad():
-            return torch.as_tensor(self.model(self.x)).float()
+            return torch.as_tensor(self.model(self._images())).float()
+
+    def _images(self) -> Tensor:
+        # A copy, so that a model that writes into its input does not write into the sample.
+        return self.x.detach().clone()
 
 
 Restriction = Callable[[Subject], Check]

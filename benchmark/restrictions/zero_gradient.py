@@ -19,7 +19,7 @@ def zero_gradient(subject: Subject) -> Check:
     """
     with torch.enable_grad():
         leaf = subject.x.detach().clone().requires_grad_()
-        logits = torch.as_tensor(subject.model(leaf)).float()
+        logits = torch.as_tensor(subject.model(leaf.clone())).float()
         margin = losses.margin(logits, subject.y)
         grad = None
         if margin.requires_grad:
@@ -38,5 +38,5 @@ def zero_gradient(subject: Subject) -> Check:
         value=fraction,
         threshold=_REJECT_FROM if rejected else _FLAG_FROM,
         message=message,
-        remedy="Remove operations without gradient, such as rounding or argmax, and check that the weights are trained.",
+        remedy="Remove operations without gradient, such as rounding or argmax, and check the weights.",
     )

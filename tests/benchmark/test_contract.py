@@ -1,0 +1,163 @@
+"""What every attack promises, whatever it does inside."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from benchmark.errors import EvaluationFailed
+from benchmark.norms import norm_named
+from benchmark.pipeline import Evaluation, Run, evaluate_points
+from tests.benchmark.models import Cnn, Shape, answers, points
+from tests.benchmark.runs import attack_maker, attacked, protocol_of, settings
+
+ATTACKS = ("apgd-ce", "apgd-dlr", "apgd-t", "fab-t", "square")
+NORMS = {"Linf": 0.03, "L2": 0.2}
+SHAPES: tuple[Shape, ...] = ((1, 8, 8), (3, 6, 10), (3, 4, 4))
+LEAST_CLASSES = {"apgd-dlr": 3, "apgd-t": 4}
+CASES = [
+    (attack, norm, shape, classes)
+    for attack, norm, shape, classes in itertools.product(ATTACKS, NORMS, SHAPES, (2, 3, 10))
+    if classes >= LEAST_CLASSES.get(attack, 2)
+]
+
+
+def _run(attack: str, norm: str, seed: int = 0) -> Run:
+    return settings(norm, NORMS[norm], protocol_of(attack_maker(attack, 6)), seed)
+
+
+def _state(model: nn.Module, *inputs: Tensor) -> list[object]:
+    """Everything that an evaluation must leave alone, as comparable values."""
+    tensors = [*inputs, *model.state_dict().values(), torch.random.get_rng_state()]
+    parameters = [(p.requires_grad, None if p.grad is None else p.grad.tolist()) for p in model.parameters()]
+    modes = [module.training for module in model.modules()]
+    return [*(tensor.tolist() for tensor in tensors), parameters, modes]
+
+
+def _check_examples(evaluation: Evaluation, model: nn.Module, x: Tensor, y: Tensor, norm: str) -> None:
+    x_adv, verdicts = evaluation.x_adv, evaluation.report.points
+    assert x_adv.shape == x.shape
+    assert x_adv.dtype == torch.float32
+    assert not x_adv.requires_grad
+    assert float(x_adv.min()) >= 0
+    assert float(x_adv.max()) <= 1
+    distance = norm_named(norm).distance((x_adv.double() - x.double()).flatten(1))
+    assert bool((distance <= NORMS[norm] * (1 + 1e-5) + 1e-7).all())
+    model.eval()
+    wrong = answers(model, x_adv) != y
+    assert wrong.tolist() == [not robust for robust in verdicts.robust]
+    for row, (by, step) in enumerate(zip(verdicts.broken_by, verdicts.step, strict=True)):
+        assert (step is not None) == (by not in (None, "clean"))
+        if by in (None, "clean"):
+            assert torch.equal(x_adv[row], x[row])
+        assert verdicts.distance[row] == (None if by is None else pytest.approx(float(distance[row]), abs=1e-12))
+
+
+@pytest.mark.parametrize("n", [1, 3, 8])
+@pytest.mark.parametrize(("attack", "norm", "shape", "classes"), CASES)
+def test_attack_keeps_its_contract(attack: str, norm: str, shape: Shape, classes: int, n: int) -> None:
+    model = Cnn(shape, classes).train()
+    x, _ = points(n, shape, classes)
+    y = answers(model.eval(), x)
+    y[1:2] = (y[1:2] + 1) % classes
+    model.train()
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    model.convolution.weight.requires_grad_(False)
+    model.norm.eval()
+    before = _state(model, x, y)
+
+    first = attacked(model, x, y, _run(attack, norm))
+    assert _state(model, x, y) == before
+    second = attacked(model, x, y, _run(attack, norm))
+
+    assert first.report.results_sha256() == second.report.results_sha256()
+    assert torch.equal(first.x_adv, second.x_adv)
+    _check_examples(first, model, x, y, norm)
+    (outcome,) = first.report.attacks
+    assert outcome.over_budget == 0
+    assert outcome.attacked == sum(by != "clean" for by in first.report.points.broken_by)
+
+
+class _Fragile(Cnn):
+    """Raises at the pass after the given number."""
+
+    def __init__(self, shape: Shape, classes: int, passes: int) -> None:
+        super().__init__(shape, classes)
+        self.left = passes
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.left -= 1
+        if self.left < 0:
+            raise RuntimeError("out of patience")
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_model_that_raises_ends_the_run_and_is_left_as_it_was(attack: str, norm: str) -> None:
+    shape = (1, 8, 8)
+    x, y = points(3, shape, 10)
+    y = answers(Cnn(shape, 10).eval(), x)
+    model = _Fragile(shape, 10, passes=3).train()
+    before = _state(model, x, y)
+    with pytest.raises(EvaluationFailed, match="out of patience"):
+        attacked(model, x, y, _run(attack, norm))
+    assert _state(model, x, y) == before
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("attack", [name for name in ATTACKS if name != "fab-t"])
+def test_another_seed_gives_other_examples(attack: str, norm: str) -> None:
+    shape = (3, 6, 10)
+    model = Cnn(shape, 10)
+    x, _ = points(8, shape, 10)
+    y = answers(model.eval(), x)
+    protocol = protocol_of(attack_maker(attack, 30))
+    one, other = (attacked(model, x, y, settings(norm, 3 * NORMS[norm], protocol, seed)) for seed in (0, 1))
+    assert any(by == attack for by in one.report.points.broken_by)
+    assert not torch.equal(one.x_adv, other.x_adv)
+    assert one.report.results_sha256() != other.report.results_sha256()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_fab_has_no_randomness(norm: str) -> None:
+    shape = (3, 6, 10)
+    model = Cnn(shape, 10)
+    x, _ = points(8, shape, 10)
+    y = answers(model.eval(), x)
+    one, other = (attacked(model, x, y, _run("fab-t", norm, seed)) for seed in (0, 1))
+    assert not all(one.report.points.robust)
+    assert torch.equal(one.x_adv, other.x_adv)
+
+
+EPSILON_OF_BLOBS = {"Linf": 0.12, "L2": 0.7}
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_verdicts_do_not_depend_on_width_order_or_neighbours(
+    blob_model: nn.Module, blob_points: tuple[Tensor, Tensor], attack: str, norm: str
+) -> None:
+    x, y = blob_points
+    protocol = protocol_of(attack_maker(attack, 200 if attack == "square" else 15))
+    epsilon = EPSILON_OF_BLOBS[norm]
+    whole = attacked(blob_model, x, y, settings(norm, epsilon, protocol)).report.points
+    assert 0.02 < sum(whole.robust) / len(x) < 0.98
+    verdicts = [dict(zip(whole.index, whole.broken_by, strict=True))]
+    for width in (1, 7):
+        other = attacked(blob_model, x, y, settings(norm, epsilon, protocol, width=width)).report.points
+        verdicts.append(dict(zip(other.index, other.broken_by, strict=True)))
+    in_parts: dict[int, str | None] = {}
+    for rest in range(3):
+        index = range(rest, len(x), 3)
+        rows = torch.tensor(index)
+        part = evaluate_points(blob_model, x[rows], y[rows], index, settings(norm, epsilon, protocol)).report.points
+        in_parts.update(zip(part.index, part.broken_by, strict=True))
+    verdicts.append(in_parts)
+    for other_verdicts in verdicts[1:]:
+        equal = sum(other_verdicts[i] == by for i, by in verdicts[0].items())
+        assert equal / len(x) >= 0.995
