@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Self
@@ -17,6 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 SCHEMA_VERSION = 1
 MAX_POINTS = 1_000_000
+MAX_POINTS_BYTES = 200 * MAX_POINTS
+"""Greatest size of the points once uncompressed: a few bytes of gzip can ask for any amount of memory."""
 
 Text = Annotated[str, Field(max_length=2_000)]
 Name = Annotated[str, Field(min_length=1, max_length=100)]
@@ -125,8 +129,16 @@ class Points(Part):
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Points:
-        """Read what `to_bytes` wrote."""
-        return cls.model_validate_json(gzip.decompress(data))
+        """Read what `to_bytes` wrote.
+
+        Raises:
+            ValueError: the points are inconsistent or too large.
+        """
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            content = file.read(MAX_POINTS_BYTES + 1)
+        if len(content) > MAX_POINTS_BYTES:
+            raise ValueError(f"points: more than {MAX_POINTS_BYTES} bytes once uncompressed")
+        return cls.model_validate_json(content)
 
 
 class Provenance(Part):
@@ -171,9 +183,11 @@ class EvaluationReport(Part):
         expected = _scores(self.points)
         if (self.n_points, self.standard_accuracy, self.robust_accuracy) != expected:
             raise ValueError("the accuracies do not follow from the points")
-        broken = sum(attack.broken for attack in self.attacks)
-        if broken != round(self.n_points * (self.standard_accuracy - self.robust_accuracy)):
-            raise ValueError("the attacks' counts do not add up to the broken points")
+        broken: Counter[str | None] = Counter()
+        for attack in self.attacks:
+            broken[attack.name] += attack.broken
+        if +broken != Counter(by for by in self.points.broken_by if by not in (None, "clean")):
+            raise ValueError("the attacks' counts are not those of the points they broke")
         return self
 
     @property
@@ -300,8 +314,10 @@ def merge_reports(shards: Sequence[EvaluationReport], checks: Sequence[Check]) -
         shards: at least one, in any order; same threat model, protocol, checkpoint and seed.
         checks: the checks of the whole model.
     Raises:
-        ValueError: the shards overlap or do not belong to one run.
+        ValueError: there is none, or they overlap or do not belong to one run.
     """
+    if not shards:
+        raise ValueError("at least one shard is needed")
     shards = sorted(shards, key=lambda shard: shard.points.index[0])
     first = shards[0]
     for shard in shards:
