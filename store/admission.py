@@ -43,6 +43,18 @@ def admit(new: NewSubmission, blobs: Blobs, admission: Admission) -> tuple[NewSu
         TooLarge: the checkpoint exceeds the limit.
         InvalidCheckpoint: the file is not a sound checkpoint.
     """
+    new, board = admit_fields(new, admission)
+    _check_checkpoint(new.checkpoint_sha256, blobs, admission)
+    return new, board
+
+
+def admit_fields(new: NewSubmission, admission: Admission) -> tuple[NewSubmission, Board]:
+    """Clean a submission and check all its fields but the checkpoint.
+
+    Raises:
+        NotFound: there is no such board.
+        InvalidSubmission: a field breaks a rule.
+    """
     board = official_board(new.dataset, new.threat_model)
     if not board.evaluated_here:
         raise _invalid("threat_model", board.name, "a board that is evaluated here", "choose such a board")
@@ -60,7 +72,6 @@ def admit(new: NewSubmission, blobs: Blobs, admission: Admission) -> tuple[NewSu
         value: float | None = getattr(new, field)
         if value is not None and not (math.isfinite(value) and 0 <= value <= 1):
             raise _invalid(field, str(value), "a number from 0 to 1", "give a fraction, or leave it out")
-    _check_checkpoint(new.checkpoint_sha256, blobs, admission)
     return new, board
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from benchmark.errors import Conflict
 from benchmark.threat_models import Board
-from store.admission import Admission, admit
+from store.admission import Admission, admit, admit_fields
 from store.blobs import Blobs
 from store.database import Database, database_now_ms
 from store.states import OPEN, move, submission_not_found
@@ -34,6 +34,19 @@ def submit(db: Database, blobs: Blobs, new: NewSubmission, admission: Admission)
     """
     new, board = admit(new, blobs, admission)
     return _take_in(db, new, board, baseline=False, zoo_id=None)
+
+
+def require_admissible(db: Database, new: NewSubmission, admission: Admission) -> None:
+    """Raise what `submit` would raise for anything but the checkpoint, so that no file need be kept for nothing.
+
+    Raises:
+        NotFound: there is no such board.
+        InvalidSubmission: a field breaks a rule.
+        Conflict: the name is taken on the board.
+    """
+    new, _ = admit_fields(new, admission)
+    with db.snapshot() as session:
+        _require_free_name(session, new)
 
 
 def ensure_submission(
