@@ -145,10 +145,10 @@ def card(model_id: str, dataset: str, threat_model: str) -> Card:
     if model_id.casefold() in on_board:
         return on_board[model_id.casefold()]
     elsewhere = [
-        f"{entry.dataset}/{threat_model}"
+        f"{entry.dataset}/{board}"
         for entry in cards()
         if entry.id.casefold() == model_id.casefold()
-        for threat_model in entry.threat_models
+        for board in entry.threat_models
     ]
     raise NotFound.because(
         "model",

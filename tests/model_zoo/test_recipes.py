@@ -7,11 +7,11 @@ import torch
 
 from benchmark.datasets import load
 from benchmark.norms import norm_named
-from benchmark.threat_models import ThreatModel
+from benchmark.threat_models import ThreatModel, official_board
 from model_zoo import build, load_model
 from model_zoo.recipes import TrainingProgress, train, write_checkpoint
-from model_zoo.recipes.perturbations import SCHEMES, perturb
-from model_zoo.registry import Card, card
+from model_zoo.recipes.perturbations import SCHEMES, Scheme, perturb
+from model_zoo.registry import Card, card, cards
 
 
 @pytest.mark.parametrize("norm", ["Linf", "L2"])
@@ -92,3 +92,21 @@ def test_the_bundled_baseline_can_be_trained_again() -> None:
     bundled = load_model(entry.id, dataset="digits", threat_model="Linf")
     agreeing = (model.eval()(points.x).argmax(1) == bundled(points.x).argmax(1)).float().mean()
     assert float(agreeing) >= 0.97
+
+
+@pytest.mark.parametrize("threat_model", ["Linf", "L2"])
+def test_the_boards_tell_a_defended_model_from_an_undefended_one(threat_model: str) -> None:
+    points = load("digits", "test", 200)
+    budget = official_board("digits", threat_model).budget
+    attack = Scheme(steps=40, step_size=0.1, random_start=True)
+    robust = {}
+    for entry in cards():
+        if threat_model in entry.threat_models:
+            model = load_model(entry.id, dataset="digits", threat_model=threat_model)
+            assert float((model(points.x).argmax(1) == points.y).float().mean()) >= 0.95
+            x_adv = perturb(model, points.x, points.y, budget, attack, torch.Generator().manual_seed(0))
+            robust[entry.recipe.name] = float((model(x_adv).argmax(1) == points.y).float().mean())
+    assert robust.pop("standard") <= 0.05
+    assert max(robust, key=robust.__getitem__) == "pgd-10"
+    assert robust["pgd-10"] >= 0.5
+    assert min(robust.values()) >= 0.3
