@@ -135,8 +135,9 @@ def frozen(model: nn.Module) -> Iterator[nn.Module]:
         model.eval()
         for parameter in trainable:
             parameter.requires_grad_(False)
-        # Under a caller's inference mode every gradient would silently be zero.
-        with torch.inference_mode(False):
+        # The caller's surroundings must not reach the model: under inference mode every gradient would silently be
+        # zero, and under autocast the precision would not be float32.
+        with torch.inference_mode(False), torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
             yield model
     finally:
         for module, training in modes.items():
@@ -167,6 +168,7 @@ def check_points(x: Tensor, y: Tensor) -> None:
     for wrong, field, found, expected in problems:
         if wrong:
             raise InvalidInput.because(field, found=found, expected=expected, remedy=f"convert {field} before the call")
+    x = x.detach()
     low, high = float(x.min()), float(x.max())
     if not (low >= 0 and high <= 1) or not bool(torch.isfinite(x).all()):
         raise InvalidInput.because(

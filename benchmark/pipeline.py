@@ -127,7 +127,7 @@ def evaluate(
     place = _device(device)
     norm_named(threat_model.norm)
     run = Run(threat_model, protocol_named(protocol), seed, _slot_width(batch_size, place), place)
-    x, y = x.to(run.device), y.to(run.device)
+    x, y = x.detach().to(run.device).contiguous(), y.to(run.device)
     model.to(run.device)
     checks = run_checks(model, x, y, threat_model)
     return evaluate_points(model, x, y, tuple(range(len(x))), run, checks=checks, progress=progress)

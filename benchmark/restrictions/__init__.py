@@ -42,8 +42,9 @@ def run_checks(
         classes: number of classes of the data set, where known.
     """
     check_points(x, y)
-    subject = Subject(model, x[:SAMPLE], y[:SAMPLE], threat_model, classes)
     with frozen(model), torch.random.fork_rng():
+        # Cloned here, for labels made under inference mode could not take part in a gradient.
+        subject = Subject(model, x[:SAMPLE].clone(), y[:SAMPLE].clone(), threat_model, classes)
         shape = output_shape(subject)
         if shape.outcome is CheckOutcome.REJECTED:
             return (shape, *_not_assessed("the output cannot be used", set(_CODES)))

@@ -55,12 +55,12 @@ def test_start_lies_on_the_surface_of_the_ball(norm: Norm) -> None:
 def test_every_iterate_is_within_budget_and_box(norm: Norm) -> None:
     attack, state = _begin(norm)
     classifier = _classifier()
-    for _ in range(attack.steps):
+    for number in range(attack.steps):
         proposal = attack.step(state, classifier, 8)
+        assert proposal.done.tolist() == [number == 100] * 8
         assert bool((norm.distance(proposal.x_adv.double() - state.x.double()) <= 0.1 * (1 + 1e-5)).all())
         assert float(proposal.x_adv.min()) >= 0
         assert float(proposal.x_adv.max()) <= 1
-    assert bool(proposal.done.all())
     assert (classifier.forward_passes, classifier.backward_passes) == (101 * 8, 101 * 8)
 
 
@@ -133,12 +133,10 @@ def test_halving_returns_to_the_best_point() -> None:
     attack, state = _begin(Linf())
     values = [0.0, 5.0, *(-1.0 - i for i in range(21))]
     classifier = _Scripted(values)
-    for number in range(23):
-        proposal = attack.step(state, classifier, 8)
-        if number == 1:
-            best = proposal.x_adv.clone()
-    assert torch.equal(state.x_prev, best)
-    assert torch.equal(state.x_best, best)
+    path = [attack.step(state, classifier, 8).x_adv.clone() for _ in values]
+    assert torch.equal(state.x_prev, path[1])
+    assert torch.equal(state.x_best, path[1])
+    assert not torch.equal(path[-1], path[1])
 
 
 def test_slots_at_different_steps_do_not_disturb_each_other() -> None:

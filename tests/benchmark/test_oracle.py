@@ -19,7 +19,7 @@ def _exact_distances(model: Linear, x: Tensor, y: Tensor, norm: str) -> Tensor:
     """Distance to the boundary in float64, where the box is out of the way."""
     weight, bias, flat = model.weight.detach().double(), model.bias.detach().double(), x.flatten(1).double()
     lead = (flat @ weight.T + bias).gather(1, y[:, None]) - (flat @ weight.T + bias)
-    slope = torch.linalg.vector_norm(weight[y][:, None] - weight[None], DUAL[norm], dim=2)
+    slope: Tensor = torch.linalg.vector_norm(weight[y][:, None] - weight[None], DUAL[norm], dim=2)
     ratio = (lead / slope).scatter(1, y[:, None], torch.inf)
     return ratio.amin(1)
 

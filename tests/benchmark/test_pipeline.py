@@ -1,0 +1,390 @@
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import benchmark
+from benchmark import Evaluation, EvaluationProgress, ThreatModel, evaluate
+from benchmark.errors import EvaluationFailed, InvalidInput, NotFound, UnsupportedNorm
+from benchmark.norms import norm_named
+from benchmark.pipeline import Snapshot, evaluate_points
+from benchmark.protocols import PROTOCOLS, Protocol, Setting, few_classes_check, protocol_named
+from benchmark.report import CheckOutcome, merge_reports
+from tests.benchmark.models import Cnn, Linear, Robust, Shape, answers, blobs, points
+from tests.benchmark.runs import attack_maker, protocol_of, settings
+
+LINF = ThreatModel("Linf", "8/255")
+SHAPE: Shape = (1, 4, 4)
+SHORT = protocol_of(*(attack_maker(name, 10) for name in ("apgd-ce", "apgd-t", "fab-t", "square")))
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> Protocol:
+    """The standard protocol, cut short, under its own name."""
+
+    def attacks(setting: Setting) -> tuple[Any, ...]:
+        names = [attack.name for attack in PROTOCOLS[0].attacks(setting)]
+        return tuple(attack_maker(name, 10)(setting) for name in names)
+
+    protocol = Protocol("standard", 1, attacks)
+    monkeypatch.setattr("benchmark.pipeline.protocol_named", lambda name: protocol)
+    return protocol
+
+
+def _case(classes: int, shape: Shape = SHAPE, n: int = 12) -> tuple[nn.Module, Tensor, Tensor]:
+    model = Cnn(shape, classes).eval()
+    x = points(n, shape, classes)[0]
+    y = answers(model, x)
+    y[0] = (y[0] + 1) % classes
+    return model, x, y
+
+
+def test_signatures_are_those_of_the_public_contract() -> None:
+    parameters = inspect.signature(evaluate).parameters
+    assert list(parameters) == [
+        "model", "x", "y", "threat_model", "protocol", "seed", "batch_size", "device", "precision", "progress",
+    ]  # fmt: skip
+    keyword_only = {name: p.default for name, p in parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
+    assert keyword_only == {
+        "protocol": "standard",
+        "seed": 0,
+        "batch_size": None,
+        "device": "cpu",
+        "precision": "float32",
+        "progress": None,
+    }
+    parameters = inspect.signature(benchmark.benchmark).parameters
+    assert {name: p.default for name, p in parameters.items() if name != "model"} == {
+        "dataset": "cifar10",
+        "threat_model": "Linf",
+        "n_examples": None,
+        "batch_size": None,
+        "device": "cpu",
+        "data_dir": None,
+    }
+    assert list(inspect.signature(benchmark.check_restrictions).parameters) == ["model", "x", "y", "threat_model"]
+    assert set(benchmark.__all__) <= set(dir(benchmark))
+    with pytest.raises(AttributeError, match="no attribute 'evaluate_all'"):
+        _ = benchmark.evaluate_all
+
+
+@pytest.mark.parametrize("norm", ["Linf", "L2"])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("classes", "expected"),
+    [
+        (2, ["apgd-ce", "fab-t", "square"]),
+        (3, ["apgd-ce", "apgd-dlr", "fab-t", "square"]),
+        (4, ["apgd-ce", "apgd-t", "fab-t", "square"]),
+    ],
+)
+def test_evaluate_with_few_classes_and_any_channels(
+    short: Protocol, classes: int, expected: list[str], channels: int, norm: str
+) -> None:
+    model, x, y = _case(classes, (channels, 4, 5))
+    evaluation = evaluate(model, x, y, ThreatModel(norm, "1/20"))
+    report = evaluation.report
+    assert [attack.name for attack in report.attacks] == expected
+    assert report.protocol == short.label
+    assert (report.norm, report.epsilon, report.dataset, report.n_points) == (norm, "1/20", None, 12)
+    assert report.standard_accuracy == pytest.approx(11 / 12)
+    assert 0 <= report.robust_accuracy <= report.standard_accuracy
+    assert report.points.index == tuple(range(12))
+    assert report.points.label == tuple(y.tolist())
+    assert report.points.broken_by[0] == "clean"
+    assert report.points.distance[0] == 0
+    assert evaluation.x_adv.shape == x.shape
+    few = [check for check in report.checks if check.code == "few_classes"]
+    assert [check.outcome for check in few] == [CheckOutcome.PASSED if classes >= 4 else CheckOutcome.NOT_ASSESSED]
+    codes = [check.code for check in report.checks]
+    assert len(codes) == len(set(codes)) == 8
+
+
+def test_each_attack_runs_on_the_survivors_of_those_before(short: Protocol) -> None:
+    model, x, y = _case(4, n=40)
+    report = evaluate(model, x, y, LINF).report
+    left = 39
+    for attack in report.attacks:
+        assert attack.attacked == left
+        left -= attack.broken
+        assert report.points.broken_by.count(attack.name) == attack.broken
+    assert left == sum(report.points.robust)
+
+
+@pytest.mark.parametrize(
+    ("classes", "norm", "steps"),
+    [
+        (10, "Linf", [("apgd-ce", 0, 101), ("apgd-t", 9, 101), ("fab-t", 9, 100), ("square", 0, 5000)]),
+        (5, "L2", [("apgd-ce", 0, 101), ("apgd-t", 4, 101), ("fab-t", 4, 100), ("square", 0, 5000)]),
+        (3, "L2", [("apgd-ce", 0, 101), ("apgd-dlr", 0, 101), ("fab-t", 2, 100), ("square", 0, 5000)]),
+        (2, "Linf", [("apgd-ce", 0, 101), ("fab-t", 1, 100), ("square", 0, 5000)]),
+    ],
+)
+def test_standard_protocol(classes: int, norm: str, steps: list[tuple[str, int, int]]) -> None:
+    attacks = protocol_named("standard").attacks(Setting(norm_named(norm), 0.1, (3, 32, 32), classes))
+    assert [(attack.name, attack.targets, attack.steps) for attack in attacks] == steps
+    assert [attack.restarts for attack in attacks] == [1] * len(attacks)
+    fab = next(attack for attack in attacks if attack.name == "fab-t")
+    assert {name: fab.parameters[name] for name in ("alpha_max", "eta", "beta")} == {
+        "alpha_max": 0.1,
+        "eta": 1.05,
+        "beta": 0.9,
+    }
+    assert attacks[0].parameters["rho"] == 0.75
+    assert attacks[-1].parameters["p_init"] == 0.8
+
+
+def test_protocols_are_found_by_name_and_label() -> None:
+    assert protocol_named("standard") is protocol_named("standard-1")
+    with pytest.raises(InvalidInput, match="rand"):
+        protocol_named("rand")
+    assert few_classes_check(4).outcome is CheckOutcome.PASSED
+
+
+def test_progress_only_rises(short: Protocol) -> None:
+    model, x, y = _case(4, n=30)
+    seen: list[EvaluationProgress] = []
+    report = evaluate(model, x, y, LINF, batch_size=8, progress=seen.append).report
+    assert len(seen) > 40
+    for earlier, later in pairwise(seen):
+        assert (earlier.attacks_done, earlier.fraction) <= (later.attacks_done, later.fraction)
+        assert earlier.points_done <= later.points_done
+        assert earlier.robust_accuracy_at_most >= later.robust_accuracy_at_most
+    assert {(progress.points, progress.attacks) for progress in seen} == {(30, 4)}
+    assert (seen[-1].attacks_done, seen[-1].fraction) == (3, 1)
+    assert seen[-1].attack == "square"
+    assert seen[-1].robust_accuracy_at_most == pytest.approx(report.robust_accuracy)
+
+
+def test_exception_from_progress_ends_the_run_and_leaves_the_model(short: Protocol) -> None:
+    class Stop(Exception):
+        pass
+
+    model, x, y = _case(4)
+    model.train()
+    calls: list[EvaluationProgress] = []
+
+    def progress(now: EvaluationProgress) -> None:
+        calls.append(now)
+        if len(calls) == 5:
+            raise Stop
+
+    with pytest.raises(Stop):
+        evaluate(model, x, y, LINF, progress=progress)
+    assert len(calls) == 5
+    assert all(module.training for module in model.modules())
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("norm", ["Linf", "L2"])
+def test_resuming_anywhere_gives_the_same_bytes(blob_model: nn.Module, norm: str) -> None:
+    x, y = blobs(40, seed=8)
+    run = settings(norm, {"Linf": 0.12, "L2": 0.7}[norm], SHORT, width=16)
+    kept: list[Snapshot] = []
+    calls: list[int] = []
+
+    def save(snapshot: Callable[[], Snapshot]) -> None:
+        calls.append(1)
+        if len(calls) % 13 == 5:
+            kept.append(snapshot())
+
+    whole = evaluate_points(blob_model, x, y, range(40), run, save=save)
+    assert len({len(snapshot["counts"]) for snapshot in kept}) >= 3
+    assert len(set(whole.report.points.broken_by)) >= 3
+    for snapshot in kept:
+        for _ in range(2):
+            resumed = evaluate_points(blob_model, x, y, range(40), run, resume=snapshot)
+            assert resumed.report.results_sha256() == whole.report.results_sha256()
+            assert torch.equal(resumed.x_adv, whole.x_adv)
+
+
+def test_seeds_move_results_and_equal_seeds_do_not(short: Protocol) -> None:
+    model, x, y = _case(4, n=30)
+    one, same, other = (evaluate(model, x, y, LINF, seed=seed) for seed in (0, 0, 1))
+    assert one.report.results_sha256() == same.report.results_sha256()
+    assert torch.equal(one.x_adv, same.x_adv)
+    assert not torch.equal(one.x_adv, other.x_adv)
+    assert other.report.provenance.seed == 1
+
+
+def test_provenance_says_what_ran(short: Protocol) -> None:
+    model, x, y = _case(4)
+    provenance = evaluate(model, x, y, LINF, batch_size=3).report.provenance
+    assert provenance.slot_width == 8
+    assert (provenance.precision, provenance.device, provenance.threads) == ("float32", "cpu", 1)
+    assert provenance.versions["torch"] == torch.__version__
+    assert provenance.checkpoint_sha256 is None
+    assert provenance.seconds > 0
+
+
+def test_callers_gradients_and_modes_do_not_matter(short: Protocol) -> None:
+    """Points that want gradients; inference mode, no_grad and autocast around the call: always the same result."""
+    model, x, y = _case(4, n=20)
+    plain = evaluate(model, x, y, LINF)
+    assert plain.report.robust_accuracy < plain.report.standard_accuracy
+    others: list[Evaluation] = [evaluate(model, x.clone().requires_grad_(), y, LINF)]
+    with torch.inference_mode():
+        others.append(evaluate(model, x, y, LINF))
+        others.append(evaluate(model, x.clone(), y.clone(), LINF))
+    with torch.no_grad():
+        others.append(evaluate(model, x, y, LINF))
+    with torch.autocast("cpu", torch.bfloat16):
+        others.append(evaluate(model, x, y, LINF))
+    others.append(evaluate(model, x.to(memory_format=torch.channels_last), y, LINF))
+    for other in others:
+        assert not other.x_adv.requires_grad
+        assert other.report.results_sha256() == plain.report.results_sha256()
+
+
+BAD_POINTS: dict[str, tuple[Any, Any, str]] = {
+    "flat": (torch.rand(4, 16), torch.zeros(4, dtype=torch.int64), "x"),
+    "scalar": (torch.tensor(0.5), torch.zeros(4, dtype=torch.int64), "x"),
+    "float64": (torch.rand(4, *SHAPE).double(), torch.zeros(4, dtype=torch.int64), "x"),
+    "bytes": (torch.zeros(4, *SHAPE, dtype=torch.uint8), torch.zeros(4, dtype=torch.int64), "x"),
+    "numpy": (np.zeros((4, *SHAPE), dtype=np.float32), torch.zeros(4, dtype=torch.int64), "x"),
+    "list": ([[0.5]], torch.zeros(4, dtype=torch.int64), "x"),
+    "above one": (torch.rand(4, *SHAPE) * 255, torch.zeros(4, dtype=torch.int64), "x"),
+    "below zero": (torch.rand(4, *SHAPE) - 0.5, torch.zeros(4, dtype=torch.int64), "x"),
+    "nan": (torch.full((4, *SHAPE), torch.nan), torch.zeros(4, dtype=torch.int64), "x"),
+    "one nan": (torch.rand(4, *SHAPE).index_fill(0, torch.tensor([2]), torch.nan), torch.zeros(4).long(), "x"),
+    "none": (torch.rand(0, *SHAPE), torch.zeros(0, dtype=torch.int64), "x"),
+    "no pixels": (torch.rand(4, 1, 0, 4), torch.zeros(4, dtype=torch.int64), "x"),
+    "int32 labels": (torch.rand(4, *SHAPE), torch.zeros(4, dtype=torch.int32), "y"),
+    "too few labels": (torch.rand(4, *SHAPE), torch.zeros(3, dtype=torch.int64), "y"),
+    "labels in a column": (torch.rand(4, *SHAPE), torch.zeros(4, 1, dtype=torch.int64), "y"),
+    "one label": (torch.rand(4, *SHAPE), torch.tensor(0), "y"),
+    "negative label": (torch.rand(4, *SHAPE), torch.tensor([0, 1, -1, 0]), "y"),
+    "label beyond the logits": (torch.rand(4, *SHAPE), torch.tensor([0, 1, 9, 0]), "y"),
+    "list of labels": (torch.rand(4, *SHAPE), [0, 0, 0, 0], "y"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_POINTS)
+def test_bad_points_are_refused_with_a_remedy(name: str) -> None:
+    x, y, field = BAD_POINTS[name]
+    with pytest.raises(InvalidInput) as caught:
+        evaluate(Cnn(SHAPE, 4).eval(), x, y, LINF)
+    detail = caught.value.detail
+    assert detail is not None
+    assert detail.field == field
+    assert detail.found
+    assert detail.expected
+    assert detail.remedy
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        ({"precision": "bfloat16"}, "precision"),
+        ({"precision": "mixed"}, "precision"),
+        ({"protocol": "plus"}, "protocol"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"batch_size": -8}, "batch_size"),
+        ({"device": "abacus"}, "device"),
+        ({"device": "meta"}, "device"),
+    ],
+    ids=str,
+)
+def test_bad_arguments_are_refused_with_a_remedy(arguments: dict[str, Any], field: str) -> None:
+    model, x, y = _case(4)
+    with pytest.raises(InvalidInput) as caught:
+        evaluate(model, x, y, LINF, **arguments)
+    assert caught.value.detail is not None
+    assert caught.value.detail.field == field
+    assert caught.value.detail.remedy
+
+
+def test_l1_is_refused_before_the_model_runs() -> None:
+    class Untouchable(Cnn):
+        def forward(self, x: Tensor) -> Tensor:
+            raise AssertionError("ran")
+
+    with pytest.raises(UnsupportedNorm):
+        evaluate(Untouchable(SHAPE, 4), torch.rand(2, *SHAPE), torch.zeros(2, dtype=torch.int64), ThreatModel("L1", 12))
+
+
+def test_one_logit_is_no_classifier() -> None:
+    with pytest.raises(InvalidInput, match="1 logits"):
+        evaluate(Cnn(SHAPE, 1), torch.rand(2, *SHAPE), torch.zeros(2, dtype=torch.int64), LINF)
+
+
+@pytest.mark.parametrize("answer", ["tuple", "flat", "short"])
+def test_unusable_answers_fail_the_run(answer: str) -> None:
+    class Odd(Cnn):
+        def forward(self, x: Tensor) -> Tensor:
+            logits = super().forward(x)
+            return {"tuple": (logits,), "flat": logits.flatten(), "short": logits[1:]}[answer]  # type: ignore[return-value]
+
+    with pytest.raises(EvaluationFailed, match="answered 8 images with"):
+        evaluate(Odd(SHAPE, 4), torch.rand(2, *SHAPE), torch.zeros(2, dtype=torch.int64), LINF)
+
+
+def test_model_that_answers_nan_is_wrong_everywhere(short: Protocol) -> None:
+    class Broken(Cnn):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) * torch.nan
+
+    report = evaluate(Broken(SHAPE, 4), torch.rand(3, *SHAPE), torch.zeros(3, dtype=torch.int64), LINF).report
+    assert (report.standard_accuracy, report.robust_accuracy) == (0, 0)
+    assert "non_finite_output" in {check.code for check in report.findings}
+
+
+def test_model_that_answers_nan_to_attacks_is_not_robust(short: Protocol) -> None:
+    class Brittle(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.robust = Robust(SHAPE, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            changed = (x != x.round(decimals=1)).flatten(1).any(1, keepdim=True)
+            return torch.where(changed, torch.nan, torch.as_tensor(self.robust(x)))
+
+    x = torch.rand(5, *SHAPE).round(decimals=1)
+    report = evaluate(Brittle(), x, torch.zeros(5, dtype=torch.int64), ThreatModel("Linf", "1/30")).report
+    assert (report.standard_accuracy, report.robust_accuracy) == (1, 0)
+
+
+def test_shards_find_what_the_whole_run_finds(blob_model: nn.Module, blob_points: tuple[Tensor, Tensor]) -> None:
+    """Draws belong to the point's place in the data set, so that the shard it lies in does not matter."""
+    x, y = blob_points
+    run = settings("Linf", 0.12, SHORT)
+    whole = evaluate_points(blob_model, x, y, range(200), run).report
+    shards = [
+        evaluate_points(blob_model, x[first:last], y[first:last], range(first, last), run).report
+        for first, last in ((0, 50), (50, 120), (120, 200))
+    ]
+    merged = merge_reports(shards, whole.checks)
+    assert merged.n_points == 200
+    agree = sum(a == b for a, b in zip(merged.points.robust, whole.points.robust, strict=True))
+    assert agree >= 199
+    assert merged.attacks[0].attacked == whole.attacks[0].attacked
+
+
+def test_benchmark_gives_two_accuracies_of_an_official_board(short: Protocol) -> None:
+    model = Linear((1, 8, 8), 10)
+    standard_accuracy, robust_accuracy = benchmark.benchmark(model, dataset="digits", threat_model="L2", n_examples=20)
+    assert 0 <= robust_accuracy <= standard_accuracy <= 1
+    assert standard_accuracy * 20 == pytest.approx(round(standard_accuracy * 20))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"dataset": "digits", "threat_model": "L1"}, NotFound),
+        ({"dataset": "cifar10", "threat_model": "Linf"}, NotFound),
+        ({"dataset": "cifar10", "threat_model": "corruptions"}, InvalidInput),
+        ({"dataset": "digits", "threat_model": "Linf", "n_examples": 0}, InvalidInput),
+        ({"dataset": "digits", "threat_model": "Linf", "n_examples": 501}, InvalidInput),
+    ],
+    ids=str,
+)
+def test_benchmark_refuses_what_it_cannot_do(arguments: dict[str, Any], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        benchmark.benchmark(Linear((1, 8, 8), 10), **arguments)
