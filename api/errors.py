@@ -163,6 +163,9 @@ class ErrorBoundary:
                 logger.exception("unexpected error: %s %s", scope["method"], shown(scope["path"]))
             if started:
                 raise
-            request = Request(scope)
-            response = await scope["app"].exception_handlers[Exception](request, error)
+            try:
+                response = await scope["app"].exception_handlers[Exception](Request(scope), error)
+            except Exception:
+                logger.exception("the error page failed")
+                response = as_json(explain(Request(scope), error))
             await response(scope, receive, send)

@@ -11,6 +11,8 @@ from starlette.middleware.gzip import GZipMiddleware
 
 import api.errors
 import api.routes
+import web
+from benchmark.errors import GauntletError
 from gauntlet import __version__
 from gauntlet.admission import ZooAdmission
 from gauntlet.bundled import submit_zoo
@@ -21,6 +23,8 @@ from store.database import Database
 from store.migrate import upgrade
 from store.reference import import_reference_boards
 from store.services import Services
+from worker.attempt import Limits
+from worker.dispatcher import Dispatcher, Options
 
 JSON_BYTES = 64 * 1024
 FORM_EXTRA_BYTES = 256 * 1024
@@ -38,10 +42,22 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     services = make_services(settings)
 
     @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        async with _background(settings, services):
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        dispatcher = _dispatcher(settings, services)
+        if settings.worker_children:
+            try:
+                await asyncio.to_thread(dispatcher.start)
+            except GauntletError as failure:
+                app.state.failure = failure
+                raise
+        zoo = asyncio.create_task(asyncio.to_thread(submit_zoo, services)) if settings.evaluate_zoo else None
+        try:
             yield
-        services.db.close()
+        finally:
+            if zoo is not None:
+                await zoo
+            await asyncio.to_thread(dispatcher.stop)
+            services.db.close()
 
     app = FastAPI(
         title="Gauntlet",
@@ -53,8 +69,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.services = services
+    app.state.failure = None
     app.include_router(api.routes.router())
-    api.errors.install(app)
+    web.install(app)
+    api.errors.install(app, web.error_page)
     _guard(app, settings)
     return app
 
@@ -83,11 +101,7 @@ def _guard(app: FastAPI, settings: Settings) -> None:
     app.add_middleware(SecurityHeaders)
 
 
-@asynccontextmanager
-async def _background(settings: Settings, services: Services) -> AsyncIterator[None]:
-    """Run what works beside the answers: the zoo's submission at the start, the worker all the time."""
-    jobs = [asyncio.create_task(asyncio.to_thread(submit_zoo, services))] if settings.evaluate_zoo else []
-    try:
-        yield
-    finally:
-        await asyncio.gather(*jobs)
+def _dispatcher(settings: Settings, services: Services) -> Dispatcher:
+    """Make the embedded worker; it does nothing before it is started."""
+    limits = Limits(scratch=settings.var_dir / "scratch", lease_ms=settings.lease_ms, beat_ms=settings.beat_ms)
+    return Dispatcher(services, settings.var_dir, Options(settings.worker_children, settings.sweep_ms, limits))

@@ -72,7 +72,7 @@ def _wants_json(arguments: list[str]) -> bool:
 
 
 def _usage_error(error: typer.TyperException) -> InvalidInput:
-    message = " ".join(error.format_message().split())
+    message = " ".join(error.format_message().split()).rstrip(".") + "."
     parameter = getattr(error, "param", None)
     field = str(getattr(parameter, "name", None) or "command line")
     return InvalidInput(message, ErrorDetail(field, message, "a command as --help describes it", "see gauntlet --help"))

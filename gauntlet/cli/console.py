@@ -53,7 +53,7 @@ def report_error(error: GauntletError, *, as_json: bool) -> None:
 
 def print_json(content: object) -> None:
     """Print a JSON document on stdout."""
-    print(json.dumps(content, indent=2, ensure_ascii=False))
+    print(json.dumps(content, indent=2, ensure_ascii=False), flush=True)
 
 
 def print_table(table: Table) -> None:
@@ -106,7 +106,7 @@ def percent(accuracy: float | None) -> str | None:
 def _one_line(error: GauntletError) -> str:
     text, detail = error.message, error.detail
     if detail is not None:
-        if not (detail.found in text and detail.expected in text):
+        if detail.found not in text:
             text = f"{text} {detail.field}: found {detail.found}, expected {detail.expected}."
         text = f"{text} Remedy: {detail.remedy}."
     return " ".join(text.split())

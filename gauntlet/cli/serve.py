@@ -55,8 +55,11 @@ def serve(
                 else:
                     print(f"Gauntlet is at {url} (Ctrl-C stops it)", flush=True)
 
+    app = create_app(settings)
+    # An error of ours that keeps the service from starting is told below in one line, not in uvicorn's many.
+    logging.getLogger("uvicorn.error").addFilter(lambda _record: app.state.failure is None)
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -67,6 +70,8 @@ def serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: None)
     server.run(sockets=[listener])
+    if app.state.failure is not None:
+        raise app.state.failure
     if not server.started:
         raise typer.Exit(ExitCode.FAILED)
 
@@ -75,25 +80,26 @@ def _listen(host: str, port: int) -> socket.socket:
     """Take the port before anything else, so that a busy one is told at once."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
+    except socket.gaierror:
+        raise _no_such_host(host) from None
+    listener = socket.socket(family, kind, protocol)
+    try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(socket.SOMAXCONN)
-    except socket.gaierror:
-        raise InvalidInput.because(
-            "host", found=repr(host), expected="an address of this machine", remedy="use 127.0.0.1"
-        ) from None
     except OSError as error:
+        listener.close()
         if error.errno == errno.EADDRNOTAVAIL:
-            raise InvalidInput.because(
-                "host", found=host, expected="an address of this machine", remedy="use 127.0.0.1"
-            ) from None
+            raise _no_such_host(host) from None
         reason = "which another program uses" if error.errno == errno.EADDRINUSE else "which may not be used"
         raise InvalidInput.because(
             "port", found=f"{port}, {reason}", expected="a free port", remedy="stop the other program or choose --port"
         ) from None
-    listener.set_inheritable(False)
     return listener
+
+
+def _no_such_host(host: str) -> InvalidInput:
+    return InvalidInput.because("host", found=repr(host), expected="an address of this machine", remedy="use 127.0.0.1")
 
 
 def _url(listener: socket.socket) -> str:
