@@ -6,6 +6,7 @@ import errno
 import logging
 import signal
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -69,7 +70,8 @@ def serve(
     # uvicorn stops in an orderly way on either signal and then raises it again; being stopped is no failure.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: None)
-    server.run(sockets=[listener])
+    with suppress(SystemExit):  # uvicorn's own way to say that the application did not start
+        server.run(sockets=[listener])
     if app.state.failure is not None:
         raise app.state.failure
     if not server.started:

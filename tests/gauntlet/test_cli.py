@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 from benchmark.report import EvaluationReport
 from gauntlet.cli.console import ExitCode
 from model_zoo.registry import ARCHITECTURES, bundled_checkpoint, card, cards
-from tests.running import Running, safetensors
+from tests.running import Running, quiet_settings, running, safetensors
 from tests.store.material import published
 
 ROOT = Path(__file__).parents[2]
@@ -211,3 +212,11 @@ def test_serves_until_it_is_told_to_stop(tmp_path: Path, number: signal.Signals)
             child.kill()
     assert child.returncode == 0
     assert errors == ""
+
+
+def test_two_services_never_share_a_directory(tmp_path: Path, prepared: Path) -> None:
+    shutil.copytree(prepared, tmp_path / "var")
+    settings = quiet_settings(tmp_path / "var").model_copy(update={"worker_children": 1})
+    with running(settings):
+        found = gauntlet("serve", "--port", "0", "--var-dir", str(tmp_path / "var"), "--json")
+    assert_refused(found, ExitCode.INVALID, "var_dir", as_json=True)
