@@ -1,0 +1,175 @@
+"""The numbers behind the charts; templates only draw them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ConfigDict
+
+from benchmark.report import EvaluationReport
+from store.views import BoardRow, ExtraData
+from web.formats import percent
+from web.rendering import model_address
+
+
+class Part(BaseModel):
+    """A frozen piece of a chart."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Bar(Part):
+    """A bar from 0 to 1: what is kept, and what was lost of it in this step."""
+
+    label: str
+    kept: float
+    lost: float
+    note: str
+
+
+class Tick(Part):
+    """A line of the grid with its label."""
+
+    at: float
+    label: str
+
+
+class Mark(Part):
+    """An entry in the scatter plot."""
+
+    x: float
+    y: float
+    shape: ExtraData
+    hollow: bool
+    address: str
+    label: str
+
+
+class Scatter(Part):
+    """Standard against robust accuracy, in the units of the drawing."""
+
+    width: int
+    height: int
+    left: int
+    right: int
+    top: int
+    bottom: int
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+    marks: tuple[Mark, ...]
+    front: str
+    """Path along the entries that no other beats in both accuracies."""
+    shapes: tuple[ExtraData, ...]
+    """Kinds of extra data that occur, for the legend."""
+    any_hollow: bool
+
+
+_WIDTH, _HEIGHT = 720, 400
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 704, 16, 352
+_FEWEST_MARKS = 3
+
+
+def waterfall(report: EvaluationReport) -> tuple[Bar, ...]:
+    """Return one bar per attack: what is still classified correctly after it, and what it broke."""
+    wrong = round(report.n_points * (1 - report.standard_accuracy))
+    bars = [
+        Bar(
+            label="no attack",
+            kept=report.standard_accuracy,
+            lost=1 - report.standard_accuracy,
+            note=f"{wrong} of {report.n_points} misclassified",
+        )
+    ]
+    bars.extend(
+        Bar(
+            label=attack.name,
+            kept=attack.robust_accuracy_after,
+            lost=attack.broken / report.n_points,
+            note=f"{attack.broken} of {attack.attacked} broken",
+        )
+        for attack in report.attacks
+    )
+    return tuple(bars)
+
+
+def per_class(report: EvaluationReport) -> tuple[Bar, ...]:
+    """Return one bar per class: robust accuracy, and what the attacks took from standard accuracy."""
+    return tuple(
+        Bar(
+            label=str(part.label),
+            kept=part.robust_accuracy,
+            lost=part.standard_accuracy - part.robust_accuracy,
+            note=f"{part.points} points",
+        )
+        for part in report.classwise
+    )
+
+
+def scatter(dataset: str, threat_model: str, rows: Sequence[BoardRow]) -> Scatter | None:
+    """Return the plot of all entries with both accuracies; None where they are too few to plot."""
+    known = [
+        (row, row.standard_accuracy, row.best_known_robust_accuracy)
+        for row in rows
+        if row.standard_accuracy is not None and row.best_known_robust_accuracy is not None
+    ]
+    if len(known) < _FEWEST_MARKS:
+        return None
+    x_axis = _Axis([standard for _, standard, _ in known], _LEFT, _RIGHT)
+    y_axis = _Axis([robust for _, _, robust in known], _BOTTOM, _TOP)
+    marks = tuple(
+        Mark(
+            x=x_axis.place(standard),
+            y=y_axis.place(robust),
+            shape=row.extra_data,
+            hollow=bool(row.potentially_unreliable or row.findings),
+            address=model_address(dataset, threat_model, row.model_id),
+            label=f"{row.model_id}: standard {percent(standard)}, robust {percent(robust)}",
+        )
+        for row, standard, robust in known
+    )
+    front = _front([(standard, robust) for _, standard, robust in known])
+    points = [f"{x_axis.place(standard):g} {y_axis.place(robust):g}" for standard, robust in front]
+    return Scatter(
+        width=_WIDTH,
+        height=_HEIGHT,
+        left=_LEFT,
+        right=_RIGHT,
+        top=_TOP,
+        bottom=_BOTTOM,
+        x_ticks=x_axis.ticks(),
+        y_ticks=y_axis.ticks(),
+        marks=marks,
+        front="M" + "L".join(points) if len(points) > 1 else "",
+        shapes=tuple(kind for kind in ExtraData if any(mark.shape is kind for mark in marks)),
+        any_hollow=any(mark.hollow for mark in marks),
+    )
+
+
+def _front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the points that no other beats in both numbers, from left to right."""
+    front: list[tuple[float, float]] = []
+    for standard, robust in sorted(set(points), reverse=True):
+        if not front or robust > front[-1][1]:
+            front.append((standard, robust))
+    return front[::-1]
+
+
+class _Axis:
+    """Maps accuracies to positions; begins and ends at tens of percents, with some air."""
+
+    def __init__(self, values: Sequence[float], start: int, end: int) -> None:
+        self.low = max(0, math.floor(min(values) * 10 - 0.05)) / 10
+        self.high = min(10, max(math.ceil(max(values) * 10 + 0.05), math.floor(self.low * 10) + 2)) / 10
+        self.low = min(self.low, self.high - 0.1)
+        self.start, self.end = start, end
+
+    def place(self, value: float) -> float:
+        share = (value - self.low) / (self.high - self.low)
+        return round(self.start + share * (self.end - self.start), 1)
+
+    def ticks(self) -> tuple[Tick, ...]:
+        first, last = round(self.low * 10), round(self.high * 10)
+        return tuple(
+            Tick(at=self.place(tenth / 10), label=percent(tenth / 10, digits=0)) for tenth in range(first, last + 1)
+        )

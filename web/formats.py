@@ -1,0 +1,140 @@
+"""How values are written on the pages. Unknown is always a dash, and only here does a fraction become a percentage."""
+
+from __future__ import annotations
+
+import unicodedata
+from datetime import UTC, datetime
+
+from benchmark.report import Interval
+from store.views import ExtraData, State
+
+DASH = "–"
+_NARROW_SPACE = "\u202f"
+_MINUTE_S, _HOUR_S = 60, 3600
+# Control, format (which holds the bidirectional marks), surrogate and line-separating characters.
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+STATE_NAMES = {
+    State.RECEIVED: "Received",
+    State.CHECKING: "Being checked",
+    State.REJECTED: "Rejected",
+    State.QUEUED: "Queued",
+    State.RUNNING: "Under attack",
+    State.EVALUATED: "Evaluated",
+    State.PUBLISHED: "Published",
+    State.WITHDRAWN: "Withdrawn",
+    State.FAILED: "Failed",
+    State.CANCELLED: "Cancelled",
+}
+EXTRA_DATA_NAMES = {
+    ExtraData.NONE: "None",
+    ExtraData.REAL: "Real",
+    ExtraData.SYNTHETIC: "Synthetic",
+    ExtraData.SOME: "Yes",
+    ExtraData.UNKNOWN: DASH,
+}
+_THREATS = {
+    "Linf": "\u2113\u221e",
+    "L2": "\u2113\u2082",
+    "L1": "\u2113\u2081",
+    "corruptions": "Common corruptions",
+}
+
+
+def percent(fraction: float | None, unit: bool = False, digits: int = 2) -> str:
+    """Write a fraction of 1 as a percentage, with or without its sign."""
+    if fraction is None:
+        return DASH
+    number = f"{100 * fraction:.{digits}f}"
+    return f"{number}{_NARROW_SPACE}%" if unit else number
+
+
+def half_width(interval: Interval | None) -> float | None:
+    """Return the half width of an interval, the number after a ±."""
+    return None if interval is None else (interval.high - interval.low) / 2
+
+
+def count(number: int | None) -> str:
+    """Write a whole number with its thousands apart."""
+    return DASH if number is None else f"{number:,}".replace(",", _NARROW_SPACE)
+
+
+def known(text: str | None) -> str:
+    """Write a text, or a dash where there is none."""
+    return text or DASH
+
+
+def threat(name: str) -> str:
+    """Write the name of a threat model as people read it."""
+    return _THREATS.get(name, name)
+
+
+def board_name(title: str) -> str:
+    """Return the data set's name: what stands before the comma in a board's title."""
+    return title.partition(",")[0]
+
+
+def duration(seconds: float | None) -> str:
+    """Write a time span in the two units that matter."""
+    if seconds is None:
+        return DASH
+    if seconds < _MINUTE_S:
+        return f"{seconds:.1f}{_NARROW_SPACE}s"
+    minutes, rest = divmod(round(seconds), _MINUTE_S)
+    if seconds < _HOUR_S:
+        return f"{minutes}{_NARROW_SPACE}min {rest}{_NARROW_SPACE}s"
+    return f"{minutes // 60}{_NARROW_SPACE}h {minutes % 60}{_NARROW_SPACE}min"
+
+
+def size(n_bytes: int) -> str:
+    """Write a number of bytes."""
+    amount = float(n_bytes)
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if amount < 1024 or unit == "GiB":
+            return f"{amount:.{0 if unit == 'bytes' else 1}f}".removesuffix(".0") + f"{_NARROW_SPACE}{unit}"
+        amount /= 1024
+    raise AssertionError("unreachable: the last unit always returns")
+
+
+def iso_time(at_ms: int) -> str:
+    """Write a time for programs."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def readable_time(at_ms: int) -> str:
+    """Write a time for people."""
+    at = datetime.fromtimestamp(at_ms / 1000, UTC)
+    return f"{at.day} {at:%b %Y, %H:%M:%S} UTC"
+
+
+def as_day(at_ms: int) -> str:
+    """Write a date for people."""
+    at = datetime.fromtimestamp(at_ms / 1000, UTC)
+    return f"{at.day} {at:%b %Y}"
+
+
+def measured(number: float | None) -> str:
+    """Write a measured value or threshold with as many digits as it needs."""
+    return DASH if number is None else f"{number:.4g}"
+
+
+def state_name(state: State) -> str:
+    """Write a state for people."""
+    return STATE_NAMES[state]
+
+
+def extra_data_name(extra_data: ExtraData) -> str:
+    """Write a kind of extra data for people."""
+    return EXTRA_DATA_NAMES[extra_data]
+
+
+def words(code: str) -> str:
+    """Write a code such as ``zero_gradient`` as words."""
+    return code.replace("_", " ")
+
+
+def without_hidden(text: str) -> str:
+    """Remove what is invisible and can turn the reading direction, so that no name can disguise what follows it."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(char for char in text if char in "\n\t" or unicodedata.category(char) not in _HIDDEN)

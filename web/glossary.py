@@ -1,0 +1,73 @@
+"""What every badge and flag means: said once, shown on the page about the rules and in every tooltip."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Term:
+    """A badge or flag.
+
+    Args:
+        key: its anchor on the page about the rules.
+        shape: a sign beside the text, so that colour is never alone.
+        name: what the badge says.
+        meaning: what it means, in a sentence or two.
+    """
+
+    key: str
+    shape: str
+    name: str
+    meaning: str
+
+
+TERMS = (
+    Term(
+        "evaluated_here",
+        "●",
+        "Evaluated here",
+        "This service loaded the checkpoint, ran every attack itself and judged every example. All evidence is on the "
+        "model's page.",
+    ),
+    Term(
+        "reported",
+        "○",
+        "Reported",
+        "Taken from a publication, which is named. The service has not run this model; what the publication leaves out "
+        "is shown as a dash.",
+    ),
+    Term(
+        "unverified",
+        "◌",
+        "Unverified",
+        "The authors' own run of the protocol, without a checkpoint. Shown for a while, and replaced by an evaluation.",
+    ),
+    Term(
+        "flagged",
+        "▲",
+        "Flagged",
+        "A check found a symptom of gradients that mislead the attacks, or Square broke more than 0.2 points that the "
+        "gradient attacks had left. The number is still an upper bound, but an adaptive attack will probably lower it.",
+    ),
+    Term(
+        "not_assessed",
+        "–",
+        "Not assessed",
+        "The check could not be made here, or was never made. It is not the same as passed.",
+    ),
+    Term(
+        "baseline",
+        "◆",
+        "Baseline",
+        "Trained without any defence, for comparison. Every defence should beat it under attack.",
+    ),
+    Term(
+        "extra_data",
+        "+",
+        "Extra data",
+        "Training saw more than the data set's own training split: real images, or synthetic ones made by a generative "
+        "model. “Yes” means that the publication says so without telling which.",
+    ),
+)
+BADGES = {term.key: term for term in TERMS}

@@ -1,0 +1,11 @@
+"""All pages, one per file: a typed context and its route."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from web.pages import about, board, home, model, submission, submissions, submit
+
+router = APIRouter(include_in_schema=False)
+for _page in (home, board, model, submit, submissions, submission, about):
+    router.include_router(_page.router)

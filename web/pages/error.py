@@ -1,0 +1,58 @@
+"""Any error, as a page."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict
+from starlette.requests import Request
+from starlette.responses import Response
+
+from benchmark.errors import GauntletError
+from web.rendering import Page, render
+
+
+class Problem(BaseModel):
+    """An error in terms its reader can act on; the last four are empty where the input is not to blame."""
+
+    model_config = ConfigDict(frozen=True)
+
+    message: str
+    field: str = ""
+    found: str = ""
+    expected: str = ""
+    remedy: str = ""
+
+    @classmethod
+    def of(cls, error: GauntletError) -> Problem:
+        """Return the error as pages show it."""
+        detail = error.detail.as_json() if error.detail else {}
+        return cls(message=error.message, **detail)
+
+
+class ErrorPage(Page):
+    """An error with its status."""
+
+    template: ClassVar[str] = "error.html"
+
+    status: int
+    heading: str
+    problem: Problem
+
+
+_HEADINGS = {
+    404: "There is nothing here",
+    405: "This address takes no such request",
+    409: "This is not possible now",
+    413: "That is too large",
+    500: "The service failed",
+    507: "The service has no room left",
+}
+
+
+def error_page(request: Request, error: GauntletError, status: int) -> Response:
+    """Show an error in the layout of all pages."""
+    phrase = HTTPStatus(status).phrase
+    heading = _HEADINGS.get(status, "The service failed" if status >= 500 else "This request cannot be used")
+    return render(request, ErrorPage(title=phrase, status=status, heading=heading, problem=Problem.of(error)), status)

@@ -1,0 +1,70 @@
+"""The front page: all boards."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import ClassVar
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ConfigDict
+
+from store.boards import list_boards
+from store.services import Services
+from store.views import BoardSummary
+from web.formats import board_name
+from web.rendering import Page, render
+from web.services import Store
+
+router = APIRouter()
+
+
+class Group(BaseModel):
+    """The boards of one data set."""
+
+    model_config = ConfigDict(frozen=True)
+
+    dataset: str
+    name: str
+    points: int
+    evaluated_here: bool
+    boards: tuple[BoardSummary, ...]
+
+
+class HomePage(Page):
+    """All boards by data set."""
+
+    template: ClassVar[str] = "home.html"
+    section: ClassVar[str] = "boards"
+
+    groups: tuple[Group, ...]
+    entries: int
+    evaluated_entries: int
+
+
+def home_page(services: Services) -> HomePage:
+    """Return what the front page shows: the boards where one can take part come first."""
+    boards = sorted(list_boards(services.db), key=lambda board: not board.evaluated_here)
+    groups = []
+    for dataset, members in groupby(boards, key=lambda board: board.dataset):
+        same = tuple(members)
+        groups.append(
+            Group(
+                dataset=dataset,
+                name=board_name(same[0].title),
+                points=same[0].points,
+                evaluated_here=same[0].evaluated_here,
+                boards=same,
+            )
+        )
+    return HomePage(
+        title="Leaderboards",
+        groups=tuple(groups),
+        entries=sum(board.entries for board in boards),
+        evaluated_entries=sum(board.evaluated_entries for board in boards),
+    )
+
+
+@router.get("/")
+def show_home(request: Request, store: Store) -> Response:
+    """Show all boards."""
+    return render(request, home_page(store))

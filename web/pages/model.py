@@ -1,0 +1,191 @@
+"""An entry of a board with its evidence."""
+
+from __future__ import annotations
+
+import shlex
+from typing import ClassVar
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ConfigDict
+
+from benchmark.report import Check, EvaluationReport
+from benchmark.threat_models import official_board
+from store.boards import get_model
+from store.services import Services
+from store.views import Badge, BoardRow, ExtraData, ModelView
+from web.charts import Bar, per_class, waterfall
+from web.formats import percent, threat
+from web.rendering import Page, render
+from web.services import Store
+
+router = APIRouter()
+
+_NUMBERS = ("no", "One attack", "Two attacks", "Three attacks", "Four attacks", "Five attacks", "Six attacks")
+
+
+class Evidence(BaseModel):
+    """What an evaluation here measured, without the verdict on every point."""
+
+    model_config = ConfigDict(frozen=True)
+
+    report: EvaluationReport
+    waterfall: tuple[Bar, ...]
+    classes: tuple[Bar, ...]
+    checks: tuple[Check, ...]
+    """Those that are not passed first."""
+
+
+class Usage(BaseModel):
+    """How to get the model and how to get its number."""
+
+    model_config = ConfigDict(frozen=True)
+
+    load: str | None
+    reproduce: str | None
+    note: str
+
+
+class ModelPage(Page):
+    """An entry of a board."""
+
+    template: ClassVar[str] = "model.html"
+    section: ClassVar[str] = "boards"
+
+    board_title: str
+    epsilon: str | None
+    model: ModelView
+    verdict: str
+    evidence: Evidence | None
+    usage: Usage
+    unknown: tuple[str, ...]
+    """What is not known of the entry, in words."""
+
+
+def model_page(services: Services, dataset: str, threat_model: str, model_id: str) -> ModelPage:
+    """Return what the page of an entry shows.
+
+    Raises:
+        NotFound: there is no such board or entry.
+    """
+    board = official_board(dataset, threat_model)
+    model = get_model(services.db, services.blobs, dataset, threat_model, model_id)
+    report = model.report
+    return ModelPage(
+        title=f"{model.row.model_id} · {board.title}",
+        board_title=board.title,
+        epsilon=str(board.epsilon) if board.epsilon is not None else None,
+        model=model,
+        verdict=evaluated_verdict(model.row, report) if report else reported_verdict(model),
+        evidence=_evidence(report) if report else None,
+        usage=usage(model),
+        unknown=unknown(model),
+    )
+
+
+@router.get("/models/{dataset}/{threat_model}/{model_id}")
+def show_model(request: Request, dataset: str, threat_model: str, model_id: str, store: Store) -> Response:
+    """Show an entry of a board."""
+    return render(request, model_page(store, dataset, threat_model, model_id))
+
+
+def evaluated_verdict(row: BoardRow, report: EvaluationReport) -> str:
+    """Say in a sentence or two what the evaluation found."""
+    attacks = len(report.attacks)
+    who = _NUMBERS[attacks] if 0 < attacks < len(_NUMBERS) else f"{attacks} attacks"
+    turns = ", one after another," if attacks > 1 else ""
+    text = (
+        f"{who}{turns} moving every image by at most {report.epsilon} in {threat(report.norm)}, left "
+        f"{percent(report.robust_accuracy, unit=True)} of the {report.n_points} images correctly classified; "
+        f"without an attack it is {percent(report.standard_accuracy, unit=True)}."
+    )
+    if row.potentially_unreliable or row.findings:
+        text += " The entry is flagged: an adaptive attack will probably find a lower number."
+    elif any(check.outcome == "not_assessed" for check in report.checks):
+        text += " Not every check could be made."
+    else:
+        text += " No check found a symptom of misleading gradients."
+    return text
+
+
+def reported_verdict(model: ModelView) -> str:
+    """Say in a sentence or two what others reported, and that nothing was run here."""
+    row = model.row
+    source = model.history[-1].source if model.history else "a publication"
+    if model.threat_model == "corruptions":
+        measure = "of corrupted images correctly classified"
+    else:
+        measure = "robust accuracy under attack"
+    text = f"{source} reports {percent(row.robust_accuracy, unit=True)} {measure}, and "
+    text += f"{percent(row.standard_accuracy, unit=True)} on clean images."
+    if _lowered(row):
+        text += f" {_capitalised(row.best_known_source)} lowered the best known value to "
+        text += f"{percent(row.best_known_robust_accuracy, unit=True)}."
+    return f"{text} This service has not run the model."
+
+
+def usage(model: ModelView) -> Usage:
+    """Say how to load the model and how to reproduce its number, as far as this service knows."""
+    row = model.row
+    place = f"--dataset {model.dataset} --threat-model {model.threat_model}"
+    if row.badge is not Badge.EVALUATED:
+        note = "This service holds no checkpoint of this model, so it can neither load nor re-run it."
+        if row.zoo_id:
+            note += f" In RobustBench's model zoo its id is {row.zoo_id}."
+        return Usage(load=None, reproduce=None, note=note)
+    if row.zoo_id:
+        load = (
+            "from gauntlet import load_model\n"
+            f'model = load_model("{row.zoo_id}", dataset="{model.dataset}", threat_model="{model.threat_model}")'
+        )
+        return Usage(
+            load=load,
+            reproduce=f"gauntlet evaluate {shlex.quote(row.zoo_id)} {place}",
+            note="On the same kind of machine the verdict on every image is the same.",
+        )
+    return Usage(
+        load=None,
+        reproduce=f"gauntlet evaluate model.safetensors --architecture {shlex.quote(row.architecture)} {place}",
+        note="The checkpoint is private: whoever has the file with the hash below can run this.",
+    )
+
+
+def unknown(model: ModelView) -> tuple[str, ...]:
+    """List what is not known of the entry."""
+    row = model.row
+    gaps = {
+        "authors": not row.authors,
+        "venue": not row.venue,
+        "paper": not row.link,
+        "number of parameters": row.parameters is None,
+        "kind of extra data": row.extra_data in {ExtraData.SOME, ExtraData.UNKNOWN},
+        "claimed robust accuracy": row.claimed_robust_accuracy is None and model.threat_model != "corruptions",
+        "result of each attack": model.report is None and model.threat_model != "corruptions",
+        "verdict on each image": model.report is None,
+        "accuracy by class": model.report is None,
+        "findings of the checks": model.report is None,
+        "uncertainty": model.report is None,
+        "hash of the checkpoint": model.checkpoint_sha256 is None,
+        "seed": model.report is None,
+        "versions and hardware": model.report is None,
+        "time and passes": model.report is None,
+    }
+    return tuple(name for name, missing in gaps.items() if missing)
+
+
+def _evidence(report: EvaluationReport) -> Evidence:
+    order = ("rejected", "flagged", "not_assessed", "passed")
+    return Evidence(
+        report=report,
+        waterfall=waterfall(report),
+        classes=per_class(report),
+        checks=tuple(sorted(report.checks, key=lambda check: order.index(check.outcome))),
+    )
+
+
+def _lowered(row: BoardRow) -> bool:
+    best, robust = row.best_known_robust_accuracy, row.robust_accuracy
+    return best is not None and robust is not None and best < robust
+
+
+def _capitalised(source: str) -> str:
+    return "An external evaluation" if source == "external evaluation" else source

@@ -1,0 +1,141 @@
+"""One submission, live."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ConfigDict
+from starlette.responses import RedirectResponse
+
+from store.services import Services
+from store.states import LEGAL, OPEN
+from store.submissions import cancel, get_submission
+from store.views import Progress, State, SubmissionView
+from web.formats import percent, words
+from web.rendering import Page, model_address, render, submission_address
+from web.services import Store
+
+router = APIRouter()
+
+REFRESH_S = 3
+PATH = (State.RECEIVED, State.CHECKING, State.QUEUED, State.RUNNING, State.EVALUATED, State.PUBLISHED)
+"""The states of a submission with which all goes well."""
+
+
+class Step(BaseModel):
+    """A state that the submission was in, is in, or is still to reach."""
+
+    model_config = ConfigDict(frozen=True)
+
+    state: State
+    place: Literal["done", "current", "ahead"]
+    at_ms: int | None
+    reason: str
+
+
+class SubmissionPage(Page):
+    """A submission as it stands now."""
+
+    template: ClassVar[str] = "submission.html"
+    section: ClassVar[str] = "submissions"
+
+    view: SubmissionView
+    steps: tuple[Step, ...]
+    summary: str
+    """Where it stands, in a sentence or two."""
+    overall: float | None
+    """Share of all attacks' work that is done; None before the first attack."""
+    cancellable: bool
+    model_address: str | None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen."""
+        return self.view.state not in OPEN
+
+
+def submission_page(services: Services, submission_id: str) -> SubmissionPage:
+    """Return what the page of a submission shows.
+
+    Raises:
+        NotFound: there is no such submission.
+    """
+    view = get_submission(services.db, submission_id)
+    new = view.submission
+    published = view.state is State.PUBLISHED
+    return SubmissionPage(
+        title=f"{new.name} · Submission",
+        refresh_s=REFRESH_S if view.state in OPEN else None,
+        view=view,
+        steps=timeline(view),
+        summary=summary(view),
+        overall=overall(view.progress),
+        cancellable=State.CANCELLED in LEGAL[view.state],
+        model_address=model_address(new.dataset, new.threat_model, new.name) if published else None,
+    )
+
+
+@router.get("/submissions/{submission_id}")
+def show_submission(request: Request, submission_id: str, store: Store) -> Response:
+    """Show a submission."""
+    return render(request, submission_page(store, submission_id))
+
+
+@router.post("/submissions/{submission_id}/cancel")
+def cancel_submission(submission_id: str, store: Store) -> Response:
+    """Cancel a submission and show it again."""
+    view = cancel(store.db, submission_id)
+    return RedirectResponse(submission_address(view.id), status_code=303)
+
+
+def timeline(view: SubmissionView) -> tuple[Step, ...]:
+    """Return the states passed, the present one, and those ahead if all goes well."""
+    steps = [Step(state=step.state, place="done", at_ms=step.at_ms, reason=step.reason) for step in view.transitions]
+    if view.state in OPEN and steps:
+        steps[-1] = steps[-1].model_copy(update={"place": "current"})
+        ahead = PATH[PATH.index(view.state) + 1 :]
+        steps.extend(Step(state=state, place="ahead", at_ms=None, reason="") for state in ahead)
+    return tuple(steps)
+
+
+def overall(progress: Progress) -> float | None:
+    """Return the share of the whole ensemble that is done."""
+    if not progress.attacks:
+        return None
+    return min(1.0, (progress.attacks_done + progress.fraction) / progress.attacks)
+
+
+def summary(view: SubmissionView) -> str:
+    """Say where the submission stands and, where it did not succeed, who is to blame."""
+    match view.state:
+        case State.RECEIVED | State.QUEUED:
+            place = f"Number {view.queue_position} in the queue." if view.queue_position else "In the queue."
+            what = "its check" if view.state is State.RECEIVED else "the attacks"
+            return f"{place} Waiting for {what}. You may close this page and come back."
+        case State.CHECKING:
+            return "The checkpoint is loaded and checked against the rules."
+        case State.RUNNING:
+            bound = view.progress.robust_accuracy_at_most
+            known = "" if bound is None else f" Robust accuracy is at most {percent(bound, unit=True)} so far."
+            return f"The attacks are at work.{known}"
+        case State.EVALUATED:
+            return "All attacks are done. The result is being published."
+        case State.PUBLISHED:
+            return "The result is on the leaderboard."
+        case State.WITHDRAWN:
+            return "The entry was withdrawn from the leaderboard."
+        case State.CANCELLED:
+            return "The submission was cancelled. Nothing was published; the model may be submitted again."
+        case State.REJECTED:
+            return f"The model breaks a rule of the benchmark: {words(view.reason)}. What was measured is below."
+        case State.FAILED if view.fault == "model":
+            return f"The evaluation failed because of the model: {view.reason}"
+        case State.FAILED:
+            reason = f" {_sentence(view.reason)}" if view.reason else ""
+            return f"The service failed, not your model.{reason} Submit it again; nothing was published."
+
+
+def _sentence(text: str) -> str:
+    text = text[:1].upper() + text[1:]
+    return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -1,0 +1,209 @@
+"""The form that takes a submission in, without any script."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ConfigDict
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import RedirectResponse
+
+from benchmark.errors import Conflict, GauntletError, InvalidCheckpoint, InvalidInput, InvalidSubmission, TooLarge
+from benchmark.threat_models import BOARDS, Board
+from store.admission import LONGEST
+from store.blobs import BlobWriter
+from store.errors import StorageFull
+from store.services import Services
+from store.submissions import require_admissible, submit
+from store.views import ExtraData, NewSubmission
+from web.multipart import WHOLE_FORM, FormReader, read_form
+from web.pages.error import Problem
+from web.rendering import Page, render, submission_address
+from web.services import Store
+
+router = APIRouter()
+
+FILE_FIELD = "checkpoint"
+_BYTES_PER_CHARACTER = 4  # the most that UTF-8 needs
+_SHORT = 400
+LIMITS: Mapping[str, int] = {
+    "name": _SHORT,
+    "board": _SHORT,
+    "architecture": _SHORT,
+    "extra_data": _SHORT,
+    "claimed_standard_accuracy": _SHORT,
+    "claimed_robust_accuracy": _SHORT,
+    # Longer than what is admitted, so that it is the store's rule that speaks first.
+    **{field: 2 * longest * _BYTES_PER_CHARACTER for field, longest in LONGEST.items()},
+}
+"""Every field of the form but the file, with the bytes it may hold."""
+_REQUIRED = {
+    "name": ("a name for the method", "fill in the name"),
+    "board": ("one of the boards", "choose a board"),
+    "architecture": ("a registered architecture", "choose an architecture"),
+}
+_FIELDS_ELSEWHERE = {"dataset": "board", "threat_model": "board", "checkpoint_sha256": FILE_FIELD, "file": FILE_FIELD}
+
+
+class Family(BaseModel):
+    """The registered architectures that fit a data set."""
+
+    model_config = ConfigDict(frozen=True)
+
+    dataset: str
+    architectures: tuple[str, ...]
+
+
+class SubmitPage(Page):
+    """The form, with whatever was filled in and whatever is wrong with it."""
+
+    template: ClassVar[str] = "submit.html"
+    section: ClassVar[str] = "submit"
+
+    boards: tuple[Board, ...]
+    families: tuple[Family, ...]
+    kinds: tuple[ExtraData, ...]
+    longest: dict[str, int]
+    max_bytes: int
+    values: dict[str, str]
+    problems: dict[str, Problem]
+    filename: str
+    """The file that was sent along with a form that was refused; browsers do not let us fill it in again."""
+
+
+def submit_page(
+    services: Services,
+    values: Mapping[str, str],
+    errors: Mapping[str, GauntletError] | None = None,
+    filename: str = "",
+) -> SubmitPage:
+    """Return the form."""
+    boards = tuple(board for board in BOARDS if board.evaluated_here)
+    datasets = dict.fromkeys(board.dataset for board in boards)
+    return SubmitPage(
+        title="Submit a model",
+        boards=boards,
+        families=tuple(
+            Family(dataset=dataset, architectures=services.admission.architectures(dataset)) for dataset in datasets
+        ),
+        kinds=tuple(ExtraData),
+        longest=dict(LONGEST),
+        max_bytes=services.admission.max_checkpoint_bytes,
+        values={field: values.get(field, "") for field in LIMITS},
+        problems={field: Problem.of(error) for field, error in (errors or {}).items()},
+        filename=filename,
+    )
+
+
+@router.get("/submit")
+def show_submit(request: Request, store: Store, board: str = "") -> Response:
+    """Show the empty form."""
+    chosen = board if board in {one.name for one in BOARDS} else ""
+    return render(request, submit_page(store, {"board": chosen, "extra_data": ExtraData.UNKNOWN.value}))
+
+
+@router.post("/submit")
+async def post_submit(request: Request, store: Store) -> Response:
+    """Take a submission in; or show the form again, with everything that was filled in."""
+
+    def open_file() -> BlobWriter:
+        return store.blobs.writer(store.admission.max_checkpoint_bytes)
+
+    form = await read_form(request, LIMITS, FILE_FIELD, open_file)
+    try:
+        submission_id = await run_in_threadpool(take_in, store, form)
+    finally:
+        form.discard()
+    if submission_id is not None:
+        return RedirectResponse(submission_address(submission_id), status_code=303)
+    errors = {_FIELDS_ELSEWHERE.get(field, field): error for field, error in form.errors.items()}
+    page = submit_page(store, form.values, errors, form.filename)
+    return render(request, page, max(_status(error) for error in errors.values()))
+
+
+def take_in(services: Services, form: FormReader) -> str | None:
+    """Submit what the form holds and return the submission's id; None where the form has errors, which it then holds.
+
+    The file becomes a blob only once everything else is known to be right: nothing stays of a form that is refused.
+    """
+    _require_fields(form)
+    new = _as_submission(form)
+    if form.errors or form.file is None:
+        return None
+    try:
+        require_admissible(services.db, new, services.admission)
+        sha256 = form.file.commit(check=services.admission.check_header)
+        new = new.model_copy(update={"checkpoint_sha256": sha256})
+        return submit(services.db, services.blobs, new, services.admission).id
+    except GauntletError as error:
+        form.errors[_field_of(error)] = error
+        return None
+
+
+def _require_fields(form: FormReader) -> None:
+    if WHOLE_FORM in form.errors:
+        return
+    for field, (expected, remedy) in _REQUIRED.items():
+        if not form.values.get(field, "").strip():
+            _refuse(form, field, "nothing", expected, remedy)
+    if form.file is None:
+        _refuse(form, FILE_FIELD, "no file", "a checkpoint in safetensors format", "choose the file")
+
+
+def _as_submission(form: FormReader) -> NewSubmission:
+    dataset, _, threat_model = form.values.get("board", "").partition("/")
+    kind = form.values.get("extra_data") or ExtraData.UNKNOWN.value
+    if kind not in set(ExtraData):
+        _refuse(form, "extra_data", ascii(kind)[:80], f"one of {', '.join(ExtraData)}", "choose one of them")
+        kind = ExtraData.UNKNOWN.value
+    return NewSubmission(
+        name=form.values.get("name", ""),
+        dataset=dataset,
+        threat_model=threat_model,
+        architecture=form.values.get("architecture", ""),
+        checkpoint_sha256="",
+        extra_data=ExtraData(kind),
+        claimed_standard_accuracy=_accuracy(form, "claimed_standard_accuracy"),
+        claimed_robust_accuracy=_accuracy(form, "claimed_robust_accuracy"),
+        **{field: form.values.get(field, "") for field in LONGEST},
+    )
+
+
+def _accuracy(form: FormReader, field: str) -> float | None:
+    text = form.values.get(field, "").strip()
+    if not text:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        _refuse(form, field, ascii(text)[:80], "a number from 0 to 1", "give a fraction such as 0.62, or leave it out")
+        return None
+
+
+def _refuse(form: FormReader, field: str, found: str, expected: str, remedy: str) -> None:
+    form.errors.setdefault(field, InvalidSubmission.because(field, found=found, expected=expected, remedy=remedy))
+
+
+def _field_of(error: GauntletError) -> str:
+    """Return the field of the form that an error of the store belongs to."""
+    if isinstance(error, InvalidCheckpoint | TooLarge | StorageFull):
+        return FILE_FIELD
+    field = error.detail.field if error.detail else WHOLE_FORM
+    field = _FIELDS_ELSEWHERE.get(field, field)
+    return field if field in LIMITS or field == FILE_FIELD else WHOLE_FORM
+
+
+def _status(error: GauntletError) -> int:
+    match error:
+        case StorageFull():
+            return 507
+        case TooLarge():
+            return 413
+        case Conflict():
+            return 409
+        case InvalidInput():
+            return 422
+        case _:
+            return 500
