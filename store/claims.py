@@ -147,6 +147,25 @@ def release(db: Database, claim: Claim) -> None:
         write_held(session, claim, state="queued", lease_token=None, lease_until=None, attempt=claim.attempt - 1)
 
 
+def release_worker(db: Database, worker: str) -> int:
+    """Queue again what a worker of that name held before it was killed; the attempts count.
+
+    Only for a worker that knows it is the only one of its name.
+
+    Returns:
+        Number of pieces of work.
+    """
+    with db.transaction() as session:
+        released = session.execute(
+            update(ShardRow)
+            .where(ShardRow.worker == worker, ShardRow.state == "running", ShardRow.attempt < MAX_ATTEMPTS)
+            .values(state="queued", lease_token=None, lease_until=None)
+            .returning(ShardRow.id)
+            .execution_options(synchronize_session=False)
+        ).all()
+        return len(released)
+
+
 def fail_attempt(db: Database, claim: Claim, reason: str, fault: Fault) -> None:
     """Report an attempt that came to nothing.
 

@@ -1,0 +1,148 @@
+"""Compare verdicts with a public implementation of AutoAttack, attack by attack and for the whole ensemble.
+
+    python bench/fidelity.py --points 500 --seeds 0 --json fidelity.json
+
+The peer is the package pyautoattack, the reference's code. Every case is a bundled model under one norm; the peer's
+examples are judged by our own judge, so that both sides answer to the same rule. The peer's Square never places a window
+in the last row or column and shares one window among all points; on 8×8 images the first costs it several points. So
+Square is also compared with the peer's Square whose windows may lie everywhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from pyautoattack import AutoAttack
+from torch import Tensor, nn
+
+from benchmark import ThreatModel, datasets
+from benchmark.classifier import Classifier
+from benchmark.judging import judge, misclassified
+from benchmark.norms import norm_named
+from benchmark.pipeline import Run, evaluate_points
+from benchmark.protocols import STANDARD, Protocol
+from benchmark.threat_models import official_board
+from model_zoo import load_model
+
+MODELS = ("Digits_Standard", "Digits_FGSM", "Digits_FGSM_RS", "Digits_PGD2", "Digits_PGD10")
+ATTACKS = ("apgd-ce", "apgd-t", "fab-t", "square")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Robust accuracies of one model under one norm and one attack or ensemble, in [0, 1]."""
+
+    model: str
+    norm: str
+    attack: str
+    seed: int
+    ours: float
+    reference: float
+
+    @property
+    def excess(self) -> float:
+        """How much more robust the model looks to us, in percentage points."""
+        return 100 * (self.ours - self.reference)
+
+
+def robust_accuracy(
+    model: nn.Module, x: Tensor, y: Tensor, threat_model: ThreatModel, attacks: Sequence[str], seed: int
+) -> float:
+    """Return ours."""
+    protocol = Protocol(
+        "chosen", 1, lambda setting: tuple(a for a in STANDARD.attacks(setting) if a.name in attacks)
+    )
+    run = Run(threat_model, protocol, seed, 64, torch.device("cpu"))
+    return evaluate_points(model, x, y, range(len(x)), run).report.robust_accuracy
+
+
+def reference_robust_accuracy(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    threat_model: ThreatModel,
+    attacks: Sequence[str],
+    seed: int,
+    all_windows: bool = False,
+) -> float:
+    """Return the peer's, by our judge."""
+    norm, radius = threat_model.norm, threat_model.radius
+    peer = AutoAttack(model, norm=norm, eps=radius, version="standard", device="cpu", seed=seed)
+    peer.attacks_to_run = list(attacks)
+    if all_windows:
+        peer.square.random_int = _inclusive
+    # The peer draws from the global generator and sets its seed itself.
+    x_adv = peer.run_standard_evaluation(x.contiguous(), y.contiguous(), batch_size=len(x))[0]
+    shape = (x.shape[1], x.shape[2], x.shape[3])
+    classifier = Classifier(model, shape, 64)
+    verdict = judge(classifier, x.flatten(1), y, x_adv.flatten(1), norm_named(norm), radius)
+    wrong = misclassified(classifier.logits_of_all(x.flatten(1)), y)
+    return 1 - (verdict.broken | wrong).float().mean().item()
+
+
+def _inclusive(low: int = 0, high: int = 1, shape: Sequence[int] = (1,)) -> Tensor:
+    return (low + (high + 1 - low) * torch.rand(list(shape))).long()
+
+
+def compare(name: str, norm: str, points: int, seed: int, alone: bool) -> list[Comparison]:
+    """Compare one model under one norm: the ensemble, and each attack alone where asked."""
+    model = load_model(name, dataset="digits", threat_model="Linf")
+    model.requires_grad_(False)
+    data = datasets.load("digits", "test", points)
+    board = official_board("digits", norm).budget
+    results = []
+    for attack in ("ensemble", *(ATTACKS if alone else ())):
+        attacks = ATTACKS if attack == "ensemble" else (attack,)
+        ours = robust_accuracy(model, data.x, data.y, board, attacks, seed)
+        reference = reference_robust_accuracy(model, data.x, data.y, board, attacks, seed)
+        results.append(Comparison(name, norm, attack, seed, ours, reference))
+        if attack == "square":
+            reference = reference_robust_accuracy(model, data.x, data.y, board, attacks, seed, all_windows=True)
+            results.append(Comparison(name, norm, "square, all windows", seed, ours, reference))
+    return results
+
+
+def table(results: Sequence[Comparison]) -> str:
+    """Return the comparisons as Markdown, with the summary by attack."""
+    lines = ["| model | norm | attack | seed | ours % | reference % | ours − reference |", "|---|---|---|---|---|---|---|"]
+    lines += [
+        f"| {r.model} | {r.norm} | {r.attack} | {r.seed} | {100 * r.ours:.1f} | {100 * r.reference:.1f} | {r.excess:+.1f} |"
+        for r in results
+    ]
+    lines += ["", "| attack | cases | mean | lowest | highest |", "|---|---|---|---|---|"]
+    for attack in dict.fromkeys(r.attack for r in results):
+        excess = [r.excess for r in results if r.attack == attack]
+        mean = sum(excess) / len(excess)
+        lines.append(f"| {attack} | {len(excess)} | {mean:+.2f} | {min(excess):+.1f} | {max(excess):+.1f} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--points", type=int, default=500)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--norms", nargs="+", default=["Linf", "L2"])
+    parser.add_argument("--models", nargs="+", default=list(MODELS))
+    parser.add_argument("--ensemble-only", action="store_true")
+    parser.add_argument("--json", type=Path, help="also write the comparisons to this file")
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    results: list[Comparison] = []
+    for seed in chosen.seeds:
+        for name in chosen.models:
+            for norm in chosen.norms:
+                results += compare(name, norm, chosen.points, seed, alone=not chosen.ensemble_only)
+                print(f"{name} {norm} seed {seed}: done", file=sys.stderr, flush=True)
+    print(table(results))
+    if chosen.json:
+        chosen.json.write_text(json.dumps([asdict(result) for result in results], indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""The check run: everything worth knowing before hours are spent on a model."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from torch import nn
+
+from benchmark.attacks.apgd import Apgd
+from benchmark.classifier import Classifier, frozen
+from benchmark.datasets import CLASSES, LabelledPoints
+from benchmark.judging import misclassified
+from benchmark.pipeline import Run, evaluate_points
+from benchmark.protocols import Protocol
+from benchmark.report import Check, CheckOutcome, EvaluationReport
+from benchmark.restrictions import run_checks
+
+_SAMPLE = 1_000
+_PROBED = 64
+_PROBE = Protocol("probe", 1, lambda s: (Apgd(s.norm, s.epsilon, s.image_shape, loss="ce", iterations=10),))
+_CLAIM_TOLERANCE = 0.01
+_FORWARD = 101 + 909 + 1800 + 5000
+_BACKWARD = 101 + 909 + 900
+"""Passes of the standard ensemble on a point that nothing breaks, with nine targets."""
+
+
+def admission_checks(
+    model: nn.Module, points: LabelledPoints, run: Run, claimed_standard_accuracy: float | None
+) -> tuple[Check, ...]:
+    """Return the restrictions, standard accuracy against the claim, and what a short attack shows."""
+    dataset = run.threat_model.dataset
+    classes = CLASSES[dataset] if dataset else None
+    checks = run_checks(model, points.x, points.y, run.threat_model, classes=classes)
+    if any(check.outcome is CheckOutcome.REJECTED for check in checks):
+        return checks
+    started = time.monotonic()
+    rows = slice(_PROBED)
+    probe = replace(run, protocol=_PROBE)
+    report = evaluate_points(model, points.x[rows], points.y[rows], points.index[rows], probe).report
+    seconds = time.monotonic() - started
+    return (
+        *checks,
+        _standard_accuracy(model, points, run, claimed_standard_accuracy),
+        _short_attack(report),
+        _predicted_cost(report, len(points.y), seconds),
+    )
+
+
+def _standard_accuracy(model: nn.Module, points: LabelledPoints, run: Run, claimed: float | None) -> Check:
+    x, y = points.x[:_SAMPLE], points.y[:_SAMPLE]
+    with frozen(model):
+        logits = Classifier(model, (x.shape[1], x.shape[2], x.shape[3]), run.width).logits_of_all(x.flatten(1))
+    accuracy = 1 - misclassified(logits, y).float().mean().item()
+    message = f"Standard accuracy is {accuracy:.4f} on {len(y)} points"
+    far = claimed is not None and abs(accuracy - claimed) > _CLAIM_TOLERANCE
+    return Check(
+        code="standard_accuracy",
+        outcome=CheckOutcome.FLAGGED if far else CheckOutcome.PASSED,
+        value=accuracy,
+        threshold=None if claimed is None else claimed,
+        message=f"{message}; {claimed:.4f} was claimed." if claimed is not None else f"{message}; nothing was claimed.",
+        remedy="Check the normalisation and that the right checkpoint was uploaded." if far else "",
+    )
+
+
+def _short_attack(report: EvaluationReport) -> Check:
+    return Check(
+        code="short_attack",
+        outcome=CheckOutcome.PASSED,
+        value=report.robust_accuracy,
+        message=f"Ten steps of APGD leave {report.robust_accuracy:.4f} of {report.n_points} points robust.",
+    )
+
+
+def _predicted_cost(report: EvaluationReport, points: int, seconds: float) -> Check:
+    """Tell how long the ensemble takes if nothing more breaks than in the short attack."""
+    passes = sum(attack.forward_passes + 2 * attack.backward_passes for attack in report.attacks)
+    per_pass = seconds / max(passes, 1)
+    cost = points * report.robust_accuracy * (_FORWARD + 2 * _BACKWARD) * per_pass
+    return Check(
+        code="predicted_cost",
+        outcome=CheckOutcome.PASSED,
+        value=round(cost, 1),
+        message=f"The evaluation will take about {cost:.0f} seconds of one worker at most.",
+    )

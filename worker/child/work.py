@@ -1,0 +1,154 @@
+"""Check runs and shards, inside the child."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from benchmark import datasets
+from benchmark.errors import EvaluationFailed, GauntletError, InvalidCheckpoint
+from benchmark.pipeline import EvaluationProgress, Run, Snapshot, evaluate_points
+from benchmark.protocols import protocol_named
+from benchmark.report import Check, CheckOutcome
+from benchmark.threat_models import ThreatModel
+from model_zoo.checkpoints.safetensors import load_checkpoint
+from worker.child.admission import admission_checks
+from worker.messages import (
+    EXAMPLES_FILE,
+    MODEL_FILE,
+    REPORT_FILE,
+    RESUME_FILE,
+    SNAPSHOT_FILE,
+    Checked,
+    Evaluated,
+    Failed,
+    Message,
+    Progressed,
+    Request,
+    Saved,
+)
+
+Send = Callable[[Message], None]
+_PROGRESS_EVERY_S = 0.25
+
+
+def answer(request: Request, send: Send) -> None:
+    """Do what is asked, and tell the outcome."""
+    torch.set_num_threads(max(request.threads, 1))
+    torch.use_deterministic_algorithms(True)
+    try:
+        model = load_checkpoint(Path(MODEL_FILE), request.architecture, request.dataset)
+    except InvalidCheckpoint as error:
+        send(Checked(checks=(_unsound(error),)) if request.kind == "check" else _failed(error, "model"))
+        return
+    try:
+        if request.kind == "check":
+            send(_check(request, model))
+        else:
+            _evaluate(request, model, send)
+            send(Evaluated())
+    except EvaluationFailed as error:
+        send(_failed(error, "model"))
+    except GauntletError as error:
+        send(_failed(error, "service"))
+
+
+def _failed(error: GauntletError, fault: str) -> Failed:
+    return Failed.model_validate({"reason": error.message[:1_000], "fault": fault})
+
+
+def _unsound(error: InvalidCheckpoint) -> Check:
+    return Check(
+        code=error.code,
+        outcome=CheckOutcome.REJECTED,
+        message=error.message[:2_000],
+        remedy=error.detail.remedy if error.detail else "",
+    )
+
+
+def _run(request: Request) -> Run:
+    return Run(
+        threat_model=ThreatModel(request.norm, request.epsilon, request.dataset),
+        protocol=protocol_named(request.protocol),
+        seed=request.seed,
+        width=request.slot_width,
+        device=torch.device("cpu"),
+        checkpoint_sha256=request.checkpoint_sha256,
+    )
+
+
+def _check(request: Request, model: nn.Module) -> Checked:
+    points = datasets.load(request.dataset, "test", request.last)
+    checks = admission_checks(model, points, _run(request), request.claimed_standard_accuracy)
+    return Checked(checks=checks, parameters=sum(parameter.numel() for parameter in model.parameters()))
+
+
+def _evaluate(request: Request, model: nn.Module, send: Send) -> None:
+    points = datasets.load(request.dataset, "test", request.last)
+    rows = slice(request.first, request.last)
+    told = _Told(request, send)
+    result = evaluate_points(
+        model,
+        points.x[rows],
+        points.y[rows],
+        points.index[rows],
+        _run(request),
+        progress=told.progress,
+        save=told.save,
+        resume=_resumed(request),
+    )
+    Path(REPORT_FILE).write_bytes(result.report.to_bytes())
+    save_file({"x_adv": result.x_adv.contiguous()}, EXAMPLES_FILE)
+
+
+class _Told:
+    """Tells the parent how far the shard is, and leaves it snapshots: at each new attack and every so often."""
+
+    def __init__(self, request: Request, send: Send) -> None:
+        self._request, self._send = request, send
+        self._told_at = float("-inf")
+        self._saved_at = time.monotonic()
+        self._attacks_done = self._saved_attacks_done = 0
+        self._number = 0
+
+    def progress(self, progress: EvaluationProgress) -> None:
+        new_attack = progress.attacks_done != self._attacks_done
+        self._attacks_done = progress.attacks_done
+        now = time.monotonic()
+        if new_attack or now - self._told_at >= _PROGRESS_EVERY_S:
+            self._told_at = now
+            self._send(Progressed.model_validate(progress, from_attributes=True))
+
+    def save(self, snapshot: Callable[[], Snapshot]) -> None:
+        now = time.monotonic()
+        if self._attacks_done == self._saved_attacks_done and now - self._saved_at < self._request.save_every_s:
+            return
+        self._saved_at, self._saved_attacks_done = now, self._attacks_done
+        self._number += 1
+        unfinished = Path("snapshot.part")
+        tensors = {name: tensor.contiguous() for name, tensor in snapshot().items()}
+        save_file(tensors, unfinished, metadata={"run": _identity(self._request)})
+        unfinished.rename(SNAPSHOT_FILE.format(self._number))
+        self._send(Saved(number=self._number))
+
+
+def _identity(request: Request) -> str:
+    """Everything that must be equal for a snapshot to be of use."""
+    kept = request.model_dump(exclude={"parent", "resume", "save_every_s", "kind", "claimed_standard_accuracy"})
+    return json.dumps({**kept, "torch": torch.__version__}, sort_keys=True)
+
+
+def _resumed(request: Request) -> Snapshot | None:
+    if not request.resume:
+        return None
+    with safe_open(RESUME_FILE, framework="pt") as file:
+        if (file.metadata() or {}).get("run") != _identity(request):
+            return None  # made under other settings: begin again rather than mix two runs
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary

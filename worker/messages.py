@@ -1,0 +1,97 @@
+"""What parent and child say to each other: one JSON object a line. The parent takes every line for hostile.
+
+Files travel through the scratch directory under names that are fixed here, so that no message carries a path.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from benchmark.report import Check
+
+MAX_LINE_BYTES = 1024 * 1024
+MODEL_FILE = "model.safetensors"
+RESUME_FILE = "resume.safetensors"
+SNAPSHOT_FILE = "snapshot-{}.safetensors"
+REPORT_FILE = "report.json"
+EXAMPLES_FILE = "x_adv.safetensors"
+
+Text = Annotated[str, Field(max_length=1_000)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class _Line(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Request(_Line):
+    """What the child is to do. Its files lie in the scratch directory, which is also its working directory."""
+
+    kind: Literal["check", "shard"]
+    parent: int
+    """Process id of the parent: the child ends when it is gone."""
+    architecture: str
+    dataset: str
+    norm: str
+    epsilon: str
+    protocol: str
+    seed: int
+    first: Count
+    last: Count
+    """One past the last point."""
+    checkpoint_sha256: str
+    claimed_standard_accuracy: float | None
+    resume: bool
+    """Whether an earlier attempt left a snapshot to go on from."""
+    slot_width: Count
+    threads: Count
+    save_every_s: float
+
+
+class Progressed(_Line):
+    """How far a shard is."""
+
+    type: Literal["progress"] = "progress"
+    points: Count
+    points_done: Count
+    attack: Text
+    attacks_done: Count
+    attacks: Count
+    fraction: Share
+    robust_accuracy_at_most: Share
+
+
+class Saved(_Line):
+    """A snapshot of that number is complete."""
+
+    type: Literal["saved"] = "saved"
+    number: Count
+
+
+class Checked(_Line):
+    """The check run is over."""
+
+    type: Literal["checked"] = "checked"
+    checks: Annotated[tuple[Check, ...], Field(min_length=1, max_length=200)]
+    parameters: Count | None = None
+
+
+class Evaluated(_Line):
+    """The shard is over; report and examples lie in the scratch directory."""
+
+    type: Literal["evaluated"] = "evaluated"
+
+
+class Failed(_Line):
+    """The attempt came to nothing."""
+
+    type: Literal["failed"] = "failed"
+    reason: Text
+    fault: Literal["model", "service"]
+
+
+Message = Progressed | Saved | Checked | Evaluated | Failed
+MESSAGE: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="type")])
