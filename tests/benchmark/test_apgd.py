@@ -165,3 +165,32 @@ def test_take_and_put_move_every_field() -> None:
     assert torch.equal(state.x[:2], taken.x)
     assert torch.equal(state.step_size[:2], taken.step_size + 1)
     assert set(state.tensors()) >= {"x", "y", "key", "grad_best", "halved"}
+
+
+def test_rises_are_counted_anew_in_every_window() -> None:
+    """14 rises of 19 are too few, however many there were in the window before."""
+    values = [*(float(i) for i in range(37)), *(35.0 - i for i in range(5))]
+    sizes = _step_sizes(values)
+    assert sizes[22] == pytest.approx(0.2)
+    assert sizes[41] == pytest.approx(0.1)
+
+
+def test_after_a_return_the_gradient_is_that_of_the_best_point() -> None:
+    class Turning(_Scripted):
+        passes = 0
+
+        def gradient(self, x: torch.Tensor, objective: object, live: int | None = None) -> Gradient:
+            found = super().gradient(x, objective, live)
+            self.passes += 1
+            return Gradient(found.logits, found.value, found.grad if self.passes == 2 else -found.grad)
+
+    attack, state = _begin(Linf())
+    classifier = Turning([0.0, 5.0, *(-1.0 - i for i in range(22))])
+    path = [attack.step(state, classifier, 8).x_adv.clone() for _ in range(24)]
+    best, before, after = path[1], path[21], path[23]
+
+    def inside(x_adv: torch.Tensor) -> torch.Tensor:
+        return (state.x + (x_adv - state.x).clamp(-0.1, 0.1)).clamp(0, 1)
+
+    expected = inside(best + 0.75 * (inside(best + 0.1) - best) + 0.25 * (best - before))
+    torch.testing.assert_close(after, expected)

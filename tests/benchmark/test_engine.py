@@ -319,3 +319,25 @@ def test_model_that_writes_into_its_input_reaches_nobody_else() -> None:
         assert _equal(*found)
         assert bool(found[0].broken.any())
     assert torch.equal(x, before)
+
+
+def test_items_get_the_target_of_their_order() -> None:
+    """Likeliest wrong class first; every point meets every target once."""
+    shape = (1, 4, 4)
+    model = Cnn(shape, 5).eval()
+    x = points(6, shape, 5)[0]
+    y = answers(model, x)
+    seen: dict[int, list[int]] = {}
+
+    class Listening(type(attack_maker("fab-t", 2)(PLAIN))):  # type: ignore[misc]
+        def start(self, slots: Slots) -> Any:
+            for image, target in zip(slots.x, slots.target.tolist(), strict=True):
+                point = int((x.flatten(1) == image).all(1).int().argmax())
+                seen.setdefault(point, []).append(target)
+            return super().start(slots)
+
+    attack = Listening(Linf(), 1e-4, shape, iterations=2, targets=4)
+    engine_of(attack, model, x, y, width=8).run()
+    with torch.no_grad():
+        ranking = model(x).argsort(1, descending=True)[:, 1:].tolist()
+    assert [seen[point] for point in range(6)] == ranking

@@ -95,3 +95,20 @@ def test_iterates_stay_in_the_box() -> None:
         assert float(x_adv.min()) >= 0
         assert float(x_adv.max()) <= 1
     assert (classifier.forward_passes, classifier.backward_passes) == (160, 80)
+
+
+@pytest.mark.parametrize(("start", "alpha"), [(3.0, 0.1), (0.95, 0.05 / 1.05)])
+def test_pull_towards_the_clean_point_is_bounded(start: float, alpha: float) -> None:
+    """In units of the distance to the plane: the iterate lies at ``start``, the clean point at 0, the plane at 1."""
+    model, x, y, target = _near_the_boundary(2)
+    normal = (model.weight[target] - model.weight[y]).detach()
+    gap = (model.bias[y] - model.bias[target]).detach() - (normal * x).sum(1)
+    whole = gap[:, None] * normal / (normal**2).sum(1, keepdim=True)
+    attack = FabT(L2(), 10.0, SHAPE, targets=1)
+    state = attack.start(_slots(x, y, target))
+    state.x_adv = x + start * whole
+    assert float(state.x_adv.min()) > 0
+    assert float(state.x_adv.max()) < 1
+    reached = (1 - alpha) * (start + 1.05 * (1 - start)) + alpha * 1.05
+    proposal = attack.step(state, Classifier(model, SHAPE, 8), 8)
+    torch.testing.assert_close(proposal.x_adv, x + reached * whole, rtol=1e-4, atol=1e-5)
