@@ -1,6 +1,6 @@
 """Measure which budgets tell a defended network from an undefended one on the digits boards.
 
-Run from the repository's root, about ten minutes on one thread: python -m bench.digits_epsilon
+Run from the repository's root, about a quarter of an hour on one thread: python -m bench.digits_epsilon
 """
 
 from __future__ import annotations

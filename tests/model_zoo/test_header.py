@@ -57,8 +57,8 @@ BROKEN = {
     "shape that is no list": (packed({"a": entry(0, 16, 4)}, FOUR), "tensor 'a'", "shape 4"),
     "too many dimensions": (packed({"a": entry(0, 4, [1] * 9)}, FOUR[:4]), "tensor 'a'", "at most 8"),
     "absurd size": (packed({"a": entry(0, 0, [0, 2**62])}, b""), "tensor 'a'", "at most"),
-    # In 64 bits, 2**31 times 2**31 elements of 4 bytes wrap around to 0 bytes.
-    "element count that overflows": (packed({"a": entry(0, 0, [2**31 - 1] * 4)}, b""), "tensor 'a'", "0 bytes"),
+    # 2**62 elements of 4 bytes: in 64 bits the size wraps around to 0.
+    "element count that overflows": (packed({"a": entry(0, 0, [2**30, 2**30, 4])}, b""), "tensor 'a'", "0 bytes"),
     "bytes that are not the shape's": (packed({"a": entry(0, 16, [3])}, FOUR), "tensor 'a'", "12 bytes"),
     "offsets in reverse": (packed({"a": entry(8, 0)}, FOUR), "tensor 'a'", "-8 bytes"),
     "negative offset": (packed({"a": entry(-8, 0)}, FOUR), "tensor 'a'", "data_offsets [-8, 0]"),
