@@ -16,9 +16,10 @@ logger = logging.getLogger(__name__)
 def submit_zoo(services: Services) -> None:
     """Submit every model that comes along to each of its boards, unless it is there already.
 
+    The baselines come first: they fall within seconds, so a new board soon has a row.
     A model that is refused is logged and the others go on: one broken file must not keep the service from starting.
     """
-    for card in cards():
+    for card in sorted(cards(), key=lambda card: not card.baseline):
         try:
             _submit(services, card)
         except (GauntletError, OSError):
