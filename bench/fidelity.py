@@ -3,9 +3,9 @@
     python bench/fidelity.py --points 500 --seeds 0 --json fidelity.json
 
 The peer is the package pyautoattack, the reference's code. Every case is a bundled model under one norm; the peer's
-examples are judged by our own judge, so that both sides answer to the same rule. The peer's Square never places a window
-in the last row or column and shares one window among all points; on 8×8 images the first costs it several points. So
-Square is also compared with the peer's Square whose windows may lie everywhere.
+examples are judged by our own judge, so that both sides answer to the same rule. The peer's Square never places a
+window in the last row or column and shares one window among all points; on 8×8 images the first costs it several
+points. So Square is also compared with the peer's Square whose windows may lie everywhere.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from torch import Tensor, nn
 
 from benchmark import ThreatModel, datasets
 from benchmark.classifier import Classifier
+from benchmark.ensemble import Run
 from benchmark.judging import judge, misclassified
 from benchmark.norms import norm_named
-from benchmark.pipeline import Run, evaluate_points
+from benchmark.pipeline import evaluate_points
 from benchmark.protocols import STANDARD, Protocol
 from benchmark.threat_models import official_board
 from model_zoo import load_model
@@ -55,9 +56,7 @@ def robust_accuracy(
     model: nn.Module, x: Tensor, y: Tensor, threat_model: ThreatModel, attacks: Sequence[str], seed: int
 ) -> float:
     """Return ours."""
-    protocol = Protocol(
-        "chosen", 1, lambda setting: tuple(a for a in STANDARD.attacks(setting) if a.name in attacks)
-    )
+    protocol = Protocol("chosen", 1, lambda setting: tuple(a for a in STANDARD.attacks(setting) if a.name in attacks))
     run = Run(threat_model, protocol, seed, 64, torch.device("cpu"))
     return evaluate_points(model, x, y, range(len(x)), run).report.robust_accuracy
 
@@ -67,6 +66,7 @@ def reference_robust_accuracy(
     x: Tensor,
     y: Tensor,
     threat_model: ThreatModel,
+    *,
     attacks: Sequence[str],
     seed: int,
     all_windows: bool = False,
@@ -100,21 +100,25 @@ def compare(name: str, norm: str, points: int, seed: int, alone: bool) -> list[C
     for attack in ("ensemble", *(ATTACKS if alone else ())):
         attacks = ATTACKS if attack == "ensemble" else (attack,)
         ours = robust_accuracy(model, data.x, data.y, board, attacks, seed)
-        reference = reference_robust_accuracy(model, data.x, data.y, board, attacks, seed)
+        reference = reference_robust_accuracy(model, data.x, data.y, board, attacks=attacks, seed=seed)
         results.append(Comparison(name, norm, attack, seed, ours, reference))
         if attack == "square":
-            reference = reference_robust_accuracy(model, data.x, data.y, board, attacks, seed, all_windows=True)
+            reference = reference_robust_accuracy(
+                model, data.x, data.y, board, attacks=attacks, seed=seed, all_windows=True
+            )
             results.append(Comparison(name, norm, "square, all windows", seed, ours, reference))
     return results
 
 
 def table(results: Sequence[Comparison]) -> str:
     """Return the comparisons as Markdown, with the summary by attack."""
-    lines = ["| model | norm | attack | seed | ours % | reference % | ours − reference |", "|---|---|---|---|---|---|---|"]
-    lines += [
-        f"| {r.model} | {r.norm} | {r.attack} | {r.seed} | {100 * r.ours:.1f} | {100 * r.reference:.1f} | {r.excess:+.1f} |"
-        for r in results
+    lines = [
+        "| model | norm | attack | seed | ours % | reference % | ours − reference |",
+        "|---|---|---|---|---|---|---|",
     ]
+    for r in results:
+        numbers = f"{100 * r.ours:.1f} | {100 * r.reference:.1f} | {r.excess:+.1f}"
+        lines.append(f"| {r.model} | {r.norm} | {r.attack} | {r.seed} | {numbers} |")
     lines += ["", "| attack | cases | mean | lowest | highest |", "|---|---|---|---|---|"]
     for attack in dict.fromkeys(r.attack for r in results):
         excess = [r.excess for r in results if r.attack == attack]

@@ -9,15 +9,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from benchmark.ensemble import EvaluationProgress
     from benchmark.errors import GauntletError
-    from benchmark.pipeline import Evaluation, EvaluationProgress, benchmark, evaluate
+    from benchmark.pipeline import Evaluation, benchmark, evaluate
     from benchmark.report import EvaluationReport
     from benchmark.restrictions import check_restrictions
     from benchmark.threat_models import ThreatModel
 
 _HOMES = {
     "Evaluation": "benchmark.pipeline",
-    "EvaluationProgress": "benchmark.pipeline",
+    "EvaluationProgress": "benchmark.ensemble",
     "EvaluationReport": "benchmark.report",
     "GauntletError": "benchmark.errors",
     "ThreatModel": "benchmark.threat_models",

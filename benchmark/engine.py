@@ -114,8 +114,11 @@ class Engine:
 
     @property
     def fraction(self) -> float:
-        """Share of the items that are finished or need no run because an earlier one broke their point."""
-        return (self._cursor - int(self._live.sum())) / max(self.items, 1)
+        """Share of the work that is done or not needed, because an earlier item broke the point."""
+        if self._slots is None:
+            return 0.0
+        unfinished = self._attack.steps - self._slots.step.cpu()[self._live].double()
+        return (self._cursor - float(unfinished.sum()) / self._attack.steps) / max(self.items, 1)
 
     def run(self, after_step: Callable[[Engine], None] | None = None) -> Findings:
         """Work until every item is done.

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import platform
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from benchmark import datasets
-from benchmark.attacks.base import Attack
-from benchmark.classifier import MIN_ROWS, Classifier, check_points, frozen
-from benchmark.engine import Engine, PointSet
+from benchmark.classifier import MIN_ROWS, check_points, frozen
+from benchmark.ensemble import Ensemble, EvaluationProgress, Run, Snapshot
 from benchmark.errors import InvalidInput
-from benchmark.judging import misclassified
 from benchmark.norms import norm_named
-from benchmark.protocols import Protocol, Setting, few_classes_check, protocol_named
-from benchmark.report import AttackOutcome, Check, EvaluationReport, Points, Provenance, build_report
+from benchmark.protocols import few_classes_check, protocol_named
+from benchmark.report import Check, EvaluationReport, Provenance, build_report
 from benchmark.restrictions import run_checks
 from benchmark.threat_models import ThreatModel, official_board
 
-_ROBUST, _CLEAN = -1, -2
 _WIDTH = {"cpu": 64, "cuda": 512}
 
 
@@ -39,53 +34,6 @@ class Evaluation:
 
     report: EvaluationReport
     x_adv: Tensor
-
-
-@dataclass(frozen=True)
-class EvaluationProgress:
-    """How far an evaluation is.
-
-    Args:
-        attack: name of the attack that runs.
-        attacks_done: attacks before it.
-        attacks: attacks of the ensemble.
-        fraction: share of the present attack's items that are done, in [0, 1].
-        points: all points.
-        points_done: points whose verdict stands: misclassified or broken.
-        robust_accuracy_at_most: share of points not broken so far.
-    """
-
-    attack: str
-    attacks_done: int
-    attacks: int
-    fraction: float
-    points: int
-    points_done: int
-    robust_accuracy_at_most: float
-
-
-Snapshot = dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Run:
-    """Settings of one run; with equal ones, two runs are bit-identical.
-
-    Args:
-        threat_model: what the attacker may do.
-        protocol: which attacks run.
-        seed: of all random draws.
-        width: rows of a full batch.
-        device: where the model runs.
-        checkpoint_sha256: hash of the model's file, for the report.
-    """
-
-    threat_model: ThreatModel
-    protocol: Protocol
-    seed: int
-    width: int
-    device: torch.device
-    checkpoint_sha256: str | None = None
 
 
 def evaluate(
@@ -154,13 +102,12 @@ def evaluate_points(
         index: their positions in the data set, increasing.
         run: settings.
         checks: what the check of the model found, for the report.
-        progress: called after every step.
+        progress: called at the first step and the end of every attack, and several times a second between.
         save: called after every step with a function that makes a snapshot; call it to keep one.
         resume: a snapshot of the same run on the same points: the evaluation goes on exactly from there.
     """
-    started = time.monotonic()
     with frozen(model):
-        ensemble = _Ensemble(model, x, y, index, run)
+        ensemble = Ensemble(model, x, y, index, run)
         if resume is not None:
             ensemble.restore(resume)
         ensemble.work(progress, save)
@@ -171,7 +118,7 @@ def evaluate_points(
         protocol=run.protocol.label,
         attacks=ensemble.outcomes(),
         checks=(*checks, few_classes_check(ensemble.classes)),
-        provenance=_provenance(run, time.monotonic() - started),
+        provenance=_provenance(run, ensemble.seconds),
         points=ensemble.verdicts(index),
     )
     return Evaluation(report, ensemble.x_adv.view_as(x))
@@ -204,160 +151,6 @@ def benchmark(
     points = datasets.load(dataset, "test", board.points if n_examples is None else n_examples)
     report = evaluate(model, points.x, points.y, board.budget, batch_size=batch_size, device=device).report
     return report.standard_accuracy, report.robust_accuracy
-
-
-class _Ensemble:
-    """The attacks of a run in sequence, each on the survivors, with everything needed to stop and go on."""
-
-    def __init__(self, model: nn.Module, x: Tensor, y: Tensor, index: Sequence[int], run: Run) -> None:
-        channels, height, width = x.shape[1:]
-        shape = (channels, height, width)
-        norm, epsilon = norm_named(run.threat_model.norm), run.threat_model.radius
-        self._model, self._run, self._shape = model, run, shape
-        self._x, self._y = x.detach().flatten(1), y
-        self._index = torch.tensor(index, dtype=torch.int64)
-        self._judge = Classifier(model, shape, run.width)
-        self._clean_logits = self._judge.logits_of_all(self._x)
-        self.classes = self._clean_logits.shape[1]
-        if self.classes < 2:
-            raise InvalidInput.because(
-                "model", found=f"{self.classes} logits for each image", expected="at least 2",
-                remedy="return one logit for each class",
-            )  # fmt: skip
-        if int(y.max()) >= self.classes:
-            raise InvalidInput.because(
-                "y", found=f"label {int(y.max())}", expected=f"labels below the model's {self.classes} classes",
-                remedy="check that model and data set belong together",
-            )  # fmt: skip
-        self._attacks: tuple[Attack[Any], ...] = run.protocol.attacks(Setting(norm, epsilon, shape, self.classes))
-        n = len(x)
-        wrong = misclassified(self._clean_logits, y).cpu()
-        self.x_adv = self._x.clone()
-        self._broken_by = torch.where(wrong, _CLEAN, _ROBUST)
-        self._step = torch.zeros(n, dtype=torch.int64)
-        self._distance = torch.zeros(n, dtype=torch.float64)
-        # One row per finished attack: attacked, broken, over budget, forward and backward passes; and its seconds.
-        self._counts = torch.zeros(0, 5, dtype=torch.int64)
-        self._seconds = torch.zeros(0, dtype=torch.float64)
-        self._engine_state: Snapshot | None = None
-        self._seconds_before = 0.0
-
-    def work(
-        self,
-        progress: Callable[[EvaluationProgress], None] | None,
-        save: Callable[[Callable[[], Snapshot]], None] | None,
-    ) -> None:
-        """Run the attacks that are not done yet."""
-        for number in range(len(self._counts), len(self._attacks)):
-            attack = self._attacks[number]
-            rows = torch.nonzero(self._broken_by == _ROBUST).flatten()
-            classifier = Classifier(self._model, self._shape, self._run.width)
-            points = PointSet(self._x[rows], self._y[rows], self._index[rows], self._clean_logits[rows])
-            engine = Engine(attack, classifier, self._judge, points, self._run.seed)
-            if self._engine_state is not None:
-                engine.restore(self._engine_state)
-                self._engine_state = None
-            started = time.monotonic() - self._seconds_before
-            self._seconds_before = 0.0
-
-            def after_step(engine: Engine, number: int = number, started: float = started) -> None:
-                if progress is not None:
-                    progress(self._progress(number, engine))
-                if save is not None:
-                    save(lambda: self._snapshot(engine, time.monotonic() - started))
-
-            engine.run(after_step)
-            self._record(number, rows, engine, classifier, time.monotonic() - started)
-
-    def _record(self, number: int, rows: Tensor, engine: Engine, classifier: Classifier, seconds: float) -> None:
-        findings = engine.findings
-        broken = rows[findings.broken]
-        self._broken_by[broken] = number
-        self._step[broken] = findings.step[findings.broken]
-        self._distance[broken] = findings.distance[findings.broken]
-        self.x_adv[broken] = findings.x_adv[findings.broken]
-        counts = (
-            len(rows),
-            len(broken),
-            findings.over_budget,
-            classifier.forward_passes,
-            classifier.backward_passes,
-        )
-        self._counts = torch.cat((self._counts, torch.tensor([counts])))
-        self._seconds = torch.cat((self._seconds, torch.tensor([seconds], dtype=torch.float64)))
-
-    def _snapshot(self, engine: Engine, seconds: float) -> Snapshot:
-        own = {
-            "x_adv": self.x_adv,
-            "broken_by": self._broken_by,
-            "step": self._step,
-            "distance": self._distance,
-            "counts": self._counts,
-            "seconds": self._seconds,
-        }
-        state = {name: value.clone() for name, value in own.items()}
-        state["attack_seconds"] = torch.tensor(seconds, dtype=torch.float64)
-        return state | {f"engine.{name}": value for name, value in engine.snapshot().items()}
-
-    def restore(self, state: Snapshot) -> None:
-        """Take up a snapshot of the same run on the same points; the snapshot itself is left alone."""
-        state = {name: value.clone() for name, value in state.items()}
-        self.x_adv = state["x_adv"].to(self._x.device)
-        self._broken_by, self._step, self._distance = state["broken_by"], state["step"], state["distance"]
-        self._counts, self._seconds = state["counts"], state["seconds"]
-        self._seconds_before = float(state["attack_seconds"])
-        prefix = "engine."
-        self._engine_state = {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
-
-    def _progress(self, number: int, engine: Engine) -> EvaluationProgress:
-        points = len(self._index)
-        robust = int((self._broken_by == _ROBUST).sum()) - int(engine.findings.broken.sum())
-        return EvaluationProgress(
-            attack=self._attacks[number].name,
-            attacks_done=number,
-            attacks=len(self._attacks),
-            fraction=engine.fraction,
-            points=points,
-            points_done=points - robust,
-            robust_accuracy_at_most=robust / points,
-        )
-
-    def outcomes(self) -> list[AttackOutcome]:
-        """Return what each attack did; the report derives the accuracy after it."""
-        return [
-            AttackOutcome(
-                name=attack.name,
-                parameters=attack.parameters,
-                seed=self._run.seed,
-                attacked=attacked,
-                broken=broken,
-                over_budget=over_budget,
-                robust_accuracy_after=0.0,
-                forward_passes=forward,
-                backward_passes=backward,
-                seconds=seconds,
-            )
-            for attack, (attacked, broken, over_budget, forward, backward), seconds in zip(
-                self._attacks, self._counts.tolist(), self._seconds.tolist(), strict=True
-            )
-        ]
-
-    def verdicts(self, index: Sequence[int]) -> Points:
-        """Return the verdict on every point."""
-        names = {_ROBUST: None, _CLEAN: "clean"} | {i: attack.name for i, attack in enumerate(self._attacks)}
-        broken_by = [names[value] for value in self._broken_by.tolist()]
-        attacked = [value >= 0 for value in self._broken_by.tolist()]
-        return Points(
-            index=tuple(index),
-            label=tuple(self._y.tolist()),
-            robust=tuple(by is None for by in broken_by),
-            broken_by=tuple(broken_by),
-            step=tuple(step if by else None for step, by in zip(self._step.tolist(), attacked, strict=True)),
-            distance=tuple(
-                distance if by is not None else None
-                for distance, by in zip(self._distance.tolist(), broken_by, strict=True)
-            ),
-        )
 
 
 def _device(name: str) -> torch.device:

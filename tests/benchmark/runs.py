@@ -14,7 +14,8 @@ from benchmark.attacks.fab import FabT
 from benchmark.attacks.square import SquareL2, SquareLinf
 from benchmark.classifier import Classifier
 from benchmark.engine import Engine, PointSet
-from benchmark.pipeline import Evaluation, Run, evaluate_points
+from benchmark.ensemble import Run
+from benchmark.pipeline import Evaluation, evaluate_points
 from benchmark.protocols import Protocol, Setting
 from benchmark.threat_models import ThreatModel
 

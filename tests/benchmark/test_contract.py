@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmark.ensemble import Run
 from benchmark.errors import EvaluationFailed
 from benchmark.norms import norm_named
-from benchmark.pipeline import Evaluation, Run, evaluate_points
+from benchmark.pipeline import Evaluation, evaluate_points
 from tests.benchmark.models import Cnn, Shape, answers, points
 from tests.benchmark.runs import attack_maker, attacked, protocol_of, settings
 
