@@ -127,6 +127,16 @@ def beat(db: Database, claim: Claim, lease_ms: int, progress: Progress | None = 
         return Beat.RENEWED
 
 
+def still_held(db: Database, claim: Claim) -> bool:
+    """Tell whether the lease still holds, without renewing it: a cancellation ends it too.
+
+    Only a read, so that it may be asked every second.
+    """
+    with db.snapshot() as session:
+        held_by_us = select(ShardRow.id).where(held(claim, database_now_ms(session)))
+        return session.scalar(held_by_us) is not None
+
+
 def save_checkpoint(db: Database, claim: Claim, blob_sha256: str) -> None:
     """Remember a blob from which the next attempt continues.
 

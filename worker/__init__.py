@@ -1,1 +1,1 @@
-"""The workers: claim work from the store, run it in a child process, bring the result back; only children load torch."""
+"""The workers: claim work, run it in a child process, bring the result back; only children load torch."""

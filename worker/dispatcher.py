@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -13,10 +14,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy.exc import OperationalError
+
 from benchmark.errors import Conflict
 from store import claims
 from store.claims import Claim
-from store.errors import StaleClaim
+from store.errors import StaleClaim, StorageFull
 from store.services import Services
 from store.sweeping import elect_dispatcher, resign_dispatcher, sweep
 from worker.attempt import Limits, run_attempt
@@ -24,6 +27,9 @@ from worker.attempt import Limits, run_attempt
 logger = logging.getLogger(__name__)
 
 _POLL_S = 0.3
+_PAUSE_S = 5.0
+"""Rest after the machine ran out of something, such as disk space, so that it is not asked for more at once."""
+_EXHAUSTED = frozenset({errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE})
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,8 @@ class Dispatcher:
         self._loop = threading.Thread(target=self._work, name="dispatcher", daemon=True)
         self._lock: int | None = None
         self._name = ""
+        self._is_elected = False
+        self._elect_at = self._sweep_at = self._claim_at = 0.0
 
     def start(self) -> None:
         """Begin to work; what an earlier process of this instance left behind is queued again at once.
@@ -68,10 +76,14 @@ class Dispatcher:
             Conflict: another service uses the same directory.
         """
         self._lock = _lock(self._home / "service.lock")
-        self._name = _instance_name(self._home / "instance")
-        shutil.rmtree(self._options.limits.scratch, ignore_errors=True)
-        claims.release_worker(self._services.db, self._name)
-        self._loop.start()
+        try:
+            self._name = _instance_name(self._home / "instance")
+            shutil.rmtree(self._options.limits.scratch, ignore_errors=True)
+            claims.release_worker(self._services.db, self._name)
+            self._loop.start()
+        except BaseException:
+            self._unlock()
+            raise
 
     def stop(self) -> None:
         """End all children, give their work back and return when nothing runs any more."""
@@ -80,18 +92,19 @@ class Dispatcher:
         self._stop.set()
         self._wake.set()
         self._loop.join()
-        os.close(self._lock)
-        self._lock = None
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def _work(self) -> None:
-        swept_at = float("-inf")
         while not self._stop.is_set():
             self._wake.clear()
             try:
-                if elect_dispatcher(self._services.db, self._name, self._options.limits.lease_ms):
-                    if time.monotonic() - swept_at >= self._options.sweep_ms / 1000:
-                        sweep(self._services.db, self._services.blobs)
-                        swept_at = time.monotonic()
+                if self._elected():
+                    self._sweep()
                     self._fill()
             except Exception:  # a full disk or a locked database passes; the next turn tries again
                 logger.exception("the dispatcher could not claim work")
@@ -102,9 +115,24 @@ class Dispatcher:
         with contextlib.suppress(Exception):
             resign_dispatcher(self._services.db, self._name)
 
+    def _elected(self) -> bool:
+        """Tell whether this is the dispatcher; the role is renewed long before it runs out, not at every turn."""
+        now = time.monotonic()
+        if now >= self._elect_at:
+            lease_ms = self._options.limits.lease_ms
+            self._is_elected = elect_dispatcher(self._services.db, self._name, lease_ms)
+            self._elect_at = now + (lease_ms / 3000 if self._is_elected else min(1.0, lease_ms / 3000))
+        return self._is_elected
+
+    def _sweep(self) -> None:
+        now = time.monotonic()
+        if now >= self._sweep_at:
+            self._sweep_at = now + self._options.sweep_ms / 1000
+            sweep(self._services.db, self._services.blobs)
+
     def _fill(self) -> None:
         self._running = {thread for thread in self._running if thread.is_alive()}
-        while len(self._running) < self._options.children and not self._stop.is_set():
+        while self._has_room():
             claim = claims.claim(self._services.db, self._name, self._options.limits.lease_ms)
             if claim is None:
                 return
@@ -112,15 +140,38 @@ class Dispatcher:
             self._running.add(thread)
             thread.start()
 
+    def _has_room(self) -> bool:
+        return (
+            len(self._running) < self._options.children
+            and time.monotonic() >= self._claim_at
+            and not self._stop.is_set()
+        )
+
     def _attempt(self, claim: Claim) -> None:
         try:
             run_attempt(self._services, claim, self._options.limits, self._stop)
-        except Exception:
+        except Exception as error:
             logger.exception("work %s could not be brought to an end", claim.shard_id)
-            with contextlib.suppress(StaleClaim, Exception):
-                claims.fail_attempt(self._services.db, claim, "the service failed; see its log", "service")
+            with contextlib.suppress(Exception):  # what cannot be said now, the end of the lease says
+                self._give_back(claim, error)
         finally:
             self._wake.set()
+
+    def _give_back(self, claim: Claim, error: Exception) -> None:
+        """Put work back that the service itself could not do; want of disk space or the like costs no attempt."""
+        with contextlib.suppress(StaleClaim):
+            if _passes(error):
+                self._claim_at = time.monotonic() + _PAUSE_S
+                claims.release(self._services.db, claim)
+            else:
+                claims.fail_attempt(self._services.db, claim, "the service failed; see its log", "service")
+
+
+def _passes(error: Exception) -> bool:
+    """Tell whether the machine or the database is only short of something for now."""
+    return isinstance(error, StorageFull | OperationalError) or (
+        isinstance(error, OSError) and error.errno in _EXHAUSTED
+    )
 
 
 def _lock(path: Path) -> int:
@@ -141,6 +192,8 @@ def _lock(path: Path) -> int:
 
 def _instance_name(path: Path) -> str:
     """Return the name under which this directory's services claim work, made at the first start."""
-    if not path.exists():
-        path.write_text(f"embedded-{secrets.token_hex(6)}\n")
-    return path.read_text().strip()
+    name = path.read_text(encoding="ascii").strip() if path.exists() else ""
+    if not name:  # a crash at the very first start can leave the file empty
+        name = f"embedded-{secrets.token_hex(6)}"
+        path.write_text(f"{name}\n", encoding="ascii")
+    return name

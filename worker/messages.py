@@ -5,9 +5,10 @@ Files travel through the scratch directory under names that are fixed here, so t
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
 from benchmark.report import Check
 
@@ -18,7 +19,22 @@ SNAPSHOT_FILE = "snapshot-{}.safetensors"
 REPORT_FILE = "report.json"
 EXAMPLES_FILE = "x_adv.safetensors"
 
-Text = Annotated[str, Field(max_length=1_000)]
+_PATH = re.compile(r"(?<![\w./])(?:/[\w.+@-]+){2,}/?")
+_CODE = re.compile(r"[a-z][a-z0-9_]*")
+
+
+def presentable(text: str) -> str:
+    """Make a child's text fit for pages and logs: no control or bidirectional marks, and no paths of the machine."""
+    return _PATH.sub("…", "".join(char if char.isprintable() else " " for char in text))
+
+
+def _presentable_check(check: Check) -> Check:
+    if not _CODE.fullmatch(check.code):
+        raise ValueError("a check's code is made of lower-case letters, digits and underscores")
+    return check.model_copy(update={"message": presentable(check.message), "remedy": presentable(check.remedy)})
+
+
+Text = Annotated[str, Field(max_length=1_000), AfterValidator(presentable)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
@@ -75,7 +91,9 @@ class Checked(_Line):
     """The check run is over."""
 
     type: Literal["checked"] = "checked"
-    checks: Annotated[tuple[Check, ...], Field(min_length=1, max_length=200)]
+    checks: Annotated[
+        tuple[Annotated[Check, AfterValidator(_presentable_check)], ...], Field(min_length=1, max_length=200)
+    ]
     parameters: Count | None = None
 
 

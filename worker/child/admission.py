@@ -10,8 +10,9 @@ from torch import nn
 from benchmark.attacks.apgd import Apgd
 from benchmark.classifier import Classifier, frozen
 from benchmark.datasets import CLASSES, LabelledPoints
+from benchmark.ensemble import Run
 from benchmark.judging import misclassified
-from benchmark.pipeline import Run, evaluate_points
+from benchmark.pipeline import evaluate_points
 from benchmark.protocols import Protocol
 from benchmark.report import Check, CheckOutcome, EvaluationReport
 from benchmark.restrictions import run_checks

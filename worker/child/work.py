@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
 from benchmark import datasets
+from benchmark.ensemble import EvaluationProgress, Run, Snapshot
 from benchmark.errors import EvaluationFailed, GauntletError, InvalidCheckpoint
-from benchmark.pipeline import EvaluationProgress, Run, Snapshot, evaluate_points
+from benchmark.pipeline import evaluate_points
 from benchmark.protocols import protocol_named
 from benchmark.report import Check, CheckOutcome
 from benchmark.threat_models import ThreatModel
@@ -131,10 +133,15 @@ class _Told:
         if self._attacks_done == self._saved_attacks_done and now - self._saved_at < self._request.save_every_s:
             return
         self._saved_at, self._saved_attacks_done = now, self._attacks_done
-        self._number += 1
         unfinished = Path("snapshot.part")
         tensors = {name: tensor.contiguous() for name, tensor in snapshot().items()}
-        save_file(tensors, unfinished, metadata={"run": _identity(self._request)})
+        try:
+            save_file(tensors, unfinished, metadata={"run": _identity(self._request)})
+        except (OSError, SafetensorError) as error:
+            # A full disk costs the snapshot, not the evaluation; the snapshot before it still serves.
+            print(f"a snapshot could not be written: {error}", file=sys.stderr)  # noqa: T201
+            return
+        self._number += 1
         unfinished.rename(SNAPSHOT_FILE.format(self._number))
         self._send(Saved(number=self._number))
 
@@ -148,7 +155,11 @@ def _identity(request: Request) -> str:
 def _resumed(request: Request) -> Snapshot | None:
     if not request.resume:
         return None
-    with safe_open(RESUME_FILE, framework="pt") as file:
-        if (file.metadata() or {}).get("run") != _identity(request):
-            return None  # made under other settings: begin again rather than mix two runs
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
+    try:
+        with safe_open(RESUME_FILE, framework="pt") as file:
+            if (file.metadata() or {}).get("run") != _identity(request):
+                return None  # made under other settings: begin again rather than mix two runs
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
+    except (OSError, SafetensorError) as error:
+        print(f"the snapshot could not be read, so the run begins again: {error}", file=sys.stderr)  # noqa: T201
+        return None

@@ -1,0 +1,132 @@
+"""Work for the tests: submissions of real models, claims on them, and looks at what became of them."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from benchmark.report import Check, CheckOutcome, EvaluationReport
+from gauntlet.admission import ZooAdmission
+from model_zoo.registry import bundled_checkpoint, card
+from store.blobs import LocalBlobs
+from store.claims import Claim, claim
+from store.database import Database
+from store.outcomes import finish_check
+from store.services import Services
+from store.submissions import get_submission, submit
+from store.tables import ShardRow
+from store.views import NewSubmission, SubmissionView
+from worker.attempt import Limits, run_attempt
+
+LEASE_MS = 60_000
+MAX_BYTES = 10_000_000
+PASSED = Check(code="zero_gradient", outcome=CheckOutcome.PASSED, message="It was measured.")
+
+
+@contextmanager
+def opened(path: Path, migrated: Path) -> Iterator[Services]:
+    """Open a store in that directory, with the zoo's real rules; ``migrated`` is a database with nothing in it."""
+    shutil.copy(migrated, path / "gauntlet.sqlite")
+    db = Database(f"sqlite:///{path / 'gauntlet.sqlite'}")
+    yield Services(db, LocalBlobs(path / "blobs", 0), ZooAdmission(MAX_BYTES), MAX_BYTES)
+    db.close()
+
+
+# What every played child needs: it reads its request, and can say things.
+_PROLOGUE = """
+import json, os, signal, sys, time
+request = json.loads(sys.stdin.readline())
+def say(**message):
+    sys.stdout.write(json.dumps(message) + "\\n")
+    sys.stdout.flush()
+def progress(fraction=0.5):
+    say(type="progress", points=500, points_done=1, attack="apgd-ce", attacks_done=0, attacks=4, fraction=fraction,
+        robust_accuracy_at_most=0.9)
+"""
+
+
+def played(program: str) -> tuple[str, ...]:
+    """A child of the test's own: a small program in place of the real one."""
+    return (sys.executable, "-I", "-c", _PROLOGUE + textwrap.dedent(program))
+
+
+def limits(tmp_path: Path, command: Sequence[str] | None = None, **changes: float) -> Limits:
+    base = Limits(scratch=tmp_path / "scratch", lease_ms=LEASE_MS, beat_ms=15_000)
+    changed = replace(base, **changes)  # type: ignore[arg-type]  # all of its times are numbers
+    return replace(changed, command=command) if command else changed
+
+
+def submitted(services: Services, model: str = "Digits_Standard", *, content: bytes | None = None) -> SubmissionView:
+    """Submit a model of the zoo, or other content in its place."""
+    entry = card(model, "digits", "Linf")
+    data = bundled_checkpoint(entry).read_bytes() if content is None else content
+    new = NewSubmission(
+        name=entry.id,
+        dataset="digits",
+        threat_model="Linf",
+        architecture=entry.architecture,
+        checkpoint_sha256=services.blobs.put(data),
+    )
+    return submit(services.db, services.blobs, new, services.admission)
+
+
+def must_claim(services: Services, worker: str = "test", lease_ms: int = LEASE_MS) -> Claim:
+    work = claim(services.db, worker, lease_ms)
+    assert work is not None
+    return work
+
+
+def claimed_shard(services: Services, model: str = "Digits_Standard", points: int = 500) -> Claim:
+    """Submit a model, pass its check unseen and claim its first shard, of at most that many points."""
+    submitted(services, model)
+    finish_check(services.db, must_claim(services), [PASSED], parameters=1, shard_points=points)
+    return must_claim(services)
+
+
+def run(services: Services, work: Claim, how: Limits, stop: threading.Event | None = None) -> None:
+    run_attempt(services, work, how, stop or threading.Event())
+
+
+def shard(services: Services, work: Claim) -> ShardRow:
+    with services.db.snapshot() as session:
+        return session.get_one(ShardRow, work.shard_id)
+
+
+def submission(services: Services, work: Claim) -> SubmissionView:
+    return get_submission(services.db, work.submission_id)
+
+
+def stored_report(services: Services, work: Claim) -> EvaluationReport:
+    sha256 = shard(services, work).report_sha256
+    assert sha256 is not None
+    return EvaluationReport.model_validate_json(services.blobs.read(sha256))
+
+
+def wait_for(condition: Callable[[], object], timeout_s: float = 30.0) -> None:
+    """Wait until the condition holds."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs; one that is dead and not yet waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def children_of(parent: int) -> list[int]:
+    """Return the running children of the worker that a process has started."""
+    lists = Path(f"/proc/{parent}/task").glob("*/children")  # a child hangs on the thread that started it
+    found = [int(child) for children in lists for child in children.read_text(encoding="ascii").split()]
+    return [pid for pid in found if alive(pid) and b"worker.child" in Path(f"/proc/{pid}/cmdline").read_bytes()]
