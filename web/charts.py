@@ -65,9 +65,11 @@ class Scatter(Part):
     any_hollow: bool
 
 
-_WIDTH, _HEIGHT = 720, 400
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 704, 16, 352
+_WIDTH, _HEIGHT = 720, 440
+_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 694, 40, 384
 _FEWEST_MARKS = 3
+_FEWEST_CELLS = 3
+_AIR = 0.1  # of a cell, so that no mark lies on the frame
 
 
 def waterfall(report: EvaluationReport) -> tuple[Bar, ...]:
@@ -156,20 +158,22 @@ def _front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 class _Axis:
-    """Maps accuracies to positions; begins and ends at tens of percents, with some air."""
+    """Maps accuracies to positions; begins and ends on a line of the grid, with some air."""
 
     def __init__(self, values: Sequence[float], start: int, end: int) -> None:
-        self.low = max(0, math.floor(min(values) * 10 - 0.05)) / 10
-        self.high = min(10, max(math.ceil(max(values) * 10 + 0.05), math.floor(self.low * 10) + 2)) / 10
-        self.low = min(self.low, self.high - 0.1)
         self.start, self.end = start, end
+        spread = max(values) - min(values)
+        # Lines of the grid per unit: tens of percents, or finer where everything lies close together.
+        self.lines = next((lines for lines in (10, 20, 50) if spread * lines >= _FEWEST_CELLS), 100)
+        self.first = max(0, math.floor(min(values) * self.lines - _AIR))
+        self.last = min(self.lines, math.ceil(max(values) * self.lines + _AIR))
 
     def place(self, value: float) -> float:
-        share = (value - self.low) / (self.high - self.low)
+        share = (value * self.lines - self.first) / (self.last - self.first)
         return round(self.start + share * (self.end - self.start), 1)
 
     def ticks(self) -> tuple[Tick, ...]:
-        first, last = round(self.low * 10), round(self.high * 10)
         return tuple(
-            Tick(at=self.place(tenth / 10), label=percent(tenth / 10, digits=0)) for tenth in range(first, last + 1)
+            Tick(at=self.place(line / self.lines), label=percent(line / self.lines, digits=0))
+            for line in range(self.first, self.last + 1)
         )

@@ -37,12 +37,17 @@ class Page(BaseModel):
 
 def render(request: Request, page: Page, status: int = 200) -> Response:
     """Render the page; a reader who has these bytes already gets 304 instead."""
-    body = _environment().get_template(page.template).render(page=page).encode()
+    body = as_html(page).encode()
     etag = f'W/"{hashlib.sha256(body).hexdigest()[:32]}"'
     headers = {"Cache-Control": "no-cache", "ETag": etag}
     if request.method in {"GET", "HEAD"} and status == 200 and request.headers.get("if-none-match") == etag:
         return Response(status_code=304, headers=headers)
     return Response(body, status_code=status, headers=headers, media_type="text/html; charset=utf-8")
+
+
+def as_html(page: Page) -> str:
+    """Fill in the page's template."""
+    return _environment().get_template(page.template).render(page=page)
 
 
 def board_address(dataset: str, threat_model: str, **query: str | None) -> str:

@@ -55,4 +55,7 @@ def error_page(request: Request, error: GauntletError, status: int) -> Response:
     """Show an error in the layout of all pages."""
     phrase = HTTPStatus(status).phrase
     heading = _HEADINGS.get(status, "The service failed" if status >= 500 else "This request cannot be used")
-    return render(request, ErrorPage(title=phrase, status=status, heading=heading, problem=Problem.of(error)), status)
+    problem = Problem.of(error)
+    if problem.field == "address":
+        problem = problem.model_copy(update={"remedy": "check the address, or start from the leaderboards"})
+    return render(request, ErrorPage(title=phrase, status=status, heading=heading, problem=problem), status)

@@ -1,0 +1,3 @@
+from tests.running import prepared, service
+
+__all__ = ["prepared", "service"]

@@ -1,0 +1,52 @@
+"""A service with something of everything on its boards."""
+
+from __future__ import annotations
+
+from benchmark.report import CheckOutcome
+from store.claims import Claim, beat
+from store.outcomes import finish_check, finish_shard
+from store.services import Services
+from store.submissions import submit
+from store.views import NewSubmission, Progress, SubmissionView
+from tests.store.material import LEASE_MS, Rules, check, must_claim, new_submission, shard_report
+
+HOSTILE = "<script>alert(1)</script><b>&quot;'\u202egnp.exe"
+"""A title with markup, quotes and a character that turns the reading direction."""
+PROGRESS = Progress(
+    points=500,
+    points_done=122,
+    attack="square",
+    attacks_done=1,
+    attacks=2,
+    fraction=0.5,
+    robust_accuracy_at_most=0.756,
+)
+
+
+def publish(services: Services, name: str, **fields: object) -> None:
+    """Submit, and evaluate to the end: 10 of 500 points are misclassified, and APGD breaks 50 more."""
+    take_in(services, name, **fields)
+    finish_check(services.db, must_claim(services.db), [check()], parameters=1_234)
+    work = must_claim(services.db)
+    finish_shard(services.db, services.blobs, work, shard_report(work).to_bytes())
+
+
+def take_in(services: Services, name: str, **fields: object) -> SubmissionView:
+    new: NewSubmission = new_submission(services.blobs, name=name, **fields)
+    return submit(services.db, services.blobs, new, Rules())
+
+
+def attack(services: Services, name: str, **fields: object) -> tuple[SubmissionView, Claim]:
+    """Submit, pass the check, and leave the attacks half way."""
+    view = take_in(services, name, **fields)
+    finish_check(services.db, must_claim(services.db), [check()])
+    work = must_claim(services.db)
+    beat(services.db, work, LEASE_MS, PROGRESS)
+    return view, work
+
+
+def reject(services: Services, name: str) -> SubmissionView:
+    """Submit, and fail the check."""
+    view = take_in(services, name)
+    finish_check(services.db, must_claim(services.db), [check("zero_gradient", CheckOutcome.REJECTED)])
+    return view

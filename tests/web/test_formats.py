@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pytest
+
+from benchmark.report import Interval
+from web import formats
+
+
+@pytest.mark.parametrize(
+    ("fraction", "text"), [(0.0, "0.00"), (1.0, "100.00"), (0.6656, "66.56"), (1 / 3, "33.33"), (None, "–")]
+)
+def test_percent(fraction: float | None, text: str) -> None:
+    assert formats.percent(fraction) == text
+
+
+def test_percent_with_its_sign_and_other_digits() -> None:
+    assert formats.percent(0.6656, unit=True) == "66.56\u202f%"
+    assert formats.percent(None, unit=True) == "–"
+    assert formats.percent(0.6656, digits=0) == "67"
+
+
+def test_half_width() -> None:
+    assert formats.half_width(Interval(low=0.25, high=0.75)) == 0.25
+    assert formats.half_width(None) is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(None, "–"), (0.04, "0.0 s"), (59.94, "59.9 s"), (61, "1 min 1 s"), (3_661, "1 h 1 min")]
+)
+def test_duration(seconds: float | None, text: str) -> None:
+    assert formats.duration(seconds).replace("\u202f", " ") == text
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "text"), [(0, "0 bytes"), (1023, "1023 bytes"), (1536, "1.5 KiB"), (512 * 1024**2, "512 MiB")]
+)
+def test_size(n_bytes: int, text: str) -> None:
+    assert formats.size(n_bytes).replace("\u202f", " ") == text
+
+
+def test_count_sets_thousands_apart() -> None:
+    assert formats.count(10_000) == "10\u202f000"
+    assert formats.count(None) == "–"
+
+
+def test_times() -> None:
+    assert formats.iso_time(1_795_247_006_141) == "2026-11-21T07:43:26Z"
+    assert formats.readable_time(1_795_247_006_141) == "21 Nov 2026, 07:43:26 UTC"
+
+
+@pytest.mark.parametrize("code", [0x202E, 0x2066, 0x200F, 0x0, 0x1B, 0x2028, 0xFEFF, 0xD800])
+def test_without_hidden_removes_what_disguises(code: int) -> None:
+    assert formats.without_hidden(f"a{chr(code)}b\u00e9") == "ab\u00e9"
+
+
+def test_without_hidden_keeps_lines_and_narrow_spaces() -> None:
+    assert formats.without_hidden("a\nb\u202fc\u2113") == "a\nb\u202fc\u2113"
