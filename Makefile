@@ -36,6 +36,10 @@ test: $(READY) ## Run the tests that take minutes, not hours: neither slow nor d
 test-all: $(READY) ## Run every test; those in a browser need Chromium at /usr/bin/chromium.
 	$(PYTEST)
 
+.PHONY: fidelity
+fidelity: $(READY) ## Compare verdicts with the reference's code, attack by attack; takes about half an hour.
+	$(BIN)/python bench/fidelity.py
+
 .PHONY: lint
 lint: $(READY) ## Check style, docstrings, formatting and dangerous calls.
 	$(BIN)/ruff check .

@@ -90,14 +90,14 @@ def _inclusive(low: int = 0, high: int = 1, shape: Sequence[int] = (1,)) -> Tens
     return (low + (high + 1 - low) * torch.rand(list(shape))).long()
 
 
-def compare(name: str, norm: str, points: int, seed: int, alone: bool) -> list[Comparison]:
-    """Compare one model under one norm: the ensemble, and each attack alone where asked."""
+def compare(name: str, norm: str, points: int, seed: int, alone: Sequence[str]) -> list[Comparison]:
+    """Compare one model under one norm: the ensemble, then the given attacks alone."""
     model = load_model(name, dataset="digits", threat_model="Linf")
     model.requires_grad_(False)
     data = datasets.load("digits", "test", points)
     board = official_board("digits", norm).budget
     results = []
-    for attack in ("ensemble", *(ATTACKS if alone else ())):
+    for attack in ("ensemble", *alone):
         attacks = ATTACKS if attack == "ensemble" else (attack,)
         ours = robust_accuracy(model, data.x, data.y, board, attacks, seed)
         reference = reference_robust_accuracy(model, data.x, data.y, board, attacks=attacks, seed=seed)
@@ -141,7 +141,7 @@ def main() -> None:
     for seed in chosen.seeds:
         for name in chosen.models:
             for norm in chosen.norms:
-                results += compare(name, norm, chosen.points, seed, alone=not chosen.ensemble_only)
+                results += compare(name, norm, chosen.points, seed, () if chosen.ensemble_only else ATTACKS)
                 print(f"{name} {norm} seed {seed}: done", file=sys.stderr, flush=True)
     print(table(results))
     if chosen.json:

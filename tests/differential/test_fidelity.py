@@ -1,0 +1,35 @@
+"""Ours against the reference's code, on the bundled models; the full table is docs/benchmarks/fidelity.md."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.fidelity import MODELS, Comparison, compare
+
+POINTS = 250
+"""One point is 0.4 percentage points."""
+
+pytestmark = [pytest.mark.differential, pytest.mark.timeout(1800)]
+
+
+def test_the_ensemble_reaches_the_reference_on_every_model_and_norm() -> None:
+    excess = [
+        result.excess for model in MODELS for norm in ("Linf", "L2") for result in compare(model, norm, POINTS, 0, ())
+    ]
+    assert len(excess) == 10
+    assert max(map(abs, excess)) <= 1
+    assert abs(sum(excess)) / len(excess) <= 0.3
+
+
+@pytest.mark.parametrize("norm", ["Linf", "L2"])
+def test_every_attack_alone_reaches_the_reference(norm: str) -> None:
+    alone = compare("Digits_PGD10", norm, POINTS, 0, ("apgd-ce", "apgd-t", "fab-t", "square"))[1:]
+    excess = {result.attack: result.excess for result in alone}
+    # The reference's Square never reaches the last row and column; ours may be stronger, never weaker.
+    assert excess.pop("square") <= 1.5
+    assert set(excess) == {"apgd-ce", "apgd-t", "fab-t", "square, all windows"}
+    assert all(abs(value) <= 1.5 for value in excess.values()), excess
+
+
+def test_excess_is_in_points_and_positive_where_ours_finds_less() -> None:
+    assert Comparison("m", "Linf", "square", 0, ours=0.51, reference=0.5).excess == pytest.approx(1)
