@@ -98,14 +98,18 @@ def test_a_child_killed_in_the_middle_of_an_attack_changes_no_result(
     how = limits(tmp_path, save_every_s=0.1)
     thread = threading.Thread(target=run, args=(services, work, how))
     thread.start()
-    wait_for(lambda: in_the_middle(services, work, done))
+    wait_for(lambda: in_the_middle(newest_snapshot(services, work), done))
     (child,) = children_of(os.getpid())
     os.kill(child, signal.SIGKILL)
     thread.join(20)
     assert submission(services, work).state is State.RUNNING
     again = must_claim(services)
     assert (again.shard_id, again.attempt) == (work.shard_id, 2)
-    run(services, again, how)
+    thread = threading.Thread(target=run, args=(services, again, how))
+    thread.start()
+    while thread.is_alive():
+        assert attacks_done(newest_snapshot(services, again)) >= done, "what was done is done again"
+        thread.join(0.02)
     report = stored_report(services, again)
     assert report.attacks[done].name == attack
     assert report.results_sha256() == undisturbed[0].results_sha256()
@@ -114,13 +118,18 @@ def test_a_child_killed_in_the_middle_of_an_attack_changes_no_result(
     assert services.blobs.read(examples) == undisturbed[1]
 
 
-def in_the_middle(services: Services, work: Claim, attacks_done: int) -> bool:
-    """Whether the newest snapshot was taken during the attack after that many others, some steps on."""
+def newest_snapshot(services: Services, work: Claim) -> dict[str, torch.Tensor]:
     sha256 = shard(services, work).checkpoint
-    if sha256 is None:
-        return False
-    state = load(services.blobs.read(sha256))
-    return len(state["counts"]) == attacks_done and int(state["engine.slot.step"].max()) > 5
+    return load(services.blobs.read(sha256)) if sha256 else {}
+
+
+def attacks_done(snapshot: dict[str, torch.Tensor]) -> int:
+    return len(snapshot["counts"])
+
+
+def in_the_middle(snapshot: dict[str, torch.Tensor], done: int) -> bool:
+    """Whether it was taken during the attack after that many others, some steps on."""
+    return bool(snapshot) and attacks_done(snapshot) == done and int(snapshot["engine.slot.step"].max()) > 5
 
 
 @pytest.fixture(scope="module")

@@ -182,9 +182,14 @@ def test_a_killed_service_takes_its_children_along_and_goes_on_at_once(services:
         try:
             wait_for(lambda: snapshot_of(services) is not None, 60)
             (child,) = children_of(service.pid)
+            os.kill(child, signal.SIGSTOP)  # so that it cannot notice by itself that nobody hears it any more
         finally:
             service.send_signal(signal.SIGKILL)
-    wait_for(lambda: not alive(child), 5)
+    try:
+        wait_for(lambda: not alive(child), 5)
+    finally:
+        if alive(child):
+            os.kill(child, signal.SIGKILL)
     before = snapshot_of(services)
 
     program = """
