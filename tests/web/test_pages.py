@@ -19,7 +19,7 @@ from web.charts import Bar
 from web.glossary import TERMS
 from web.pages.about import AboutPage, about_page
 from web.pages.board import BoardPage, BoardQuery, Sort, board_page
-from web.pages.home import Group, HomePage, home_page
+from web.pages.home import Card, Group, HomePage, home_page
 from web.pages.model import Usage, model_page
 from web.pages.submission import Step, SubmissionPage, submission_page
 from web.pages.submissions import SubmissionsPage, submissions_page
@@ -31,12 +31,14 @@ REPORTED = ("cifar10", "Linf", "Amini2024MeanSparse_S-WRN-94-16")
 
 def test_home_shows_all_boards_and_first_those_with_evaluations(service: Running) -> None:
     publish(service.services, "Method A")
+    take_in(service.services, "Method B")
     boards = {(board.dataset, board.threat_model): board for board in list_boards(service.services.db)}
     in_order = {"digits": ("Linf", "L2"), "cifar10": ("Linf", "L2", "corruptions")}
     in_order |= {"cifar100": ("Linf", "corruptions"), "imagenet": ("Linf", "corruptions")}
     names = {"digits": "UCI digits", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet"}
     assert home_page(service.services) == HomePage(
         title="Leaderboards",
+        refresh_s=10,
         entries=237,
         evaluated_entries=1,
         groups=tuple(
@@ -45,7 +47,10 @@ def test_home_shows_all_boards_and_first_those_with_evaluations(service: Running
                 name=names[dataset],
                 points={"digits": 500, "imagenet": 5_000}.get(dataset, 10_000),
                 evaluated_here=dataset == "digits",
-                boards=tuple(boards[dataset, threat_model] for threat_model in threat_models),
+                cards=tuple(
+                    Card(board=boards[dataset, name], under_way=int((dataset, name) == ("digits", "Linf")))
+                    for name in threat_models
+                ),
             )
             for dataset, threat_models in in_order.items()
         ),
@@ -53,6 +58,8 @@ def test_home_shows_all_boards_and_first_those_with_evaluations(service: Running
     page = read_page(service.http.get("/").text)
     for board in BOARDS:
         assert page.find("a", href=f"/boards/{board.dataset}/{board.threat_model}")
+    assert page.find("meta", http_equiv="refresh", content="10")
+    assert "1 under way" in page.text
     assert "no guarantee of safety in deployment" in page.text
     assert "Evaluated here" in page.text
     assert "Reported" in page.text

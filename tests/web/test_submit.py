@@ -129,6 +129,21 @@ def test_names_everything_that_is_missing_at_once(service: Running) -> None:
     assert all(problem_of(page, name) for name in ("name", "board", "architecture", "checkpoint"))
 
 
+def test_names_everything_that_is_wrong_at_once(service: Running) -> None:
+    wrong = {
+        "name": "<b>",
+        "board": "digits/L7",
+        "architecture": "resnet-9000",
+        "paper_url": "http://example.org",
+        "claimed_standard_accuracy": "high",
+        "claimed_robust_accuracy": "62",
+        "title": "x" * 301,
+        "notes": "x" * 32_001,
+    }
+    page = assert_refused(service, send(service, wrong), 422, "name")
+    assert [name for name in SOUND if problem_of(page, name)] == [name for name in SOUND if name in wrong]
+
+
 @pytest.mark.parametrize(
     "content",
     [b"\0", checkpoint()[:-1], checkpoint()[:100], b"PK\x03\x04" + bytes(100), safetensors({"a": 1})],

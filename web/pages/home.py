@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import groupby
 from typing import ClassVar
 
@@ -10,12 +11,28 @@ from pydantic import BaseModel, ConfigDict
 
 from store.boards import list_boards
 from store.services import Services
+from store.states import OPEN
+from store.submissions import list_submissions
 from store.views import BoardSummary
 from web.formats import board_name
 from web.rendering import Page, render
 from web.services import Store
 
 router = APIRouter()
+
+RECENT = 200
+"""Submissions looked through for those under way."""
+
+REFRESH_S = 10
+
+
+class Card(BaseModel):
+    """A board, and how many submissions are on their way to it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    board: BoardSummary
+    under_way: int
 
 
 class Group(BaseModel):
@@ -27,7 +44,7 @@ class Group(BaseModel):
     name: str
     points: int
     evaluated_here: bool
-    boards: tuple[BoardSummary, ...]
+    cards: tuple[Card, ...]
 
 
 class HomePage(Page):
@@ -43,6 +60,11 @@ class HomePage(Page):
 
 def home_page(services: Services) -> HomePage:
     """Return what the front page shows: the boards where one can take part come first."""
+    under_way = Counter(
+        (view.submission.dataset, view.submission.threat_model)
+        for view in list_submissions(services.db, RECENT)
+        if view.state in OPEN
+    )
     boards = sorted(list_boards(services.db), key=lambda board: not board.evaluated_here)
     groups = []
     for dataset, members in groupby(boards, key=lambda board: board.dataset):
@@ -53,11 +75,14 @@ def home_page(services: Services) -> HomePage:
                 name=board_name(same[0].title),
                 points=same[0].points,
                 evaluated_here=same[0].evaluated_here,
-                boards=same,
+                cards=tuple(
+                    Card(board=board, under_way=under_way[board.dataset, board.threat_model]) for board in same
+                ),
             )
         )
     return HomePage(
         title="Leaderboards",
+        refresh_s=REFRESH_S if under_way else None,
         groups=tuple(groups),
         entries=sum(board.entries for board in boards),
         evaluated_entries=sum(board.evaluated_entries for board in boards),

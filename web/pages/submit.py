@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse
 
 from benchmark.errors import Conflict, GauntletError, InvalidCheckpoint, InvalidInput, InvalidSubmission, TooLarge
 from benchmark.threat_models import BOARDS, Board
-from store.admission import LONGEST
+from store.admission import LONGEST, admit_fields
 from store.blobs import BlobWriter
 from store.errors import StorageFull
 from store.services import Services
@@ -118,7 +118,8 @@ async def post_submit(request: Request, store: Store) -> Response:
         form.discard()
     if submission_id is not None:
         return RedirectResponse(submission_address(submission_id), status_code=303)
-    errors = {_FIELDS_ELSEWHERE.get(field, field): error for field, error in form.errors.items()}
+    in_order = (WHOLE_FORM, "name", "board", "architecture", FILE_FIELD, *LIMITS)
+    errors = {field: form.errors[field] for field in in_order if field in form.errors}
     page = submit_page(store, form.values, errors, form.filename)
     return render(request, page, max(_status(error) for error in errors.values()))
 
@@ -130,6 +131,7 @@ def take_in(services: Services, form: FormReader) -> str | None:
     """
     _require_fields(form)
     new = _as_submission(form)
+    _note_refusals(services, form, new)
     if form.errors or form.file is None:
         return None
     try:
@@ -150,6 +152,41 @@ def _require_fields(form: FormReader) -> None:
             _refuse(form, field, "nothing", expected, remedy)
     if form.file is None:
         _refuse(form, FILE_FIELD, "no file", "a checkpoint in safetensors format", "choose the file")
+
+
+def _note_refusals(services: Services, form: FormReader, new: NewSubmission) -> None:
+    """Note all that the store would refuse.
+
+    It tells one thing at a time, so what is known already is mended, and the store is asked again.
+    """
+    for field in form.errors:
+        new = _mended(services, new, field)
+    while True:
+        try:
+            admit_fields(new, services.admission)
+        except InvalidInput as error:
+            field = _field_of(error)
+            form.errors.setdefault(field, error)
+            before, new = new, _mended(services, new, field)
+            if new == before:
+                return
+        else:
+            return
+
+
+def _mended(services: Services, new: NewSubmission, field: str) -> NewSubmission:
+    """Return the submission with something harmless in that field."""
+    if field == "board":
+        board = next(board for board in BOARDS if board.evaluated_here)
+        return new.model_copy(update={"dataset": board.dataset, "threat_model": board.threat_model})
+    if field == "architecture":
+        known = services.admission.architectures(new.dataset)
+        return new.model_copy(update={"architecture": known[0] if known else ""})
+    if field in {"claimed_standard_accuracy", "claimed_robust_accuracy"}:
+        return new.model_copy(update={field: None})
+    if field == "name":
+        return new.model_copy(update={"name": "x"})
+    return new.model_copy(update={field: ""}) if field in LONGEST else new
 
 
 def _as_submission(form: FormReader) -> NewSubmission:

@@ -47,14 +47,24 @@
     scrollTo(0, 0);
   };
 
+  // What a page that comes back out of the browser's memory must not keep.
+  const rest = () => {
+    form().querySelector("button[type=submit]").disabled = false;
+    form().querySelector("[data-progress]").hidden = true;
+  };
+
   const send = (event) => {
     event.preventDefault();
+    checkSize();
+    if (fileOf().validity.customError) {
+      fileOf().reportValidity();
+      return;
+    }
     const button = form().querySelector("button[type=submit]");
     const bar = form().querySelector("[data-progress]");
     const request = new XMLHttpRequest();
     const failed = () => {
-      button.disabled = false;
-      bar.hidden = true;
+      rest();
       complain("The upload broke off. Please try again.");
     };
     button.disabled = true;
@@ -81,5 +91,6 @@
     fitArchitectures();
   };
 
+  addEventListener("pageshow", () => form() && rest());
   begin();
 })();
