@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from datetime import UTC, datetime
+from fractions import Fraction
 
 from benchmark.report import Interval
 from store.views import ExtraData, State
@@ -11,6 +12,8 @@ from store.views import ExtraData, State
 DASH = "–"
 _NARROW_SPACE = "\u202f"
 _MINUTE_S, _HOUR_S = 60, 3600
+_SHORT_DECIMAL = 10_000
+"""Its divisors are the denominators whose fractions have at most four decimals."""
 # Control, format (which holds the bidirectional marks), surrogate and line-separating characters.
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
@@ -67,6 +70,15 @@ def known(text: str | None) -> str:
 def threat(name: str) -> str:
     """Write the name of a threat model as people read it."""
     return _THREATS.get(name, name)
+
+
+def budget(epsilon: str) -> str:
+    """Write a budget as people say it: 8/255, but 0.5 rather than 1/2."""
+    try:
+        exact = Fraction(epsilon)
+    except (ValueError, ZeroDivisionError):
+        return epsilon
+    return f"{float(exact):g}" if _SHORT_DECIMAL % exact.denominator == 0 else epsilon
 
 
 def board_name(title: str) -> str:

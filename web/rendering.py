@@ -91,6 +91,7 @@ def _environment() -> Environment:
         formats.known,
         formats.threat,
         formats.board_name,
+        formats.budget,
         formats.duration,
         formats.size,
         formats.iso_time,

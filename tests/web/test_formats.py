@@ -55,3 +55,11 @@ def test_without_hidden_removes_what_disguises(code: int) -> None:
 
 def test_without_hidden_keeps_lines_and_narrow_spaces() -> None:
     assert formats.without_hidden("a\nb\u202fc\u2113") == "a\nb\u202fc\u2113"
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "text"),
+    [("8/255", "8/255"), ("1/5", "0.2"), ("1/2", "0.5"), ("0.031", "0.031"), ("4", "4"), ("x", "x"), ("1/0", "1/0")],
+)
+def test_budget(epsilon: str, text: str) -> None:
+    assert formats.budget(epsilon) == text

@@ -164,7 +164,7 @@ def test_model_shows_the_evidence_of_an_evaluation(service: Running) -> None:
     page = model_page(service.services, "digits", "Linf", "Method A")
     assert page.model == get_model(service.services.db, service.services.blobs, "digits", "Linf", "Method A")
     assert page.verdict == (
-        "Two attacks, one after another, moving every image by at most 1/5 in \u2113\u221e, left 88.00\u202f% of the "
+        "Two attacks, one after another, moving every image by at most 0.2 in \u2113\u221e, left 88.00\u202f% of the "
         "500 images correctly classified; without an attack it is 98.00\u202f%. No check found a symptom of "
         "misleading gradients."
     )

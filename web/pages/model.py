@@ -14,7 +14,7 @@ from store.boards import get_model
 from store.services import Services
 from store.views import Badge, BoardRow, ExtraData, ModelView
 from web.charts import Bar, per_class, waterfall
-from web.formats import percent, threat
+from web.formats import budget, percent, threat
 from web.rendering import Page, render
 from web.services import Store
 
@@ -94,7 +94,7 @@ def evaluated_verdict(row: BoardRow, report: EvaluationReport) -> str:
     who = _NUMBERS[attacks] if 0 < attacks < len(_NUMBERS) else f"{attacks} attacks"
     turns = ", one after another," if attacks > 1 else ""
     text = (
-        f"{who}{turns} moving every image by at most {report.epsilon} in {threat(report.norm)}, left "
+        f"{who}{turns} moving every image by at most {budget(report.epsilon)} in {threat(report.norm)}, left "
         f"{percent(report.robust_accuracy, unit=True)} of the {report.n_points} images correctly classified; "
         f"without an attack it is {percent(report.standard_accuracy, unit=True)}."
     )
