@@ -83,6 +83,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         finalize=_printed,
+        auto_reload=False,  # templates belong to the code that runs, not to the one that is being installed
     )
     for function in (
         formats.percent,
