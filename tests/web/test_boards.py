@@ -1,0 +1,148 @@
+"""The front page and the leaderboards: exact contexts, filters and order as links, refreshing only while it helps."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmark.threat_models import BOARDS
+from store.boards import get_board, list_boards
+from store.outcomes import finish_shard
+from store.submissions import get_submission
+from tests.running import Running
+from tests.store.material import shard_report
+from tests.web.html import read_page
+from tests.web.material import attack, publish, take_in
+from web.pages.board import BoardPage, BoardQuery, Sort, board_page
+from web.pages.home import Card, Group, HomePage, home_page
+
+REPORTED = ("cifar10", "Linf", "Amini2024MeanSparse_S-WRN-94-16")
+
+
+def test_home_shows_all_boards_and_first_those_with_evaluations(service: Running) -> None:
+    publish(service.services, "Method A")
+    take_in(service.services, "Method B")
+    boards = {(board.dataset, board.threat_model): board for board in list_boards(service.services.db)}
+    in_order = {"digits": ("Linf", "L2"), "cifar10": ("Linf", "L2", "corruptions")}
+    in_order |= {"cifar100": ("Linf", "corruptions"), "imagenet": ("Linf", "corruptions")}
+    names = {"digits": "UCI digits", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet"}
+    assert home_page(service.services) == HomePage(
+        title="Leaderboards",
+        refresh_s=10,
+        entries=237,
+        evaluated_entries=1,
+        groups=tuple(
+            Group(
+                dataset=dataset,
+                name=names[dataset],
+                points={"digits": 500, "imagenet": 5_000}.get(dataset, 10_000),
+                evaluated_here=dataset == "digits",
+                cards=tuple(
+                    Card(board=boards[dataset, name], under_way=int((dataset, name) == ("digits", "Linf")))
+                    for name in threat_models
+                ),
+            )
+            for dataset, threat_models in in_order.items()
+        ),
+    )
+    page = read_page(service.http.get("/").text)
+    for board in BOARDS:
+        assert page.find("a", href=f"/boards/{board.dataset}/{board.threat_model}")
+    assert page.find("meta", http_equiv="refresh", content="10")
+    assert "1 under way" in page.text
+    assert "no guarantee of safety in deployment" in page.text
+    assert "Evaluated here" in page.text
+    assert "Reported" in page.text
+    assert page.find("a", href="/submit")
+
+
+def test_board_shows_its_rows_and_what_is_under_way(service: Running) -> None:
+    publish(service.services, "Method A", extra_data="synthetic")
+    view, _ = attack(service.services, "Method B")
+    take_in(service.services, "Elsewhere", threat_model="L2")
+    whole = get_board(service.services.db, "digits", "Linf")
+    assert board_page(service.services, "digits", "Linf", BoardQuery()) == BoardPage(
+        title="UCI digits, Linf 0.2",
+        refresh_s=5,
+        board=whole,
+        query=BoardQuery(),
+        total=1,
+        hidden=0,
+        running=(get_submission(service.services.db, view.id),),
+        plot=None,
+        json_address="/api/v1/leaderboards/digits/Linf",
+        all_json_address="/api/v1/leaderboards/digits/Linf",
+    )
+    page = read_page(service.http.get("/boards/digits/Linf").text)
+    assert page.find("meta", http_equiv="refresh", content="5")
+    assert page.find("a", href=f"/submissions/{view.id}")
+    assert not page.find("a", href="/submissions/Elsewhere")
+    assert page.find("progress", max="2", value="1.500")
+    assert "robust at most 75.60\u202f%" in page.text
+    for text in ("98.00", "88.00", "±", "Synthetic", "Evaluated here, standard-1", "no flag", "tiny-cnn"):
+        assert text in page.text
+
+
+def test_board_stops_refreshing_when_nothing_is_under_way(service: Running) -> None:
+    view, work = attack(service.services, "Method B")
+    finish_shard(service.services.db, service.services.blobs, work, shard_report(work).to_bytes())
+    page = read_page(service.http.get("/boards/digits/Linf").text)
+    assert not page.find("meta", http_equiv="refresh")
+    assert page.find("a", href="/models/digits/Linf/Method%20B")
+    live = read_page(service.http.get(f"/submissions/{view.id}").text)
+    assert not live.find("meta", http_equiv="refresh")
+    assert live.find("a", href="/models/digits/Linf/Method%20B")
+
+
+@pytest.mark.parametrize(("dataset", "threat_model"), [(board.dataset, board.threat_model) for board in BOARDS])
+def test_every_board_reads_well_and_leads_to_all_its_entries(service: Running, dataset: str, threat_model: str) -> None:
+    publish(service.services, "Method A")
+    page = read_page(service.http.get(f"/boards/{dataset}/{threat_model}").text)
+    rows = get_board(service.services.db, dataset, threat_model).rows
+    assert len(page.find("th", scope="row", class_="model")) == len(rows)
+    for row in rows:
+        assert page.find("a", href=f"/models/{dataset}/{threat_model}/{row.model_id.replace(' ', '%20')}")
+    assert page.find("a", href=f"/api/v1/leaderboards/{dataset}/{threat_model}")
+
+
+def test_board_hides_by_filter_and_says_how_much(service: Running) -> None:
+    query = BoardQuery.read("wang", "reported", "standard")
+    page = board_page(service.services, "cifar10", "Linf", query)
+    assert 0 < len(page.board.rows) < page.total == 99
+    assert page.hidden == 99 - len(page.board.rows)
+    assert all("wang" in f"{row.model_id} {row.authors} {row.title}".lower() for row in page.board.rows)
+    standard = [row.standard_accuracy or 0 for row in page.board.rows]
+    assert standard == sorted(standard, reverse=True)
+    assert page.json_address == "/api/v1/leaderboards/cifar10/Linf?search=wang&badge=reported"
+    assert service.http.get(page.json_address).json()["rows"]
+    shown = read_page(service.http.get("/boards/cifar10/Linf?search=wang&badge=reported&sort=standard").text)
+    assert f"{page.hidden} hidden by filters" in shown.text
+    assert shown.find("a", href="/boards/cifar10/Linf?sort=standard", id="show-hidden")
+    assert shown.find("input", name="search", value="wang")
+    assert shown.find("option", value="reported", selected="")
+    assert shown.find("th", aria_sort="descending")
+    nothing = read_page(service.http.get("/boards/cifar10/Linf?badge=unverified").text)
+    assert "99 hidden by filters" in nothing.text
+    assert "No entry fits these filters" in nothing.text
+
+
+@pytest.mark.parametrize("sort", list(Sort))
+def test_board_sorts_and_keeps_everybody_s_rank(service: Running, sort: Sort) -> None:
+    page = board_page(service.services, "cifar10", "Linf", BoardQuery(sort=sort))
+    ranks = {row.model_id: row.rank for row in get_board(service.services.db, "cifar10", "Linf").rows}
+    assert {row.model_id: row.rank for row in page.board.rows} == ranks
+    rows = page.board.rows
+    if sort is Sort.NAME:
+        assert [row.title.casefold() for row in rows] == sorted(row.title.casefold() for row in rows)
+    else:
+        columns = {Sort.BEST: "best_known_robust_accuracy", Sort.STANDARD: "standard_accuracy"}
+        numbers = [getattr(row, columns.get(sort, "robust_accuracy")) for row in rows]
+        assert numbers == sorted(numbers, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("query", "field"), [("badge=gold", "badge"), ("sort=luck", "sort"), (f"search={'x' * 201}", "search")]
+)
+def test_board_refuses_unknown_choices(service: Running, query: str, field: str) -> None:
+    response = service.http.get(f"/boards/cifar10/Linf?{query}")
+    assert response.status_code == 422
+    assert field in read_page(response.text).text

@@ -1,0 +1,94 @@
+"""The pages of submissions, live without a script, and cancelling by a plain form."""
+
+from __future__ import annotations
+
+from store.claims import fail_submission
+from store.submissions import get_submission, list_submissions
+from store.views import State
+from tests.running import Running
+from tests.web.html import read_page
+from tests.web.material import PROGRESS, attack, reject, take_in
+from web.pages.submission import Step, SubmissionPage, submission_page
+from web.pages.submissions import SubmissionsPage, submissions_page
+
+REPORTED = ("cifar10", "Linf", "Amini2024MeanSparse_S-WRN-94-16")
+
+
+def test_submission_under_attack(service: Running) -> None:
+    made, _ = attack(service.services, "Method B", title="A title")
+    view = get_submission(service.services.db, made.id)
+    at = {step.state: step.at_ms for step in view.transitions}
+    done = [Step(state=state, place="done", at_ms=at[state], reason="") for state in list(at)[:-1]]
+    assert submission_page(service.services, made.id) == SubmissionPage(
+        title="Method B · Submission",
+        refresh_s=3,
+        view=view,
+        steps=(
+            *done,
+            Step(state=State.RUNNING, place="current", at_ms=at[State.RUNNING], reason=""),
+            Step(state=State.EVALUATED, place="ahead", at_ms=None, reason=""),
+            Step(state=State.PUBLISHED, place="ahead", at_ms=None, reason=""),
+        ),
+        summary="The attacks are at work. Robust accuracy is at most 75.60\u202f% so far.",
+        overall=0.75,
+        cancellable=True,
+        model_address=None,
+    )
+    assert view.progress == PROGRESS
+    page = read_page(service.http.get(f"/submissions/{made.id}").text)
+    assert page.find("meta", http_equiv="refresh", content="3")
+    for text in ("1 of 2", "122 of 500", "square", "75.60", "zero gradient", "Under attack"):
+        assert text in page.text
+
+
+def test_submission_waiting_tells_its_place(service: Running) -> None:
+    take_in(service.services, "First")
+    second = take_in(service.services, "Second")
+    page = submission_page(service.services, second.id)
+    assert page.summary == "Number 2 in the queue. Waiting for its check. You may close this page and come back."
+    assert page.overall is None
+    assert [step.place for step in page.steps] == ["current", *["ahead"] * 5]
+
+
+def test_submission_is_cancelled_by_a_plain_form(service: Running) -> None:
+    view = take_in(service.services, "Method C")
+    page = read_page(service.http.get(f"/submissions/{view.id}").text)
+    address = f"/submissions/{view.id}/cancel"
+    assert page.find("form", method="post", action=address)
+    response = service.http.post(address)
+    assert (response.status_code, response.headers["location"]) == (303, f"/submissions/{view.id}")
+    after = read_page(service.http.get(f"/submissions/{view.id}").text)
+    assert "was cancelled" in after.text
+    assert not after.find("form", action=address)
+    assert not after.find("meta", http_equiv="refresh")
+    again = service.http.post(address)
+    assert again.status_code == 409
+    assert "cancelled allows no further change" in read_page(again.text).text
+
+
+def test_submission_says_whether_model_or_service_failed(service: Running) -> None:
+    bad = reject(service.services, "Masked")
+    page = read_page(service.http.get(f"/submissions/{bad.id}").text)
+    assert "The model breaks a rule of the benchmark: zero gradient." in page.text
+    assert "Cause: the model" in page.text
+    unlucky = take_in(service.services, "Unlucky")
+    with service.services.db.transaction() as session:
+        fail_submission(session, unlucky.id, "three workers were lost", "service")
+    page = read_page(service.http.get(f"/submissions/{unlucky.id}").text)
+    assert "The service failed, not your model. Three workers were lost. Submit it again" in page.text
+    assert "Cause: the service" in page.text
+
+
+def test_list_of_submissions(service: Running) -> None:
+    assert submissions_page(service.services) == SubmissionsPage(
+        title="Submissions", refresh_s=None, submissions=(), limit=100
+    )
+    assert "Nothing has been submitted yet" in read_page(service.http.get("/submissions").text).text
+    first, second = take_in(service.services, "First"), take_in(service.services, "Second")
+    page = submissions_page(service.services)
+    assert [view.id for view in page.submissions] == [second.id, first.id]
+    assert page.submissions == list_submissions(service.services.db)
+    assert page.refresh_s == 10
+    shown = read_page(service.http.get("/submissions").text)
+    assert shown.find("meta", http_equiv="refresh", content="10")
+    assert shown.find("a", href=f"/submissions/{first.id}")
