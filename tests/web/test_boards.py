@@ -15,8 +15,6 @@ from tests.web.material import attack, publish, take_in
 from web.pages.board import BoardPage, BoardQuery, Sort, board_page
 from web.pages.home import Card, Group, HomePage, home_page
 
-REPORTED = ("cifar10", "Linf", "Amini2024MeanSparse_S-WRN-94-16")
-
 
 def test_home_shows_all_boards_and_first_those_with_evaluations(service: Running) -> None:
     publish(service.services, "Method A")

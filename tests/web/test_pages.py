@@ -13,8 +13,6 @@ from web.glossary import TERMS
 from web.pages.about import AboutPage, about_page
 from web.pages.submit import Family, submit_page
 
-REPORTED = ("cifar10", "Linf", "Amini2024MeanSparse_S-WRN-94-16")
-
 
 def test_form(service: Running) -> None:
     page = submit_page(service.services, {"name": "x"})

@@ -11,8 +11,6 @@ from tests.web.material import PROGRESS, attack, reject, take_in
 from web.pages.submission import Step, SubmissionPage, submission_page
 from web.pages.submissions import SubmissionsPage, submissions_page
 
-REPORTED = ("cifar10", "Linf", "Amini2024MeanSparse_S-WRN-94-16")
-
 
 def test_submission_under_attack(service: Running) -> None:
     made, _ = attack(service.services, "Method B", title="A title")
