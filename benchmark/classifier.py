@@ -30,6 +30,21 @@ class Gradient:
     grad: Tensor
 
 
+@dataclass(frozen=True)
+class Gradients:
+    """One forward pass over n points and k backward passes.
+
+    Args:
+        logits: (n, classes).
+        value: the objectives at each point, (n, k).
+        grad: their gradients, (n, k, d), with 0 in place of what is not finite.
+    """
+
+    logits: Tensor
+    value: Tensor
+    grad: Tensor
+
+
 class Classifier:
     """Runs a model on flat points (n, d) and counts the passes of live rows.
 
@@ -59,14 +74,28 @@ class Classifier:
         with torch.no_grad():
             return self._forward(x)
 
-    def gradient(self, x: Tensor, objective: Callable[[Tensor], Tensor], live: int | None = None) -> Gradient:
+    def gradient(
+        self, x: Tensor, objective: Callable[[Tensor], Tensor], live: int | None = None, samples: int = 1
+    ) -> Gradient:
         """Return logits, objective and its input gradient at flat points.
 
         Args:
             x: flat points, (n, d).
             objective: from logits to one number per point.
             live: rows that count as passes; all by default.
+            samples: passes over which all three are averaged, for models that draw at random.
         """
+        found = self._one_gradient(x, objective, live)
+        if samples == 1:
+            return found
+        all_found = [found, *(self._one_gradient(x, objective, live) for _ in range(samples - 1))]
+        return Gradient(
+            torch.stack([one.logits for one in all_found]).mean(0),
+            torch.stack([one.value for one in all_found]).mean(0),
+            torch.stack([one.grad for one in all_found]).mean(0),
+        )
+
+    def _one_gradient(self, x: Tensor, objective: Callable[[Tensor], Tensor], live: int | None) -> Gradient:
         rows = self._count(x, live)
         self.backward_passes += rows
         with torch.enable_grad():
@@ -79,8 +108,32 @@ class Classifier:
                 (grad,) = torch.autograd.grad(value.sum(), leaf, allow_unused=True)
             except Exception as error:
                 raise _failure("backward", error) from error
-        grad = torch.zeros_like(x) if grad is None else torch.nan_to_num(grad, nan=0.0, posinf=0.0, neginf=0.0)
-        return Gradient(logits.detach(), value.detach(), grad)
+        return Gradient(logits.detach(), value.detach(), _finite(grad, x))
+
+    def gradients(self, x: Tensor, objectives: Callable[[Tensor], Tensor], live: int | None = None) -> Gradients:
+        """Return logits, several objectives and the input gradient of each at flat points.
+
+        Args:
+            x: flat points, (n, d).
+            objectives: from logits to k numbers per point, (n, k); each costs a backward pass.
+            live: rows that count as passes; all by default.
+        """
+        rows = self._count(x, live)
+        with torch.enable_grad():
+            leaf = x.detach().clone().requires_grad_()
+            logits = self._forward(leaf)
+            value = objectives(logits)
+            self.backward_passes += rows * value.shape[1]
+            grads = []
+            for column in value.unbind(1):
+                grad = None
+                if value.requires_grad:
+                    try:
+                        (grad,) = torch.autograd.grad(column.sum(), leaf, allow_unused=True, retain_graph=True)
+                    except Exception as error:
+                        raise _failure("backward", error) from error
+                grads.append(_finite(grad, x))
+        return Gradients(logits.detach(), value.detach(), torch.stack(grads, 1))
 
     def logits_of_all(self, x: Tensor) -> Tensor:
         """Return the logits of any number of flat points in padded batches, so that shapes stay those of the run."""
@@ -114,6 +167,10 @@ class Classifier:
             shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise EvaluationFailed(f"The model answered {len(x)} images with {shape}, not with ({len(x)}, classes).")
         return logits.float()
+
+
+def _finite(grad: Tensor | None, x: Tensor) -> Tensor:
+    return torch.zeros_like(x) if grad is None else torch.nan_to_num(grad, nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _failure(direction: str, error: Exception) -> EvaluationFailed:

@@ -187,6 +187,7 @@ class Engine:
                 y=self._points.y[point],
                 target=self._targets[point, order % columns],
                 key=key.to(device),
+                restart=(order // columns).to(device),
                 step=torch.zeros_like(point, device=device),
             )
         )

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmark.attacks.base import Attack
+from benchmark.attacks.base import Attack, Setting
 from benchmark.classifier import Classifier
 from benchmark.engine import Engine, PointSet
 from benchmark.errors import InvalidInput
 from benchmark.judging import misclassified
 from benchmark.norms import norm_named
-from benchmark.protocols import Protocol, Setting
+from benchmark.protocols import Protocol
 from benchmark.report import AttackOutcome, Points
 from benchmark.threat_models import ThreatModel
 
@@ -75,6 +75,7 @@ class Ensemble:
     """The attacks of a run in sequence, each on the survivors, with everything needed to stop and go on."""
 
     def __init__(self, model: nn.Module, x: Tensor, y: Tensor, index: Sequence[int], run: Run) -> None:
+        run.protocol.check_norm(run.threat_model.norm)
         channels, height, width = x.shape[1:]
         shape = (channels, height, width)
         norm, epsilon = norm_named(run.threat_model.norm), run.threat_model.radius

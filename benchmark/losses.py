@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Literal
+
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+LossName = Literal["ce", "dlr", "targeted-dlr"]
 
 _TINY = 1e-12
 
@@ -44,6 +49,17 @@ def margin(logits: Tensor, y: Tensor) -> Tensor:
     """Return label logit minus the largest other logit, (n,): below 0 the point is misclassified."""
     others = logits.scatter(1, y[:, None], -torch.inf)
     return _pick(logits, y) - others.amax(1)
+
+
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""From (logits, y, target) to one number per point; an untargeted loss does not look at the target."""
+
+LOSSES: Mapping[LossName, Loss] = {
+    "ce": lambda logits, y, _: cross_entropy(logits, y),
+    "dlr": lambda logits, y, _: dlr(logits, y),
+    "targeted-dlr": targeted_dlr,
+}
+"""What APGD climbs, by the name that reports bear."""
 
 
 def _pick(logits: Tensor, label: Tensor) -> Tensor:

@@ -16,6 +16,8 @@ from benchmark.errors import UnsupportedNorm
 _TINY = 1e-12
 _LEAST_SLOPE = 1e-30
 _NEWTON_STEPS = 64
+_ROUNDING = 1e-7
+"""Relative error of a sum of float32 numbers that were rounded one by one."""
 
 
 class Norm(ABC):
@@ -31,9 +33,31 @@ class Norm(ABC):
     def project(self, delta: Tensor, epsilon: float) -> Tensor:
         """Return the closest perturbations of length at most epsilon, (n, d)."""
 
+    def confine(self, x: Tensor, x_adv: Tensor, epsilon: float) -> Tensor:
+        """Bring examples into the box [0, 1] and within epsilon of the clean points, (n, d).
+
+        The ball first and then the box: clipping to the box never leads out of a ball around a point of the box. The
+        result is permitted, though in general not the closest that is.
+        """
+        return (x + self.project(x_adv - x, epsilon)).clamp(0, 1)
+
     @abstractmethod
     def steepest(self, grad: Tensor) -> Tensor:
         """Return the unit step along which a linear function with this gradient rises most, (n, d)."""
+
+    def climb(self, x: Tensor, grad: Tensor, length: float) -> Tensor:
+        """Take the step of that length along which a linear function with this gradient rises most, in the box.
+
+        Args:
+            x: points in the box, (n, d).
+            grad: gradients, (n, d).
+            length: of the step, > 0; where the box is in the way the step is shorter.
+        """
+        return (x + length * self.steepest(grad)).clamp(0, 1)
+
+    @abstractmethod
+    def dual(self, weight: Tensor) -> Tensor:
+        """Return how much a linear function with these weights rises along a unit step at most, (n,)."""
 
     @abstractmethod
     def random_direction(self, key: Tensor, size: int) -> Tensor:
@@ -66,6 +90,9 @@ class Linf(Norm):
     def steepest(self, grad: Tensor) -> Tensor:
         return grad.sign()
 
+    def dual(self, weight: Tensor) -> Tensor:
+        return weight.abs().sum(1)
+
     def random_direction(self, key: Tensor, size: int) -> Tensor:
         draw = 2 * randomness.uniform(key, size) - 1
         return draw / self.distance(draw).clamp_min(_TINY)[:, None]
@@ -90,11 +117,74 @@ class L2(Norm):
     def steepest(self, grad: Tensor) -> Tensor:
         return grad / self.distance(grad).clamp_min(_TINY)[:, None]
 
+    def dual(self, weight: Tensor) -> Tensor:
+        return self.distance(weight)
+
     def random_direction(self, key: Tensor, size: int) -> Tensor:
         return self.steepest(randomness.normal(key, size))
 
     def to_hyperplane(self, x: Tensor, weight: Tensor, gap: Tensor) -> Tensor:
         return _box_step(x, weight, gap, weight.abs())
+
+
+class L1(Norm):
+    """The sum of the changes of all pixels."""
+
+    name = "L1"
+
+    def distance(self, delta: Tensor) -> Tensor:
+        return delta.abs().sum(1)
+
+    def project(self, delta: Tensor, epsilon: float) -> Tensor:
+        return _shrink(delta, torch.full_like(delta, torch.inf), epsilon)
+
+    def confine(self, x: Tensor, x_adv: Tensor, epsilon: float | Tensor) -> Tensor:
+        """Return the closest points that lie in the box and within epsilon of the clean points, (n, d).
+
+        Here the order would matter: what the box cuts off, other pixels can have.
+
+        Args:
+            x: clean points in the box, (n, d).
+            x_adv: any points, (n, d).
+            epsilon: one radius for all or one for each point, (n,).
+        Source:
+            Croce & Hein 2021, arXiv:2103.01208, proposition 2.1.
+        """
+        delta = x_adv - x
+        room = torch.where(delta > 0, 1 - x, x)
+        return (x + _shrink(delta, room, epsilon)).clamp(0, 1)
+
+    def steepest(self, grad: Tensor) -> Tensor:
+        largest = grad.abs().argmax(1, keepdim=True)
+        return torch.zeros_like(grad).scatter(1, largest, grad.gather(1, largest).sign())
+
+    def climb(self, x: Tensor, grad: Tensor, length: float) -> Tensor:
+        # A single pixel soon meets the box, so the next steepest take what it leaves of the length.
+        room = torch.where(grad > 0, 1 - x, x).double()
+        order = grad.abs().argsort(dim=1, descending=True, stable=True)
+        room = room.gather(1, order)
+        left = (length - (room.cumsum(1) - room)).clamp_min(0)
+        travel = torch.zeros_like(room).scatter(1, order, torch.minimum(left, room))
+        return (x + travel.to(x.dtype) * grad.sign()).clamp(0, 1)
+
+    def dual(self, weight: Tensor) -> Tensor:
+        return weight.abs().amax(1)
+
+    def random_direction(self, key: Tensor, size: int) -> Tensor:
+        draw = randomness.normal(key, size)
+        return draw / self.distance(draw).clamp_min(_TINY)[:, None]
+
+    def to_hyperplane(self, x: Tensor, weight: Tensor, gap: Tensor) -> Tensor:
+        # A pixel is worth its weight, so the heaviest go first, each to its side of the box, until the gap is closed.
+        upwards = (weight * gap[:, None]) > 0
+        size, order = weight.double().abs().sort(dim=1, descending=True, stable=True)
+        room = torch.where(upwards, 1 - x, x).double().gather(1, order)
+        worth = size * room
+        missing = gap.double().abs()[:, None] - (worth.cumsum(1) - worth)
+        tiny = torch.finfo(torch.float64).tiny
+        travel = torch.where(missing > 0, torch.minimum(missing / size.clamp_min(tiny), room), 0) * (size > 0)
+        travel = torch.zeros_like(travel).scatter(1, order, travel).to(x.dtype)
+        return torch.where(upwards, travel, -travel)
 
 
 def norm_named(name: str) -> Norm:
@@ -103,12 +193,47 @@ def norm_named(name: str) -> Norm:
     Raises:
         UnsupportedNorm: no attack here is defined for it.
     """
-    for norm in (Linf(), L2()):
+    norms: tuple[Norm, ...] = (Linf(), L2(), L1())
+    for norm in norms:
         if norm.name == name:
             return norm
     raise UnsupportedNorm.because(
-        "norm", found=name, expected="Linf or L2", remedy="choose a threat model in Linf or L2; the attacks cover these"
+        "norm",
+        found=name,
+        expected=", ".join(norm.name for norm in norms),
+        remedy="choose a threat model in one of these norms; the attacks cover them",
     )
+
+
+def _shrink(delta: Tensor, room: Tensor, epsilon: float | Tensor) -> Tensor:
+    """Shorten every coordinate by the same length, cut it to its room, so that the lengths left sum to epsilon.
+
+    With the length s taken off, the sum ``clip(|delta| - s, 0, room)`` falls from piece to piece of a line: pieces end
+    where a coordinate leaves its room and where it comes to nothing. So the sums at these places are added up in order,
+    and a bisection finds the piece on which the sum passes epsilon.
+
+    Args:
+        delta: perturbations, (n, d).
+        room: greatest length of each coordinate, (n, d); infinite where there is no bound.
+        epsilon: one radius for all or one for each row, (n,).
+    """
+    size, room = delta.double().abs(), room.double()
+    budget = torch.as_tensor(epsilon, dtype=torch.float64, device=delta.device).expand(len(delta))[:, None]
+    whole = torch.minimum(size, room).sum(1, keepdim=True)
+    leaves = (size - room).clamp_min(0)
+    place, order = torch.cat((leaves, size), 1).sort(dim=1)
+    turn = torch.cat((-torch.ones_like(size), torch.ones_like(size)), 1).gather(1, order)
+    slope = turn.cumsum(1)
+    run = place.diff(dim=1, append=place[:, -1:])
+    # The sum at each place; the first is at the shortest length taken off, where no coordinate has lost anything yet.
+    total = whole + torch.cat((torch.zeros_like(whole), (slope * run).cumsum(1)[:, :-1]), 1)
+    piece = (torch.searchsorted(-total, -budget, right=True) - 1).clamp_min(0)
+    excess = total.gather(1, piece) - budget
+    off = place.gather(1, piece) + excess / -slope.gather(1, piece).clamp_max(-1)
+    # A sum that only rounding lifts over epsilon counts as inside, so that projecting twice changes nothing.
+    off = torch.where(whole <= budget * (1 + _ROUNDING), 0, off)
+    length = torch.minimum((size - off).clamp_min(0), room)
+    return (length * delta.sign()).to(delta.dtype)
 
 
 def _box_step(x: Tensor, weight: Tensor, gap: Tensor, speed: Tensor) -> Tensor:

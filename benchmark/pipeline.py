@@ -56,7 +56,9 @@ def evaluate(
         x: clean points, (n, c, h, w), float32 in [0, 1].
         y: labels, (n,), int64.
         threat_model: norm and budget of the attacker.
-        protocol: name of the ensemble.
+        protocol: name of the ensemble: "standard", "plus", "rand", or attacks joined by "+", such as
+            "apgd-ce+square(queries=1000)". A model that draws at random wants "rand"; its draws are its own, so such
+            reports are not bit-identical, and the finding ``randomized`` is expected.
         seed: of all random draws; every draw belongs to a point.
         batch_size: rows of a full batch, raised to 8 where it is less; by default 64 on a CPU, 512 on a GPU.
         device: where to run, such as "cuda".
@@ -73,8 +75,8 @@ def evaluate(
         )
     check_points(x, y)
     place = _device(device)
-    norm_named(threat_model.norm)
     run = Run(threat_model, protocol_named(protocol), seed, _slot_width(batch_size, place), place)
+    run.protocol.check_norm(norm_named(threat_model.norm).name)
     x, y = x.detach().to(run.device).contiguous(), y.to(run.device)
     model.to(run.device)
     checks = run_checks(model, x, y, threat_model)

@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from benchmark.attacks.apgd import Apgd
-from benchmark.attacks.base import Attack
-from benchmark.attacks.fab import FabT
-from benchmark.attacks.square import square
-from benchmark.errors import InvalidInput
-from benchmark.norms import Norm
+from benchmark.attacks.base import Attack, Setting
+from benchmark.catalogue import CATALOGUE, attack_named
+from benchmark.errors import InvalidInput, UnsupportedNorm
 from benchmark.report import Check, CheckOutcome
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What the choice of an ensemble's attacks may depend on.
-
-    Args:
-        norm: geometry of the threat model.
-        epsilon: budget in pixel units.
-        image_shape: (c, h, w).
-        classes: number of logits.
-    """
-
-    norm: Norm
-    epsilon: float
-    image_shape: tuple[int, int, int]
-    classes: int
+from benchmark.threat_models import NORMS
 
 
 @dataclass(frozen=True)
@@ -40,54 +23,162 @@ class Protocol:
         name: what evaluations ask for, such as "standard".
         version: raised with every change that can move a number.
         attacks: the attacks for a setting, in order.
+        norms: those in which it is defined.
+        passes: how often the model is asked for each verdict; more than once where it draws at random.
     """
 
     name: str
     version: int
     attacks: Callable[[Setting], tuple[Attack[Any], ...]]
+    norms: tuple[str, ...] = NORMS
+    passes: int = 1
 
     @property
     def label(self) -> str:
         """The name that reports bear and boards never mix."""
         return f"{self.name}-{self.version}"
 
+    def check_norm(self, norm: str) -> None:
+        """Refuse a norm in which the protocol is not defined.
+
+        Raises:
+            UnsupportedNorm: it is not.
+        """
+        if norm not in self.norms:
+            raise UnsupportedNorm.because(
+                "norm",
+                found=f"{norm} with protocol {self.name}",
+                expected=", ".join(self.norms),
+                remedy="use the standard protocol, which is defined in every norm",
+            )
+
 
 def _standard(setting: Setting) -> tuple[Attack[Any], ...]:
-    """AutoAttack's standard ensemble, Croce & Hein 2020, arXiv:2003.01690, section 5.
+    """AutoAttack's standard ensemble, Croce & Hein 2020, arXiv:2003.01690, section 5; in L1, arXiv:2103.01208.
 
     With 3 classes the targeted DLR is undefined and the untargeted one takes its place; with 2 both are undefined.
     """
-    norm, epsilon, shape = setting.norm, setting.epsilon, setting.image_shape
-    targets = min(9, setting.classes - 1)
-    attacks: list[Attack[Any]] = [Apgd(norm, epsilon, shape, loss="ce")]
+    restarts, targets = _STANDARD_EFFORT[setting.norm.name]
+    attacks = [attack_named("apgd-ce", setting, {"restarts": restarts})]
     if setting.classes >= 4:
-        attacks.append(Apgd(norm, epsilon, shape, loss="targeted-dlr", targets=targets))
+        attacks.append(attack_named("apgd-t", setting, {"targets": targets}))
     elif setting.classes == 3:
-        attacks.append(Apgd(norm, epsilon, shape, loss="dlr"))
-    attacks.append(FabT(norm, epsilon, shape, targets=targets))
-    attacks.append(square(norm, epsilon, shape))
+        attacks.append(attack_named("apgd-dlr", setting, {"restarts": restarts}))
+    return (*attacks, attack_named("fab-t", setting), attack_named("square", setting))
+
+
+_STANDARD_EFFORT = {"Linf": (1, 9), "L2": (1, 9), "L1": (5, 5)}
+"""Restarts of apgd-ce and targets of apgd-t."""
+
+
+def _plus(setting: Setting) -> tuple[Attack[Any], ...]:
+    """AutoAttack's larger ensemble, with restarts and the untargeted attacks; losses left undefined are left out."""
+    again = {"restarts": 5}
+    attacks = [attack_named("apgd-ce", setting, again)]
+    if setting.classes >= 3:
+        attacks.append(attack_named("apgd-dlr", setting, again))
+    attacks += [attack_named("fab", setting, again), attack_named("square", setting)]
+    if setting.classes >= 4:
+        attacks.append(attack_named("apgd-t", setting))
+    return (*attacks, attack_named("fab-t", setting))
+
+
+def _rand(setting: Setting) -> tuple[Attack[Any], ...]:
+    """AutoAttack's ensemble for models that draw at random: gradients averaged over 20 passes."""
+    averaged = {"eot": RAND_PASSES}
+    attacks = [attack_named("apgd-ce", setting, averaged)]
+    if setting.classes >= 3:
+        attacks.append(attack_named("apgd-dlr", setting, averaged))
     return tuple(attacks)
 
 
+RAND_PASSES = 20
+"""Passes over which `rand` averages: Croce & Hein 2020, arXiv:2003.01690, section 6."""
 STANDARD = Protocol("standard", 1, _standard)
-PROTOCOLS = (STANDARD,)
+PLUS = Protocol("plus", 1, _plus, norms=("Linf", "L2"))
+RAND = Protocol("rand", 1, _rand, passes=RAND_PASSES)
+PROTOCOLS = (STANDARD, PLUS, RAND)
 
 
 def protocol_named(name: str) -> Protocol:
-    """Return the newest protocol of that name, or the one of that label.
+    """Return the newest protocol of that name, the one of that label, or the one composed as the name says.
 
     Raises:
-        InvalidInput: there is none.
+        InvalidInput: there is none, and the name does not compose one.
     """
     for protocol in PROTOCOLS:
         if name in (protocol.name, protocol.label):
             return protocol
-    raise InvalidInput.because(
-        "protocol",
-        found=name,
-        expected=f"one of {', '.join(protocol.name for protocol in PROTOCOLS)}",
-        remedy="leave it out for the standard ensemble",
+    return composed(name)
+
+
+def composed(text: str) -> Protocol:
+    """Return an ensemble put together from attacks by name.
+
+    Args:
+        text: names joined by "+", in the order in which they run, each with its options in parentheses where they
+            differ from the defaults: "apgd-ce+square" or "pgd(steps=50, restarts=3)+square(queries=1000)".
+    Raises:
+        InvalidInput: an attack or option is unknown, a value cannot be used, or an attack comes twice.
+    """
+    parts = [_parse(part) for part in text.removesuffix(f"-{_COMPOSED_VERSION}").replace(" ", "").split("+")]
+    names = [name for name, _ in parts]
+    name = "+".join(_written(part, options) for part, options in parts)
+    if len(set(names)) < len(names) or len(name) > _LONGEST_NAME:
+        raise InvalidInput.because(
+            "protocol", found=text[:_LONGEST_NAME], expected=f"each attack once, in {_LONGEST_NAME} characters",
+            remedy="use restarts instead of naming an attack twice",
+        )  # fmt: skip
+    return Protocol(
+        name,
+        _COMPOSED_VERSION,
+        lambda setting: tuple(attack_named(part, setting, options) for part, options in parts),
     )
+
+
+_COMPOSED_VERSION = 1
+"""Raised when a default of an attack in the catalogue changes."""
+_LONGEST_NAME = 90
+"""Reports allow labels of 100 characters."""
+
+
+def _parse(part: str) -> tuple[str, dict[str, float]]:
+    found = re.fullmatch(r"([a-z0-9-]+)(?:\(([^()]*)\))?", part)
+    if found is None or found[1] not in CATALOGUE:
+        known = (*(protocol.name for protocol in PROTOCOLS), *CATALOGUE)
+        raise InvalidInput.because(
+            "protocol", found=part[:_LONGEST_NAME], expected=f"one of {', '.join(known)}",
+            remedy='leave it out for the standard ensemble, or join attacks with "+"',
+        )  # fmt: skip
+    name, allowed = found[1], CATALOGUE[found[1]].options
+    options: dict[str, float] = {}
+    for assignment in found[2].split(",") if found[2] else ():
+        option, _, value = assignment.partition("=")
+        number = _number(value)
+        whole = option == "step_size" or number.is_integer()
+        if option not in allowed or option in options or not (0 < number <= _LARGEST) or not whole:
+            raise InvalidInput.because(
+                "protocol", found=f"{name}({assignment})",
+                expected=f"for {name}: {', '.join(allowed) or 'no options'}; positive, and whole but for step_size",
+                remedy="mend or leave out this option",
+            )  # fmt: skip
+        options[option] = number
+    return name, options
+
+
+_LARGEST = 1_000_000
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _written(name: str, options: Mapping[str, float]) -> str:
+    inside = ",".join(f"{option}={value:.10g}" for option, value in sorted(options.items()))
+    return f"{name}({inside})" if inside else name
 
 
 def few_classes_check(classes: int) -> Check:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from benchmark import losses, randomness
+from benchmark import randomness
 from benchmark.attacks.base import Attack, Proposal, Slots
 from benchmark.classifier import Classifier, Gradient
 from benchmark.judging import misclassified
+from benchmark.losses import LOSSES, LossName
 from benchmark.norms import Norm
-
-LossName = Literal["ce", "dlr", "targeted-dlr"]
 
 
 @dataclass
@@ -58,6 +56,7 @@ class Apgd(Attack[ApgdSlots]):
         iterations: steps after the start.
         restarts: independent random starts.
         targets: classes tried, for the targeted loss.
+        samples: passes over which each gradient is averaged, for models that draw at random.
         rho: share of rising steps below which the step size is halved.
     Source:
         Croce & Hein 2020, arXiv:2003.01690, algorithm 1. Differs from the reference implementation: the first window
@@ -76,6 +75,7 @@ class Apgd(Attack[ApgdSlots]):
         iterations: int = 100,
         restarts: int = 1,
         targets: int = 0,
+        samples: int = 1,
         rho: float = 0.75,
     ) -> None:
         super().__init__(norm, epsilon, image_shape)
@@ -84,11 +84,13 @@ class Apgd(Attack[ApgdSlots]):
         self._iterations = iterations
         self._restarts = restarts
         self._targets = targets
+        self._samples = samples
         self._rho = rho
 
     @property
     def parameters(self) -> dict[str, int | float | str | bool]:
-        return {
+        averaged: dict[str, int | float | str | bool] = {"eot": self._samples} if self._samples > 1 else {}
+        return averaged | {
             "loss": self._loss,
             "iterations": self._iterations,
             "restarts": self._restarts,
@@ -142,14 +144,10 @@ class Apgd(Attack[ApgdSlots]):
 
     def step(self, state: ApgdSlots, classifier: Classifier, live: int) -> Proposal:
         def objective(logits: Tensor) -> Tensor:
-            if self._loss == "ce":
-                return losses.cross_entropy(logits, state.y)
-            if self._loss == "dlr":
-                return losses.dlr(logits, state.y)
-            return losses.targeted_dlr(logits, state.y, state.target)
+            return LOSSES[self._loss](logits, state.y, state.target)
 
         evaluated = state.x_adv
-        found = classifier.gradient(evaluated, objective, live)
+        found = classifier.gradient(evaluated, objective, live, self._samples)
         first = state.step == 0
         self._remember(state, found, first)
         x_now, grad = self._halve_where_stuck(state, found.grad)
@@ -186,9 +184,7 @@ class Apgd(Attack[ApgdSlots]):
 
     def _next(self, state: ApgdSlots, x_now: Tensor, grad: Tensor, first: Tensor) -> Tensor:
         weight = torch.where(first, 1.0, self.momentum)[:, None]
-        ahead = self._inside(state.x, x_now + state.step_size[:, None] * self.norm.steepest(grad))
+        ahead = x_now + state.step_size[:, None] * self.norm.steepest(grad)
+        ahead = self.norm.confine(state.x, ahead, self.epsilon)
         inertia = (1 - weight) * (x_now - state.x_prev)
-        return self._inside(state.x, x_now + weight * (ahead - x_now) + inertia)
-
-    def _inside(self, x: Tensor, x_adv: Tensor) -> Tensor:
-        return (x + self.norm.project(x_adv - x, self.epsilon)).clamp(0, 1)
+        return self.norm.confine(state.x, x_now + weight * (ahead - x_now) + inertia, self.epsilon)

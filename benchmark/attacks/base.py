@@ -19,6 +19,23 @@ from benchmark.classifier import Classifier
 from benchmark.norms import Norm
 
 
+@dataclass(frozen=True)
+class Setting:
+    """What the choice of an ensemble's attacks may depend on.
+
+    Args:
+        norm: geometry of the threat model.
+        epsilon: budget in pixel units.
+        image_shape: (c, h, w).
+        classes: number of logits.
+    """
+
+    norm: Norm
+    epsilon: float
+    image_shape: tuple[int, int, int]
+    classes: int
+
+
 @dataclass
 class Slots:
     """State of a batch of work items; attacks add their own fields, all with the slot first.
@@ -28,6 +45,7 @@ class Slots:
         y: labels, (n,).
         target: target classes, (n,); meaningless for an untargeted attack.
         key: random keys of the items, (n,).
+        restart: numbers of the items' restarts, from 0, (n,), int64.
         step: steps done, (n,), int64.
     """
 
@@ -35,6 +53,7 @@ class Slots:
     y: Tensor
     target: Tensor
     key: Tensor
+    restart: Tensor
     step: Tensor
 
     def take(self, rows: Tensor) -> Self:

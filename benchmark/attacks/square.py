@@ -16,8 +16,6 @@ from benchmark.classifier import Classifier
 from benchmark.judging import misclassified
 from benchmark.norms import Norm
 
-_TINY = 1e-12
-
 
 @dataclass
 class SquareSlots(Slots):
@@ -34,8 +32,9 @@ class Square(Attack[SquareSlots]):
         norm: the norm of the subclass.
         epsilon: budget in pixel units, > 0.
         image_shape: (c, h, w); need not be square.
-        queries: forward passes on each point, the start included.
+        queries: forward passes on each point and restart, the start included.
         p_init: share of the image that the first windows cover.
+        restarts: independent random starts, each with all its queries.
     Source:
         Andriushchenko et al. 2020, arXiv:1912.00049, with the schedule of AutoAttack. Differs from the reference
         implementation: every point has its own windows and signs, and windows may lie at the last position.
@@ -53,14 +52,20 @@ class Square(Attack[SquareSlots]):
         *,
         queries: int = 5000,
         p_init: float = 0.8,
+        restarts: int = 1,
     ) -> None:
         super().__init__(norm, epsilon, image_shape)
         self._queries = queries
         self._p_init = p_init
+        self._restarts = restarts
 
     @property
     def parameters(self) -> dict[str, int | float | str | bool]:
-        return {"queries": self._queries, "restarts": 1, "p_init": self._p_init, "loss": "margin"}
+        return {"queries": self._queries, "restarts": self._restarts, "p_init": self._p_init, "loss": "margin"}
+
+    @property
+    def restarts(self) -> int:
+        return self._restarts
 
     @property
     def steps(self) -> int:
@@ -143,112 +148,3 @@ class SquareLinf(Square):
         # A step of ±2 epsilon, clipped to the ball and the box, always ends here, wherever it began.
         moved = (state.x.view(-1, channels, height, width) + self.epsilon * sign).clamp(0, 1)
         return torch.where(mask, moved, state.x_best.view_as(moved)).flatten(1)
-
-
-class SquareL2(Square):
-    """Square in L2: a window takes over the length that another window, and clipping, had left."""
-
-    def _side(self, side: int) -> int:
-        largest = min(self.image_shape[1:])
-        side = max(side, 3)
-        side += 1 - side % 2
-        return min(side, largest - 1 + largest % 2) if largest >= 3 else largest
-
-    @cached_property
-    def _bumps(self) -> Tensor:
-        """Unit-length bumps by number of halvings, in a corner of an empty square, (halvings + 1, s, s)."""
-        largest = int(self.sides.max())
-        table = torch.zeros(len(self.sides), largest, largest)
-        for row, side in enumerate(self.sides.tolist()):
-            table[row, :side, :side] = _bump(side)
-        return table
-
-    def _first(self, slots: Slots, key: Tensor) -> Tensor:
-        channels, height, width = self.image_shape
-        tile = max(min(height, width) // 5, 1)
-        rows, columns = height // tile, width // tile
-        draw = randomness.signs(randomness.uniform(key, channels * rows * columns))
-        bump = _bump(tile).to(slots.x.device)
-        tiles = draw.view(-1, channels, rows, 1, columns, 1) * bump[None, None, None, :, None, :]
-        delta = slots.x.new_zeros(len(slots.x), channels, height, width)
-        top, left = (height - rows * tile) // 2, (width - columns * tile) // 2
-        delta[:, :, top : top + rows * tile, left : left + columns * tile] = tiles.reshape(
-            -1, channels, rows * tile, columns * tile
-        )
-        return self._at_radius(slots.x, delta.flatten(1))
-
-    def _change(self, state: SquareSlots, key: Tensor, halvings: Tensor) -> Tensor:
-        delta = self.exchange(state.x, state.x_best, key, halvings)
-        return self._at_radius(state.x, delta)
-
-    def exchange(self, x: Tensor, x_best: Tensor, key: Tensor, halvings: Tensor) -> Tensor:
-        """Return new perturbations of length epsilon, not yet clipped to the box, (n, d).
-
-        Window 2 is emptied before window 1 is written, for the two may overlap.
-
-        Source:
-            Andriushchenko et al. 2020, arXiv:1912.00049, algorithm 3 and proposition A.1.
-        """
-        channels, height, width = self.image_shape
-        draw = randomness.uniform(key, 5 + channels)
-        side = self.sides.to(key.device)[halvings]
-        one, row, column = self._windows(draw[:, :2], side)
-        two, _, _ = self._windows(draw[:, 2:4], side)
-        delta = (x_best - x).view(-1, channels, height, width)
-        bump = self._placed(halvings, row, column, draw[:, 4] < 0.5) * one
-        sign = randomness.signs(draw[:, 5:])[:, :, None, None]
-        old = delta * one
-        fresh = sign * bump + old / _length(old).clamp_min(_TINY)
-        unused = (self.epsilon**2 - (delta**2).sum((1, 2, 3), keepdim=True)).clamp_min(0) / channels
-        available = torch.sqrt((delta**2 * (one | two)).sum((2, 3), keepdim=True) + unused)
-        written = available * fresh / _length(fresh).clamp_min(_TINY)
-        return torch.where(one, written, torch.where(two, 0.0, delta)).flatten(1)
-
-    def _placed(self, halvings: Tensor, row: Tensor, column: Tensor, transpose: Tensor) -> Tensor:
-        """Return the bump of each point's size at its window, a random half of them transposed, (n, 1, h, w)."""
-        table = self._bumps.to(halvings.device)
-        last = table.shape[-1] - 1
-        row, column = row.clamp(0, last), column.clamp(0, last)
-        row, column = row.expand(-1, -1, column.shape[2]), column.expand(-1, row.shape[1], -1)
-        flip = transpose[:, None, None]
-        picked = table[halvings[:, None, None], torch.where(flip, column, row), torch.where(flip, row, column)]
-        return picked[:, None]
-
-    def _at_radius(self, x: Tensor, delta: Tensor) -> Tensor:
-        return (x + self.epsilon * self.norm.steepest(delta)).clamp(0, 1)
-
-
-def _length(image: Tensor) -> Tensor:
-    return torch.sqrt((image**2).sum((2, 3), keepdim=True))
-
-
-def _bump(side: int) -> Tensor:
-    """Return two stacked pyramids of opposite sign, of unit length together, (side, side)."""
-    upper = side // 2
-    return _unit(torch.cat((_pyramid(upper, side), -_pyramid(side - upper, side))))
-
-
-def _pyramid(height: int, width: int) -> Tensor:
-    """Return a unit-length pyramid of rings whose height grows towards the centre, (height, width).
-
-    Source:
-        Andriushchenko et al. 2020, arXiv:1912.00049, equation 2.
-    """
-    rings = max(height, width) // 2 + 1
-    row = (torch.arange(height) - height // 2).abs()
-    column = (torch.arange(width) - width // 2).abs()
-    ring = torch.maximum(row[:, None], column[None, :]).clamp_max(rings - 1)
-    terms = 1 / torch.arange(1, rings + 1, dtype=torch.float32) ** 2
-    from_ring = terms.flip(0).cumsum(0).flip(0)
-    return _unit(from_ring[ring])
-
-
-def _unit(window: Tensor) -> Tensor:
-    length: Tensor = torch.linalg.vector_norm(window)
-    return window / length.clamp_min(_TINY)
-
-
-def square(norm: Norm, epsilon: float, image_shape: tuple[int, int, int]) -> Square:
-    """Return Square for the norm; the two searches differ in kind, not in geometry."""
-    searches: dict[str, type[Square]] = {"Linf": SquareLinf, "L2": SquareL2}
-    return searches[norm.name](norm, epsilon, image_shape)

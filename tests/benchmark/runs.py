@@ -8,37 +8,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmark.attacks.apgd import Apgd
-from benchmark.attacks.base import Attack
-from benchmark.attacks.fab import FabT
-from benchmark.attacks.square import SquareL2, SquareLinf
+from benchmark.attacks.base import Attack, Setting
+from benchmark.catalogue import CATALOGUE, attack_named
 from benchmark.classifier import Classifier
 from benchmark.engine import Engine, PointSet
 from benchmark.ensemble import Run
 from benchmark.pipeline import Evaluation, evaluate_points
-from benchmark.protocols import Protocol, Setting
+from benchmark.protocols import Protocol
 from benchmark.threat_models import ThreatModel
 
 Make = Callable[[Setting], Attack[Any]]
 
 
-def _square(setting: Setting, queries: int) -> Attack[Any]:
-    kind = SquareLinf if setting.norm.name == "Linf" else SquareL2
-    return kind(setting.norm, setting.epsilon, setting.image_shape, queries=queries)
-
-
 def attack_maker(name: str, steps: int) -> Make:
-    """The attack of that name, with its steps cut down."""
-    makers: dict[str, Make] = {
-        "apgd-ce": lambda s: Apgd(s.norm, s.epsilon, s.image_shape, loss="ce", iterations=steps),
-        "apgd-dlr": lambda s: Apgd(s.norm, s.epsilon, s.image_shape, loss="dlr", iterations=steps),
-        "apgd-t": lambda s: Apgd(
-            s.norm, s.epsilon, s.image_shape, loss="targeted-dlr", iterations=steps, targets=min(9, s.classes - 1)
-        ),
-        "fab-t": lambda s: FabT(s.norm, s.epsilon, s.image_shape, iterations=steps, targets=min(9, s.classes - 1)),
-        "square": lambda s: _square(s, steps),
-    }
-    return makers[name]
+    """The attack of that name, with its steps cut down where it has any."""
+    cut = [option for option in ("steps", "queries") if option in CATALOGUE[name].options]
+    return lambda setting: attack_named(name, setting, dict.fromkeys(cut, steps))
 
 
 def protocol_of(*makers: Make) -> Protocol:

@@ -21,7 +21,9 @@ def _begin(norm: Norm, n: int = 8, iterations: int = 100, epsilon: float = 0.1) 
     x, y = points(n, SHAPE, 3)
     index = torch.arange(n)
     key = randomness.item_keys(0, "apgd-ce", 0, 0, index)
-    return attack, attack.start(Slots(x=x.flatten(1), y=y, target=y, key=key, step=torch.zeros_like(index)))
+    zeros = torch.zeros_like(index)
+    slots = Slots(x=x.flatten(1), y=y, target=y, key=key, restart=zeros, step=zeros.clone())
+    return attack, attack.start(slots)
 
 
 def _classifier(model: nn.Module | None = None) -> Classifier:
@@ -47,7 +49,7 @@ def test_windows_of_few_iterations_are_at_least_one_long(iterations: int) -> Non
 def test_start_lies_on_the_surface_of_the_ball(norm: Norm) -> None:
     attack, state = _begin(norm)
     middle = torch.full_like(state.x, 0.5)
-    slots = Slots(x=middle, y=state.y, target=state.target, key=state.key, step=state.step)
+    slots = Slots(x=middle, y=state.y, target=state.target, key=state.key, restart=state.restart, step=state.step)
     torch.testing.assert_close(norm.distance(attack.start(slots).x_adv - middle), torch.full((8,), 0.1))
 
 
@@ -92,7 +94,7 @@ class _Scripted(Classifier):
         super().__init__(Linear(SHAPE, 3), SHAPE, 8)
         self.values = iter(values)
 
-    def gradient(self, x: torch.Tensor, objective: object, live: int | None = None) -> Gradient:
+    def gradient(self, x: torch.Tensor, objective: object, live: int | None = None, samples: int = 1) -> Gradient:
         value = torch.full((len(x),), next(self.values))
         return Gradient(torch.zeros(len(x), 3), value, torch.ones_like(x))
 
@@ -179,7 +181,7 @@ def test_after_a_return_the_gradient_is_that_of_the_best_point() -> None:
     class Turning(_Scripted):
         passes = 0
 
-        def gradient(self, x: torch.Tensor, objective: object, live: int | None = None) -> Gradient:
+        def gradient(self, x: torch.Tensor, objective: object, live: int | None = None, samples: int = 1) -> Gradient:
             found = super().gradient(x, objective, live)
             self.passes += 1
             return Gradient(found.logits, found.value, found.grad if self.passes == 2 else -found.grad)

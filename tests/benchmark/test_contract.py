@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmark.catalogue import CATALOGUE
 from benchmark.ensemble import Run
 from benchmark.errors import EvaluationFailed
 from benchmark.norms import norm_named
@@ -15,14 +16,14 @@ from benchmark.pipeline import Evaluation, evaluate_points
 from tests.benchmark.models import Cnn, Shape, answers, points
 from tests.benchmark.runs import attack_maker, attacked, protocol_of, settings
 
-ATTACKS = ("apgd-ce", "apgd-dlr", "apgd-t", "fab-t", "square")
-NORMS = {"Linf": 0.03, "L2": 0.2}
+ATTACKS = tuple(CATALOGUE)
+NORMS = {"Linf": 0.03, "L2": 0.2, "L1": 1.0}
 SHAPES: tuple[Shape, ...] = ((1, 8, 8), (3, 6, 10), (3, 4, 4))
-LEAST_CLASSES = {"apgd-dlr": 3, "apgd-t": 4}
+WITHOUT_RANDOMNESS = ("fab", "fab-t", "fgsm")
 CASES = [
     (attack, norm, shape, classes)
     for attack, norm, shape, classes in itertools.product(ATTACKS, NORMS, SHAPES, (2, 3, 10))
-    if classes >= LEAST_CLASSES.get(attack, 2)
+    if classes >= CATALOGUE[attack].least_classes
 ]
 
 
@@ -111,7 +112,7 @@ def test_model_that_raises_ends_the_run_and_is_left_as_it_was(attack: str, norm:
 
 
 @pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("attack", [name for name in ATTACKS if name != "fab-t"])
+@pytest.mark.parametrize("attack", [name for name in ATTACKS if name not in WITHOUT_RANDOMNESS])
 def test_another_seed_gives_other_examples(attack: str, norm: str) -> None:
     shape = (3, 6, 10)
     model = Cnn(shape, 10)
@@ -125,17 +126,18 @@ def test_another_seed_gives_other_examples(attack: str, norm: str) -> None:
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_fab_has_no_randomness(norm: str) -> None:
+@pytest.mark.parametrize("attack", WITHOUT_RANDOMNESS)
+def test_attacks_without_randomness_do_not_depend_on_the_seed(attack: str, norm: str) -> None:
     shape = (3, 6, 10)
     model = Cnn(shape, 10)
     x, _ = points(8, shape, 10)
     y = answers(model.eval(), x)
-    one, other = (attacked(model, x, y, _run("fab-t", norm, seed)) for seed in (0, 1))
+    one, other = (attacked(model, x, y, _run(attack, norm, seed)) for seed in (0, 1))
     assert not all(one.report.points.robust)
     assert torch.equal(one.x_adv, other.x_adv)
 
 
-EPSILON_OF_BLOBS = {"Linf": 0.12, "L2": 0.7}
+EPSILON_OF_BLOBS = {"Linf": 0.12, "L2": 0.7, "L1": 3.5}
 
 
 @pytest.mark.parametrize("norm", NORMS)

@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from benchmark.attacks.base import Slots
-from benchmark.attacks.fab import FabT
+from benchmark.attacks.fab import Fab, FabSlots, FabT
 from benchmark.classifier import Classifier
-from benchmark.norms import L2, Linf, Norm
+from benchmark.norms import L1, L2, Linf, Norm
 from tests.benchmark.models import Linear, answers
+from tests.benchmark.runs import engine_of
 
 SHAPE = (3, 4, 5)
 
@@ -24,11 +25,11 @@ def _near_the_boundary(classes: int) -> tuple[Linear, torch.Tensor, torch.Tensor
 
 def _slots(x: torch.Tensor, y: torch.Tensor, target: torch.Tensor) -> Slots:
     zeros = torch.zeros_like(y)
-    return Slots(x=x, y=y, target=target, key=zeros, step=zeros.clone())
+    return Slots(x=x, y=y, target=target, key=zeros, restart=zeros.clone(), step=zeros.clone())
 
 
-@pytest.mark.parametrize(("norm", "dual"), [(Linf(), 1), (L2(), 2)], ids=["Linf", "L2"])
-def test_closest_example_on_a_linear_model_is_as_close_as_can_be(norm: Norm, dual: int) -> None:
+@pytest.mark.parametrize(("norm", "dual"), [(Linf(), 1.0), (L2(), 2.0), (L1(), torch.inf)], ids=["Linf", "L2", "L1"])
+def test_closest_example_on_a_linear_model_is_as_close_as_can_be(norm: Norm, dual: float) -> None:
     model, x, y, target = _near_the_boundary(2)
     attack = FabT(norm, 10.0, SHAPE, iterations=30, targets=1)
     classifier = Classifier(model, SHAPE, 8)
@@ -64,7 +65,7 @@ def test_claims_only_what_lies_within_the_budget() -> None:
     assert bool(proposal.done.all())
 
 
-@pytest.mark.parametrize("norm", [Linf(), L2()], ids=lambda norm: norm.name)
+@pytest.mark.parametrize("norm", [Linf(), L2(), L1()], ids=lambda norm: norm.name)
 @pytest.mark.parametrize("scale", [1e-12, 1e-6, 1e4])
 def test_scale_of_the_logits_does_not_matter(norm: Norm, scale: float) -> None:
     """A model cannot hide from the attack by dividing its logits."""
@@ -112,3 +113,45 @@ def test_pull_towards_the_clean_point_is_bounded(start: float, alpha: float) -> 
     reached = (1 - alpha) * (start + 1.05 * (1 - start)) + alpha * 1.05
     proposal = attack.step(state, Classifier(model, SHAPE, 8), 8)
     torch.testing.assert_close(proposal.x_adv, x + reached * whole, rtol=1e-4, atol=1e-5)
+
+
+def test_untargeted_takes_the_nearest_hyperplane_and_counts_every_gradient() -> None:
+    model, x, y, _ = _near_the_boundary(4)
+    classifier = Classifier(model, SHAPE, 8)
+    attack = Fab(L2(), 10.0, SHAPE)
+    proposal = attack.step(attack.start(_slots(x, y, y)), classifier, 8)
+    lead = (x @ model.weight.T + model.bias).gather(1, y[:, None]) - (x @ model.weight.T + model.bias)
+    slope = torch.linalg.vector_norm(model.weight[y][:, None] - model.weight[None], dim=2)
+    exact = (lead / slope).scatter(1, y[:, None], torch.inf).amin(1).detach()
+    torch.testing.assert_close(L2().distance(proposal.x_adv - x), 1.05 * exact, rtol=1e-3, atol=1e-6)
+    assert (classifier.forward_passes, classifier.backward_passes) == (2 * 8, 3 * 8)
+
+
+@pytest.mark.parametrize("norm", [Linf(), L2(), L1()], ids=lambda norm: norm.name)
+def test_restarts_begin_at_half_the_budget_and_the_first_run_at_the_clean_point(norm: Norm) -> None:
+    _, x, y, target = _near_the_boundary(4)
+    for attack in (Fab(norm, 0.2, SHAPE, restarts=3), FabT(norm, 0.2, SHAPE, restarts=3, targets=2)):
+        slots = _slots(x, y, target)
+        slots.key, slots.restart = torch.arange(8), torch.tensor([0, 1, 2, 0, 1, 2, 0, 1])
+        away = norm.distance(attack.start(slots).x_adv - x)
+        torch.testing.assert_close(away, 0.1 * (slots.restart > 0).float())
+        assert attack.restarts == 3
+
+
+def test_restarts_reach_the_attack() -> None:
+    """Items of a later restart start elsewhere, so their examples differ from the first one's."""
+    model, x, y, _ = _near_the_boundary(4)
+    seen: set[int] = set()
+
+    class Listening(Fab):
+        def start(self, slots: Slots) -> FabSlots:
+            seen.update(slots.restart.tolist())
+            return super().start(slots)
+
+    attack = Listening(L2(), 1e-4, SHAPE, iterations=2, restarts=3)
+    engine = engine_of(attack, model, x.view(8, *SHAPE), y, width=8)
+    engine.run()
+    assert seen == {0, 1, 2}
+    assert engine.items == 24
+    classifier = engine._classifier
+    assert (classifier.forward_passes, classifier.backward_passes) == (24 * 2 * 2, 24 * 2 * 3)

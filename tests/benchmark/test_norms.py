@@ -10,9 +10,10 @@ from torch import Tensor
 
 from benchmark import randomness
 from benchmark.errors import UnsupportedNorm
-from benchmark.norms import L2, Linf, Norm, norm_named
+from benchmark.norms import L1, L2, Linf, Norm, norm_named
 
-NORMS = [Linf(), L2()]
+NORMS: list[Norm] = [Linf(), L2(), L1()]
+DUALS = [(Linf(), 1), (L2(), 2), (L1(), torch.inf)]
 SIZES = st.sampled_from([1, 2, 7, 192, 3072])
 SEEDS = st.integers(0, 10_000)
 EPSILONS = st.sampled_from([1e-3, 8 / 255, 0.5, 3.0])
@@ -47,12 +48,13 @@ def test_project_finds_the_closest_point(norm: Norm, seed: int, size: int) -> No
     assert bool(((others - delta).norm(dim=1) >= (projected - delta).norm(dim=1) - 1e-12).all())
 
 
-@pytest.mark.parametrize(("norm", "dual"), [(Linf(), 1), (L2(), 2)], ids=["Linf", "L2"])
+@pytest.mark.parametrize(("norm", "dual"), DUALS, ids=["Linf", "L2", "L1"])
 @given(seed=SEEDS, size=SIZES)
-def test_steepest_attains_the_dual_norm(norm: Norm, dual: int, seed: int, size: int) -> None:
+def test_steepest_attains_the_dual_norm(norm: Norm, dual: float, seed: int, size: int) -> None:
     grad = _vectors(seed, 4, size)
     step = norm.steepest(grad)
     assert bool((norm.distance(step) <= 1 + 1e-6).all())
+    torch.testing.assert_close(norm.dual(grad), torch.linalg.vector_norm(grad, dual, dim=1), rtol=1e-5, atol=0)
     torch.testing.assert_close((grad * step).sum(1), torch.linalg.vector_norm(grad, dual, dim=1), rtol=1e-5, atol=0)
     assert torch.equal(norm.steepest(torch.zeros(2, size)), torch.zeros(2, size))
 
@@ -90,6 +92,11 @@ def _shortest(norm: Norm, x: Tensor, weight: Tensor, gap: float) -> float | None
             b_eq=[gap],
             bounds=[*zip(low, high, strict=True), (0, None)],
         )
+        assert found.status == 0
+        return float(found.fun)
+    if norm.name == "L1":
+        ups_and_downs = [*((0, limit) for limit in high), *((0, -limit) for limit in low)]
+        found = linprog(np.ones(2 * len(w)), A_eq=np.append(w, -w)[None], b_eq=[gap], bounds=ups_and_downs)
         assert found.status == 0
         return float(found.fun)
     least, most = 0.0, 1.0
@@ -175,6 +182,76 @@ def test_to_hyperplane_does_not_look_at_neighbours(norm: Norm) -> None:
 
 
 def test_norm_named() -> None:
-    assert [norm_named(name).name for name in ("Linf", "L2")] == ["Linf", "L2"]
-    with pytest.raises(UnsupportedNorm, match="L1"):
-        norm_named("L1")
+    assert [norm_named(name).name for name in ("Linf", "L2", "L1")] == ["Linf", "L2", "L1"]
+    with pytest.raises(UnsupportedNorm, match="L0"):
+        norm_named("L0")
+
+
+@pytest.mark.parametrize("norm", NORMS, ids=lambda norm: norm.name)
+@given(seed=SEEDS, size=SIZES, epsilon=EPSILONS)
+def test_confine_gives_points_of_box_and_ball_and_keeps_those(norm: Norm, seed: int, size: int, epsilon: float) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.rand(5, size, generator=generator)
+    x[:, ::3] = x[:, ::3].round()
+    found = norm.confine(x, x + _vectors(seed, 5, size), epsilon)
+    assert float(found.min()) >= 0
+    assert float(found.max()) <= 1
+    assert bool((norm.distance(found.double() - x.double()) <= epsilon * (1 + 1e-5) + 1e-7).all())
+    torch.testing.assert_close(norm.confine(x, found, epsilon), found, rtol=0, atol=1e-6)
+    assert torch.equal(norm.confine(x, x, epsilon), x)
+
+
+@given(
+    seed=SEEDS,
+    size=st.sampled_from([1, 2, 7, 30]),
+    scale=st.sampled_from([0.1, 1.0, 5.0]),
+    epsilon=st.sampled_from([1e-2, 0.3, 1.0, 4.0]),
+)
+def test_l1_confine_finds_the_closest_point(seed: int, size: int, scale: float, epsilon: float) -> None:
+    """The closest point y of a convex set C to a is the one with (a - y) · (c - y) <= 0 for all c in C.
+
+    So the largest value of that linear function on C, which a linear programme finds, must be its value at y.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.rand(1, size, generator=generator, dtype=torch.float64)
+    x[:, ::3] = x[:, ::3].round()
+    wanted = x + scale * torch.randn(1, size, generator=generator, dtype=torch.float64)
+    found = L1().confine(x, wanted, epsilon)
+    normal = (wanted - found)[0].numpy()
+    room = [*((0, 1 - value) for value in x[0].tolist()), *((0, value) for value in x[0].tolist())]
+    best = linprog(np.append(-normal, normal), A_ub=np.ones((1, 2 * size)), b_ub=[epsilon], bounds=room)
+    assert best.status == 0
+    reached = float(normal @ (found - x)[0].numpy())
+    assert reached == pytest.approx(-float(best.fun), rel=1e-6, abs=1e-7)
+    assert float(L1().distance(found - x)) <= epsilon * (1 + 1e-7)
+
+
+@given(seed=SEEDS, size=SIZES)
+def test_l1_confine_takes_a_radius_for_each_point_and_does_not_look_at_neighbours(seed: int, size: int) -> None:
+    x, delta = torch.rand(9, size, generator=torch.Generator().manual_seed(seed)), _vectors(seed, 9, size) * 3
+    radius = torch.linspace(0.1, 4, 9)
+    together = L1().confine(x, x + delta, radius)
+    for row in range(9):
+        alone = L1().confine(x[row : row + 1], (x + delta)[row : row + 1], float(radius[row]))
+        torch.testing.assert_close(together[row : row + 1], alone, rtol=0, atol=1e-6)
+
+
+@given(seed=SEEDS, size=st.sampled_from([1, 2, 7, 40]), length=st.sampled_from([0.05, 0.8, 3.0]))
+def test_l1_climb_is_the_best_step_in_the_box(seed: int, size: int, length: float) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.rand(1, size, generator=generator)
+    x[:, ::3] = x[:, ::3].round()
+    grad = _vectors(seed, 1, size)
+    grad[:, 1::4] = 0
+    step = L1().climb(x, grad, length) - x
+    weight = grad[0].double().numpy()
+    room = [*((0, 1 - value) for value in x[0].tolist()), *((0, value) for value in x[0].tolist())]
+    best = linprog(np.append(-weight, weight), A_ub=np.ones((1, 2 * size)), b_ub=[length], bounds=room)
+    assert float((grad * step).sum()) == pytest.approx(-float(best.fun), rel=1e-4, abs=1e-6)
+    assert float(L1().distance(step)) <= length * (1 + 1e-5)
+
+
+@pytest.mark.parametrize("norm", [Linf(), L2()], ids=lambda norm: norm.name)
+def test_climb_is_the_steepest_step_where_the_box_is_far(norm: Norm) -> None:
+    x, grad = torch.full((4, 9), 0.5), _vectors(1, 4, 9)
+    torch.testing.assert_close(norm.climb(x, grad, 0.1), x + 0.1 * norm.steepest(grad))

@@ -11,7 +11,7 @@ from tests.benchmark.models import Linear, Shape, answers
 from tests.benchmark.runs import attack_maker, attacked, protocol_of, settings
 
 N = 300
-DUAL = {"Linf": 1, "L2": 2}
+DUAL = {"Linf": 1.0, "L2": 2.0, "L1": torch.inf}
 CASES = [((1, 8, 8), 2), ((3, 4, 6), 2), ((1, 8, 8), 5), ((3, 4, 6), 10)]
 
 
@@ -52,7 +52,9 @@ def test_gradient_attacks_find_the_exact_robust_accuracy(attack: str, shape: Sha
     evaluation = attacked(model, x, y, run)
     report = evaluation.report
     assert report.standard_accuracy == 1
-    assert exact - 1 / N < report.robust_accuracy <= exact + 0.01
+    # APGD in L1 is known to stall.
+    slack = 0.05 if norm == "L1" and attack != "fab-t" else 0.01
+    assert exact - 1 / N < report.robust_accuracy <= exact + slack
     certified = distances > epsilon * (1 + 1e-4) + 1e-6
     assert not bool((certified & ~torch.tensor(report.points.robust)).any())
     assert report.attacks[0].over_budget == 0
@@ -67,7 +69,49 @@ def test_cross_entropy_of_many_classes_stays_above_the_exact_robust_accuracy(cla
     model, x, y, epsilon, distances = _case((1, 8, 8), classes, norm)
     exact = float((distances > epsilon).double().mean())
     report = attacked(model, x, y, settings(norm, epsilon, protocol_of(attack_maker("apgd-ce", 40)))).report
-    assert exact - 1 / N < report.robust_accuracy <= exact + 0.12
+    assert exact - 1 / N < report.robust_accuracy <= exact + 0.15
+
+
+@pytest.mark.parametrize(("shape", "classes"), CASES)
+def test_l1_ensemble_finds_the_exact_robust_accuracy(shape: Shape, classes: int) -> None:
+    model, x, y, epsilon, distances = _case(shape, classes, "L1")
+    exact = float((distances > epsilon).double().mean())
+    names = ["apgd-ce", "apgd-t", "fab-t"] if classes >= 4 else ["apgd-ce", "fab-t"]
+    run = settings("L1", epsilon, protocol_of(*(attack_maker(name, 40) for name in names)))
+    assert exact - 1 / N < attacked(model, x, y, run).report.robust_accuracy <= exact + 0.01
+
+
+@pytest.mark.parametrize("norm", DUAL)
+@pytest.mark.parametrize(("shape", "classes"), CASES)
+def test_untargeted_fab_finds_the_exact_robust_accuracy(shape: Shape, classes: int, norm: str) -> None:
+    """On a linear model the nearest hyperplane is known after one step, so it needs no target."""
+    model, x, y, epsilon, distances = _case(shape, classes, norm)
+    exact = float((distances > epsilon).double().mean())
+    report = attacked(model, x, y, settings(norm, epsilon, protocol_of(attack_maker("fab", 20)))).report
+    assert exact - 1 / N < report.robust_accuracy <= exact + 0.01
+
+
+@pytest.mark.parametrize("norm", ["Linf", "L2"])
+@pytest.mark.parametrize(
+    ("attack", "shape", "classes"),
+    [*(("multi-targeted", *case) for case in CASES), *(("pgd", *case) for case in CASES if case[1] == 2)],
+)
+def test_plain_descent_finds_nearly_the_exact_robust_accuracy(
+    attack: str, shape: Shape, classes: int, norm: str
+) -> None:
+    model, x, y, epsilon, distances = _case(shape, classes, norm)
+    exact = float((distances > epsilon).double().mean())
+    report = attacked(model, x, y, settings(norm, epsilon, protocol_of(attack_maker(attack, 40)))).report
+    assert exact - 1 / N < report.robust_accuracy <= exact + 0.02
+
+
+@pytest.mark.parametrize("norm", DUAL)
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 4, 6)])
+def test_one_step_is_enough_for_two_classes(shape: Shape, norm: str) -> None:
+    model, x, y, epsilon, distances = _case(shape, 2, norm)
+    exact = float((distances > epsilon).double().mean())
+    report = attacked(model, x, y, settings(norm, epsilon, protocol_of(attack_maker("fgsm", 1)))).report
+    assert exact - 1 / N < report.robust_accuracy <= exact + 0.01
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -12,11 +13,12 @@ from torch import Tensor, nn
 
 import benchmark
 from benchmark import Evaluation, EvaluationProgress, ThreatModel, evaluate
+from benchmark.attacks.base import Setting
 from benchmark.ensemble import Snapshot
 from benchmark.errors import EvaluationFailed, InvalidInput, NotFound, UnsupportedNorm
 from benchmark.norms import norm_named
 from benchmark.pipeline import evaluate_points
-from benchmark.protocols import PROTOCOLS, Protocol, Setting, few_classes_check, protocol_named
+from benchmark.protocols import PROTOCOLS, Protocol, few_classes_check, protocol_named
 from benchmark.report import CheckOutcome, merge_reports
 from tests.benchmark.models import Cnn, Linear, Robust, Shape, answers, blobs, points
 from tests.benchmark.runs import attack_maker, protocol_of, settings
@@ -144,9 +146,59 @@ def test_standard_protocol(classes: int, norm: str, steps: list[tuple[str, int, 
 
 def test_protocols_are_found_by_name_and_label() -> None:
     assert protocol_named("standard") is protocol_named("standard-1")
-    with pytest.raises(InvalidInput, match="rand"):
-        protocol_named("rand")
+    assert [protocol.label for protocol in PROTOCOLS] == ["standard-1", "plus-1", "rand-1"]
     assert few_classes_check(4).outcome is CheckOutcome.PASSED
+
+
+@pytest.mark.parametrize(
+    ("classes", "expected"),
+    [
+        (10, [("apgd-ce", 5, 0), ("apgd-t", 1, 5), ("fab-t", 1, 9), ("square", 1, 0)]),
+        (3, [("apgd-ce", 5, 0), ("apgd-dlr", 5, 0), ("fab-t", 1, 2), ("square", 1, 0)]),
+        (2, [("apgd-ce", 5, 0), ("fab-t", 1, 1), ("square", 1, 0)]),
+    ],
+)
+def test_standard_protocol_in_l1(classes: int, expected: list[tuple[str, int, int]]) -> None:
+    attacks = protocol_named("standard").attacks(Setting(norm_named("L1"), 12, (3, 32, 32), classes))
+    assert [(attack.name, attack.restarts, attack.targets) for attack in attacks] == expected
+    assert attacks[0].parameters["radii"] == "3, 2, 1"
+    assert [attack.steps for attack in attacks[-2:]] == [100, 5000]
+
+
+def test_plus_and_rand() -> None:
+    setting = Setting(norm_named("L2"), 0.5, (3, 32, 32), 10)
+    plus = [(attack.name, attack.restarts, attack.targets) for attack in protocol_named("plus").attacks(setting)]
+    assert plus == [
+        ("apgd-ce", 5, 0), ("apgd-dlr", 5, 0), ("fab", 5, 0), ("square", 1, 0), ("apgd-t", 1, 9), ("fab-t", 1, 9),
+    ]  # fmt: skip
+    few = replace(setting, classes=2)
+    assert [attack.name for attack in protocol_named("plus").attacks(few)] == ["apgd-ce", "fab", "square", "fab-t"]
+    rand = protocol_named("rand").attacks(setting)
+    assert [(attack.name, attack.parameters["eot"]) for attack in rand] == [("apgd-ce", 20), ("apgd-dlr", 20)]
+    assert [attack.name for attack in protocol_named("rand").attacks(few)] == ["apgd-ce"]
+
+
+def test_protocols_are_composed_by_name() -> None:
+    setting = Setting(norm_named("Linf"), 0.1, (3, 32, 32), 10)
+    protocol = protocol_named("pgd( steps=7, restarts=3, step_size=0.02 )+square(queries=1000)+apgd-t")
+    assert protocol.label == "pgd(restarts=3,step_size=0.02,steps=7)+square(queries=1000)+apgd-t-1"
+    pgd, square, apgd = protocol.attacks(setting)
+    assert pgd.parameters == {"iterations": 7, "step_size": 0.02, "restarts": 3, "targets": 0}
+    assert (square.steps, apgd.targets) == (1000, 9)
+    assert protocol_named(protocol.label).label == protocol.label
+    assert protocol_named("fab").attacks(setting)[0].name == "fab"
+    with pytest.raises(InvalidInput, match="at least 4 classes"):
+        protocol.attacks(replace(setting, classes=3))
+    with pytest.raises(InvalidInput, match="90 characters"):
+        protocol_named("+".join(f"{name}(restarts=100000)" for name in ("fab", "pgd", "square", "apgd-ce", "apgd-dlr")))
+
+
+def test_composed_protocol_runs_in_order() -> None:
+    model, x, y = _case(4, n=20)
+    report = evaluate(model, x, y, LINF, protocol="fgsm+pgd(steps=5)").report
+    assert report.protocol == "fgsm+pgd(steps=5)-1"
+    assert [attack.name for attack in report.attacks] == ["fgsm", "pgd"]
+    assert report.attacks[1].attacked == report.attacks[0].attacked - report.attacks[0].broken
 
 
 def test_progress_only_rises(short: Protocol) -> None:
@@ -285,7 +337,14 @@ def test_bad_points_are_refused_with_a_remedy(name: str) -> None:
     [
         ({"precision": "bfloat16"}, "precision"),
         ({"precision": "mixed"}, "precision"),
-        ({"protocol": "plus"}, "protocol"),
+        ({"protocol": "minus"}, "protocol"),
+        ({"protocol": "apgd-ce+"}, "protocol"),
+        ({"protocol": "square+square"}, "protocol"),
+        ({"protocol": "square(steps=3)"}, "protocol"),
+        ({"protocol": "pgd(steps=2.5)"}, "protocol"),
+        ({"protocol": "pgd(step_size=nan)"}, "protocol"),
+        ({"protocol": "pgd(steps=1,steps=2)"}, "protocol"),
+        ({"protocol": "pgd(restarts=0)"}, "protocol"),
         ({"batch_size": 0}, "batch_size"),
         ({"batch_size": -8}, "batch_size"),
         ({"device": "abacus"}, "device"),
@@ -302,13 +361,14 @@ def test_bad_arguments_are_refused_with_a_remedy(arguments: dict[str, Any], fiel
     assert caught.value.detail.remedy
 
 
-def test_l1_is_refused_before_the_model_runs() -> None:
+def test_norm_without_the_protocol_is_refused_before_the_model_runs() -> None:
     class Untouchable(Cnn):
         def forward(self, x: Tensor) -> Tensor:
             raise AssertionError("ran")
 
-    with pytest.raises(UnsupportedNorm):
-        evaluate(Untouchable(SHAPE, 4), torch.rand(2, *SHAPE), torch.zeros(2, dtype=torch.int64), ThreatModel("L1", 12))
+    x, y = torch.rand(2, *SHAPE), torch.zeros(2, dtype=torch.int64)
+    with pytest.raises(UnsupportedNorm, match="plus"):
+        evaluate(Untouchable(SHAPE, 4), x, y, ThreatModel("L1", 12), protocol="plus")
 
 
 def test_one_logit_is_no_classifier() -> None:

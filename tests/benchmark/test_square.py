@@ -8,7 +8,8 @@ from torch import Tensor
 
 from benchmark import randomness
 from benchmark.attacks.base import Slots
-from benchmark.attacks.square import Square, SquareL2, SquareLinf
+from benchmark.attacks.square import Square, SquareLinf
+from benchmark.attacks.square_exchange import SquareL2
 from benchmark.classifier import Classifier
 from benchmark.norms import L2, Linf
 from tests.benchmark.models import Cnn, Shape, points
@@ -19,7 +20,8 @@ SHAPES: list[Shape] = [(1, 8, 8), (3, 6, 10), (3, 10, 6), (1, 3, 4), (3, 28, 20)
 def _slots(x: Tensor, y: Tensor) -> Slots:
     index = torch.arange(len(x))
     key = randomness.item_keys(0, "square", 0, 0, index)
-    return Slots(x=x.flatten(1), y=y, target=y, key=key, step=torch.zeros_like(index))
+    zeros = torch.zeros_like(index)
+    return Slots(x=x.flatten(1), y=y, target=y, key=key, restart=zeros, step=zeros.clone())
 
 
 @pytest.mark.parametrize("shape", SHAPES)
