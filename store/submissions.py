@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import secrets
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from benchmark.errors import Conflict
 from benchmark.threat_models import Board
@@ -119,7 +119,7 @@ def _take_in(db: Database, new: NewSubmission, board: Board, *, baseline: bool, 
 
 def _require_free_name(session: Session, new: NewSubmission) -> None:
     entry = select(EntryRow.id).where(
-        EntryRow.dataset == new.dataset, EntryRow.threat_model == new.threat_model, EntryRow.model_id == new.name
+        EntryRow.dataset == new.dataset, EntryRow.threat_model == new.threat_model, _same_name(EntryRow.model_id, new)
     )
     present = _latest_of_name(session, new)
     if session.scalar(entry) is not None or (present is not None and State(present.state) in OPEN):
@@ -141,11 +141,16 @@ def _latest_of_name(session: Session, new: NewSubmission) -> SubmissionRow | Non
         .where(
             SubmissionRow.dataset == new.dataset,
             SubmissionRow.threat_model == new.threat_model,
-            SubmissionRow.name == new.name,
+            _same_name(SubmissionRow.name, new),
         )
         .order_by(SubmissionRow.id.desc())
         .limit(1)
     )
+
+
+def _same_name(column: InstrumentedAttribute[str], new: NewSubmission) -> ColumnElement[bool]:
+    """Names that differ only in case are one name, or an entry could pass itself off as another; names are ASCII."""
+    return func.lower(column) == new.name.lower()
 
 
 def _insert(

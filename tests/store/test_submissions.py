@@ -202,3 +202,13 @@ def test_an_unknown_submission_is_not_found(db: Database) -> None:
 
 def test_the_protocol_that_ranks_exists() -> None:
     assert STANDARD.label == RANKING_PROTOCOL
+
+
+def test_no_name_differs_from_another_only_in_case(db: Database, blobs: LocalBlobs, rules: Rules) -> None:
+    published(db, blobs, "Method A")
+    waiting = submit(db, blobs, new_submission(blobs, name="Waiting"), rules)
+    for name in ("method a", "METHOD A", "waiting"):
+        with pytest.raises(Conflict):
+            submit(db, blobs, new_submission(blobs, name=name), rules)
+    cancel(db, waiting.id)
+    assert submit(db, blobs, new_submission(blobs, name="waiting"), rules).submission.name == "waiting"
