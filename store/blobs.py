@@ -63,6 +63,9 @@ class Blobs(Protocol):
     def read(self, sha256: str) -> bytes:
         """Return the blob's content; NotFound where there is none."""
 
+    def discard_stale(self, older_than_s: float) -> int:
+        """Remove what broken uploads left behind for longer than that; return how many files."""
+
 
 class LocalBlobs:
     """Blobs in a local directory, ``sha256/ab/cd/<hash>``.
