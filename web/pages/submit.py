@@ -14,7 +14,7 @@ from benchmark.errors import Conflict, GauntletError, InvalidCheckpoint, Invalid
 from benchmark.threat_models import BOARDS, Board
 from store.admission import LONGEST, admit_fields
 from store.blobs import BlobWriter
-from store.errors import StorageFull
+from store.errors import QueueFull, StorageFull
 from store.services import Services
 from store.submissions import require_admissible, submit
 from store.views import ExtraData, NewSubmission
@@ -236,6 +236,8 @@ def _status(error: GauntletError) -> int:
     match error:
         case StorageFull():
             return 507
+        case QueueFull():
+            return 503
         case TooLarge():
             return 413
         case Conflict():
