@@ -141,7 +141,7 @@ def _require_free_name(session: Session, new: NewSubmission) -> None:
     )
     present = _latest_of_name(session, new)
     if session.scalar(entry) is not None or (present is not None and State(present.state) in OPEN):
-        raise _name_taken(new)
+        raise _name_taken(new, present)
 
 
 def _require_room(session: Session, max_open: int) -> None:
@@ -150,12 +150,15 @@ def _require_room(session: Session, max_open: int) -> None:
         raise QueueFull(f"{waiting} submissions are waiting already; this one was not taken in. Try again later.")
 
 
-def _name_taken(new: NewSubmission) -> Conflict:
+def _name_taken(new: NewSubmission, present: SubmissionRow | None = None) -> Conflict:
+    """Return the error; whoever has sent the same model twice learns where the first one is."""
     return Conflict.because(
         "name",
         found=repr(new.name),
         expected=f"a name that is not taken on {new.dataset}/{new.threat_model}",
-        remedy="choose another name",
+        remedy=f"this model has been submitted before, see submission {present.id}; or choose another name"
+        if present is not None and present.checkpoint_sha256 == new.checkpoint_sha256
+        else "choose another name",
     )
 
 

@@ -228,3 +228,19 @@ def test_a_full_queue_takes_nothing_more_until_there_is_room(db: Database, blobs
     cancel(db, first.id)
     require_admissible(db, second, rules, max_open=2)
     assert submit(db, blobs, second, rules, max_open=2).state is State.RECEIVED
+
+
+def test_whoever_sends_a_model_twice_learns_where_the_first_one_is(
+    db: Database, blobs: LocalBlobs, rules: Rules
+) -> None:
+    new = new_submission(blobs)
+    first = submit(db, blobs, new, rules)
+    with pytest.raises(Conflict) as same:
+        submit(db, blobs, new, rules)
+    other = new.model_copy(update={"checkpoint_sha256": blobs.put(b"weights of another")})
+    with pytest.raises(Conflict) as foreign:
+        submit(db, blobs, other, rules)
+    assert same.value.detail is not None
+    assert foreign.value.detail is not None
+    assert first.id in same.value.detail.remedy
+    assert foreign.value.detail.remedy == "choose another name"

@@ -248,3 +248,10 @@ def test_a_full_queue_gives_the_form_back_and_keeps_no_file(service: Running) ->
     assert "Try again later" in response.text
     assert SOUND["title"] in response.text
     assert service.files() == []
+
+
+def test_whoever_presses_the_button_twice_learns_where_the_first_submission_is(service: Running) -> None:
+    first, second = send(service), send(service)
+    assert first.status_code == 303
+    assert second.status_code == 409
+    assert first.headers["location"].rpartition("/")[2] in second.text

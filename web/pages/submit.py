@@ -135,9 +135,9 @@ def take_in(services: Services, form: FormReader) -> str | None:
     if form.errors or form.file is None:
         return None
     try:
+        new = new.model_copy(update={"checkpoint_sha256": form.file.sha256})
         require_admissible(services.db, new, services.admission)
-        sha256 = form.file.commit(check=services.admission.check_header)
-        new = new.model_copy(update={"checkpoint_sha256": sha256})
+        form.file.commit(check=services.admission.check_header)
         return submit(services.db, services.blobs, new, services.admission).id
     except GauntletError as error:
         form.errors[_field_of(error)] = error
