@@ -178,5 +178,6 @@ def _too_large(found: str, limit: int) -> TooLarge:
 def _host_name(host: str) -> str:
     name = host.lower()
     if name.startswith("["):  # an IPv6 address
-        return name[1:].partition("]")[0]
+        name, _, port = name[1:].partition("]")
+        return name if not port or port.startswith(":") else ""
     return name.partition(":")[0]
