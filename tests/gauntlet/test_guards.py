@@ -46,7 +46,9 @@ def test_refusals_bear_them_too(service: Running) -> None:
         assert "content-security-policy" in response.headers
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80", "[::2]", "[::1].evil", ""])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80", "[::2]", "[::1].evil", ""]
+)
 def test_other_names_are_refused(service: Running, host: str) -> None:
     response = service.http.get("/healthz", headers={"Host": host})
     assert_error(response, 421, "misdirected_request", "Host")
