@@ -29,6 +29,7 @@ _STATUS = {
     "too_large": 413,
     "cross_site_request": 403,
     "misdirected_request": 421,
+    "queue_full": 503,
     "storage_full": 507,
 }
 

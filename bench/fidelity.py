@@ -93,14 +93,14 @@ def _inclusive(low: int = 0, high: int = 1, shape: Sequence[int] = (1,)) -> Tens
     return (low + (high + 1 - low) * torch.rand(list(shape))).long()
 
 
-def compare(name: str, norm: str, points: int, seed: int, alone: Sequence[str]) -> list[Comparison]:
-    """Compare one model under one norm: the ensemble, then the given attacks alone."""
+def compare(name: str, norm: str, points: int, seed: int, chosen: Sequence[str]) -> list[Comparison]:
+    """Compare one model under one norm by each of the chosen: single attacks, or the ensemble."""
     model = load_model(name, dataset="digits", threat_model="Linf")
     model.requires_grad_(False)
     data = datasets.load("digits", "test", points)
     board = official_board("digits", norm).budget
     results = []
-    for attack in ("ensemble", *alone):
+    for attack in chosen:
         attacks = ATTACKS if attack == "ensemble" else (attack,)
         ours = robust_accuracy(model, data.x, data.y, board, attacks, seed)
         reference = reference_robust_accuracy(model, data.x, data.y, board, attacks=attacks, seed=seed)
@@ -139,7 +139,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--norms", nargs="+", default=["Linf", "L2"])
     parser.add_argument("--models", nargs="+", default=list(MODELS))
-    parser.add_argument("--ensemble-only", action="store_true")
+    parser.add_argument("--attacks", nargs="+", default=["ensemble", *ATTACKS], choices=["ensemble", *ATTACKS])
     parser.add_argument("--json", type=Path, help="also write the comparisons to this file")
     parser.add_argument("--add", type=Path, nargs="+", default=[], help="files of comparisons to add to the table")
     chosen = parser.parse_args()
@@ -148,7 +148,7 @@ def main() -> None:
     for seed in chosen.seeds:
         for name in chosen.models:
             for norm in chosen.norms:
-                results += compare(name, norm, chosen.points, seed, () if chosen.ensemble_only else ATTACKS)
+                results += compare(name, norm, chosen.points, seed, chosen.attacks)
                 print(f"{name} {norm} seed {seed}: done", file=sys.stderr, flush=True)
     print(table(results))
     if chosen.json:

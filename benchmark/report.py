@@ -19,6 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 SCHEMA_VERSION = 1
 MAX_POINTS = 1_000_000
+TIMED_CHECKS = frozenset({"predicted_cost"})
+"""Checks whose value is a measured time."""
 MAX_POINTS_BYTES = 200 * MAX_POINTS
 """Greatest size of the points once uncompressed: a few bytes of gzip can ask for any amount of memory."""
 
@@ -208,6 +210,7 @@ class EvaluationReport(Part):
     def results_sha256(self) -> str:
         """Hash of all that must be equal when the same evaluation runs again: all but times and hardware."""
         content = self.model_dump(mode="json")
+        content["checks"] = [check for check in content["checks"] if check["code"] not in TIMED_CHECKS]
         for attack in content["attacks"]:
             del attack["seconds"]
         del content["provenance"]["seconds"], content["provenance"]["hardware"]

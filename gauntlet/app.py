@@ -6,17 +6,19 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from alembic.util import CommandError
 from fastapi import FastAPI
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.middleware.gzip import GZipMiddleware
 
 import api.errors
 import api.routes
 import web
-from benchmark.errors import GauntletError
+from benchmark.errors import GauntletError, InvalidInput
 from gauntlet import __version__
 from gauntlet.admission import ZooAdmission
 from gauntlet.bundled import submit_zoo
-from gauntlet.guards import BodyLimit, KnownHost, SameSite, SecurityHeaders
+from gauntlet.guards import BodyLimit, HeadAsGet, KnownHost, SameSite, SecurityHeaders
 from gauntlet.settings import Settings, read_settings
 from store.blobs import LocalBlobs
 from store.database import Database
@@ -80,11 +82,26 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 def make_services(settings: Settings) -> Services:
     """Open what the settings name: the database, brought up to date, and the blobs."""
     settings.var_dir.mkdir(parents=True, exist_ok=True)
-    upgrade(settings.database_address)
-    db = Database(settings.database_address)
-    import_reference_boards(db)
+    db = _database(settings.database_address)
     limit = settings.max_checkpoint_bytes
     return Services(db, LocalBlobs(settings.var_dir / "blobs"), ZooAdmission(limit), limit)
+
+
+def _database(address: str) -> Database:
+    try:
+        upgrade(address)
+        db = Database(address)
+        import_reference_boards(db)
+    except (SQLAlchemyError, CommandError, ModuleNotFoundError) as error:
+        # The driver's own words, without the address: it may hold a password.
+        reason = str(getattr(error, "orig", None) or error).partition("\n")[0]
+        raise InvalidInput.because(
+            "database_url",
+            found=f"a database that cannot be used ({reason})",
+            expected="a database that can be reached and that this version or an older one has made",
+            remedy="correct GAUNTLET_DATABASE_URL, or put a sound copy of the file in its place",
+        ) from error
+    return db
 
 
 def _guard(app: FastAPI, settings: Settings) -> None:
@@ -99,6 +116,7 @@ def _guard(app: FastAPI, settings: Settings) -> None:
     app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES)
     app.add_middleware(api.errors.ErrorBoundary)
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(HeadAsGet)
 
 
 def _dispatcher(settings: Settings, services: Services) -> Dispatcher:

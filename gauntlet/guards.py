@@ -37,6 +37,18 @@ async def refuse(error: GauntletError, scope: Scope, receive: Receive, send: Sen
     await response(scope, receive, send)
 
 
+class HeadAsGet:
+    """Answer HEAD as GET: the server leaves the body out by itself, and no route need know of it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
+        await self.app(scope, receive, send)
+
+
 class SecurityHeaders:
     """Set the headers that keep a browser from doing what no page of ours asks for."""
 
@@ -166,5 +178,6 @@ def _too_large(found: str, limit: int) -> TooLarge:
 def _host_name(host: str) -> str:
     name = host.lower()
     if name.startswith("["):  # an IPv6 address
-        return name[1:].partition("]")[0]
+        name, _, port = name[1:].partition("]")
+        return name if not port or port.startswith(":") else ""
     return name.partition(":")[0]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -9,8 +12,12 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from api.validation import invalid_input
+from benchmark.errors import InvalidInput
 
 MEBIBYTE = 1024 * 1024
+PREFIX = "GAUNTLET_"
+OF_THE_CLIENT = f"{PREFIX}SERVER"
+"""Where commands find a service; no setting of the service itself."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -20,9 +27,7 @@ class Settings(BaseSettings):
     The docstring under a setting is its description in docs/settings.md, which a test compares.
     """
 
-    model_config = SettingsConfigDict(
-        env_prefix="GAUNTLET_", frozen=True, extra="forbid", use_attribute_docstrings=True
-    )
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     var_dir: Path = Path("var")
     """Directory of everything the service writes: the database, the blobs, scratch space."""
@@ -81,8 +86,9 @@ def read_settings(**overrides: object) -> Settings:
     Args:
         overrides: settings given otherwise, such as on the command line; None leaves the environment's.
     Raises:
-        InvalidInput: a setting has an impossible value.
+        InvalidInput: a setting has an impossible value, or the environment names one that does not exist.
     """
+    _refuse_unknown(os.environ)
     given = {name: value for name, value in overrides.items() if value is not None}
     try:
         return Settings.model_validate(given)
@@ -91,3 +97,15 @@ def read_settings(**overrides: object) -> Settings:
             error.errors(include_url=False),
             remedy="correct the option or the GAUNTLET_ variable of that name",
         ) from None
+
+
+def _refuse_unknown(environment: Iterable[str]) -> None:
+    """A mistyped name would leave its setting at the default without a word, even one that guards the service."""
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | {OF_THE_CLIENT}
+    for name in sorted(environment):
+        if name.startswith(PREFIX) and name not in known:
+            similar = get_close_matches(name, known, n=1)
+            expected = similar[0] if similar else "a setting that docs/settings.md lists"
+            raise InvalidInput.because(
+                name, found="no setting of this name", expected=expected, remedy="correct or unset the variable"
+            )

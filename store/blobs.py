@@ -23,6 +23,10 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 class BlobWriter(Protocol):
     """A blob in the making; nothing is visible before `commit`."""
 
+    @property
+    def sha256(self) -> str:
+        """The hash of what has been written so far."""
+
     def write(self, data: bytes) -> None:
         """Append bytes.
 
@@ -62,6 +66,9 @@ class Blobs(Protocol):
 
     def read(self, sha256: str) -> bytes:
         """Return the blob's content; NotFound where there is none."""
+
+    def discard_stale(self, older_than_s: float) -> int:
+        """Remove what broken uploads left behind for longer than that; return how many files."""
 
 
 class LocalBlobs:
@@ -164,6 +171,11 @@ class LocalBlobWriter:
         descriptor, self._path = blobs.open_incoming()
         self._file = os.fdopen(descriptor, "wb")
 
+    @property
+    def sha256(self) -> str:
+        """The hash of what has been written so far."""
+        return self._hash.hexdigest()
+
     def write(self, data: bytes) -> None:
         """Append bytes; on an error nothing is left."""
         self._size += len(data)
@@ -187,7 +199,7 @@ class LocalBlobWriter:
 
     def commit(self, expected_sha256: str | None = None, check: Callable[[Path], None] | None = None) -> str:
         """Make the blob durable and visible; one that exists already is left as it is."""
-        sha256 = self._hash.hexdigest()
+        sha256 = self.sha256
         try:
             if expected_sha256 is not None and expected_sha256 != sha256:
                 message = "The file's content does not have the SHA-256 that was declared for it."

@@ -11,6 +11,12 @@ class StaleClaim(GauntletError):
     code = "stale_claim"
 
 
+class QueueFull(GauntletError):
+    """More submissions are waiting than the service takes on; it is busy, and the request is not at fault."""
+
+    code = "queue_full"
+
+
 class StorageFull(GauntletError):
     """The disk holds too little free space to accept more data; the service is at fault, not the request."""
 

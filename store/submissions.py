@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import secrets
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from benchmark.errors import Conflict
 from benchmark.threat_models import Board
 from store.admission import Admission, admit, admit_fields
 from store.blobs import Blobs
 from store.database import Database, database_now_ms
+from store.errors import QueueFull
 from store.states import OPEN, move, submission_not_found
 from store.submission_views import view_submissions
 from store.tables import EntryRow, RunRow, ShardRow, SubmissionRow, TransitionRow
@@ -20,9 +21,13 @@ from store.views import NewSubmission, State, SubmissionView
 
 RANKING_PROTOCOL = "standard-1"
 """Label of the protocol that ranks; the only one that submissions are evaluated by."""
+MAX_OPEN = 500
+"""Submissions on their way to a result at which no more are taken in; even at a minute each, hours of work."""
 
 
-def submit(db: Database, blobs: Blobs, new: NewSubmission, admission: Admission) -> SubmissionView:
+def submit(
+    db: Database, blobs: Blobs, new: NewSubmission, admission: Admission, *, max_open: int = MAX_OPEN
+) -> SubmissionView:
     """Take a submission in and queue its check.
 
     Raises:
@@ -31,22 +36,25 @@ def submit(db: Database, blobs: Blobs, new: NewSubmission, admission: Admission)
         InvalidCheckpoint: the file is not a sound checkpoint.
         TooLarge: the checkpoint exceeds the limit.
         Conflict: the name is taken on the board.
+        QueueFull: too many submissions are waiting.
     """
     new, board = admit(new, blobs, admission)
-    return _take_in(db, new, board, baseline=False, zoo_id=None)
+    return _take_in(db, new, board, baseline=False, zoo_id=None, max_open=max_open)
 
 
-def require_admissible(db: Database, new: NewSubmission, admission: Admission) -> None:
+def require_admissible(db: Database, new: NewSubmission, admission: Admission, *, max_open: int = MAX_OPEN) -> None:
     """Raise what `submit` would raise for anything but the checkpoint, so that no file need be kept for nothing.
 
     Raises:
         NotFound: there is no such board.
         InvalidSubmission: a field breaks a rule.
         Conflict: the name is taken on the board.
+        QueueFull: too many submissions are waiting.
     """
     new, _ = admit_fields(new, admission)
     with db.snapshot() as session:
         _require_free_name(session, new)
+        _require_room(session, max_open)
 
 
 def ensure_submission(
@@ -108,10 +116,20 @@ def close_shards(session: Session, submission_id: str, state: str) -> None:
     )
 
 
-def _take_in(db: Database, new: NewSubmission, board: Board, *, baseline: bool, zoo_id: str | None) -> SubmissionView:
+def _take_in(
+    db: Database,
+    new: NewSubmission,
+    board: Board,
+    *,
+    baseline: bool,
+    zoo_id: str | None,
+    max_open: int | None = None,
+) -> SubmissionView:
     try:
         with db.transaction() as session:
             _require_free_name(session, new)
+            if max_open is not None:
+                _require_room(session, max_open)
             return _insert(session, new, board, baseline=baseline, zoo_id=zoo_id)
     except IntegrityError:
         raise _name_taken(new) from None  # another transaction was faster, where they can run side by side
@@ -119,19 +137,28 @@ def _take_in(db: Database, new: NewSubmission, board: Board, *, baseline: bool, 
 
 def _require_free_name(session: Session, new: NewSubmission) -> None:
     entry = select(EntryRow.id).where(
-        EntryRow.dataset == new.dataset, EntryRow.threat_model == new.threat_model, EntryRow.model_id == new.name
+        EntryRow.dataset == new.dataset, EntryRow.threat_model == new.threat_model, _same_name(EntryRow.model_id, new)
     )
     present = _latest_of_name(session, new)
     if session.scalar(entry) is not None or (present is not None and State(present.state) in OPEN):
-        raise _name_taken(new)
+        raise _name_taken(new, present)
 
 
-def _name_taken(new: NewSubmission) -> Conflict:
+def _require_room(session: Session, max_open: int) -> None:
+    waiting = session.scalar(select(func.count()).select_from(SubmissionRow).where(SubmissionRow.state.in_(OPEN))) or 0
+    if waiting >= max_open:
+        raise QueueFull(f"{waiting} submissions are waiting already; this one was not taken in. Try again later.")
+
+
+def _name_taken(new: NewSubmission, present: SubmissionRow | None = None) -> Conflict:
+    """Return the error; whoever has sent the same model twice learns where the first one is."""
     return Conflict.because(
         "name",
         found=repr(new.name),
         expected=f"a name that is not taken on {new.dataset}/{new.threat_model}",
-        remedy="choose another name",
+        remedy=f"this model has been submitted before, see submission {present.id}; or choose another name"
+        if present is not None and present.checkpoint_sha256 == new.checkpoint_sha256
+        else "choose another name",
     )
 
 
@@ -141,11 +168,16 @@ def _latest_of_name(session: Session, new: NewSubmission) -> SubmissionRow | Non
         .where(
             SubmissionRow.dataset == new.dataset,
             SubmissionRow.threat_model == new.threat_model,
-            SubmissionRow.name == new.name,
+            _same_name(SubmissionRow.name, new),
         )
         .order_by(SubmissionRow.id.desc())
         .limit(1)
     )
+
+
+def _same_name(column: InstrumentedAttribute[str], new: NewSubmission) -> ColumnElement[bool]:
+    """Names that differ only in case are one name, or an entry could pass itself off as another; names are ASCII."""
+    return func.lower(column) == new.name.lower()
 
 
 def _insert(

@@ -17,6 +17,8 @@ from store.tables import LeaseRow, RunRow, ShardRow, SubmissionRow
 from store.views import State
 
 DISPATCHER = "dispatcher"
+STALE_UPLOAD_S = 24 * 3600.0
+"""Time without a byte after which an upload counts as broken off; what a killed service left behind ends so."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Swept:
 
 def sweep(db: Database, blobs: Blobs) -> Swept:
     """Put expired work back, give up what failed three times or cannot go on, and merge runs that are complete."""
+    blobs.discard_stale(STALE_UPLOAD_S)
     with db.transaction() as session:
         requeued, given_up = _expire(session)
         stuck = _stuck(session)

@@ -17,7 +17,7 @@ router = APIRouter(prefix="/submissions", tags=["submissions"])
 SubmissionId = Annotated[str, Path(max_length=100, description="Id that the submission got when it was received")]
 
 
-@router.post("", status_code=201, responses=responses(400, 409))
+@router.post("", status_code=201, responses=responses(400, 409, 503))
 def post_submission(body: SubmissionRequest, request: Request, response: Response, store: Store) -> SubmissionView:
     """Submit a checkpoint that was uploaded before; its live state is at the address in Location."""
     view = submit(store.db, store.blobs, body.as_new(), store.admission)

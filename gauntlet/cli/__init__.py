@@ -58,10 +58,14 @@ def main(arguments: list[str] | None = None) -> None:
         code = ExitCode.INVALID
     except (KeyboardInterrupt, typer.Abort):
         code = ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has gone; the interpreter must not stumble over it once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever read our output has gone
+        _close_stdout()
         code = ExitCode.FAILED
+    except OSError as error:
+        if error.filename is None:  # no file of ours: the output itself cannot be written, such as to a full disk
+            _close_stdout()
+        report_error(_system_error(error), as_json=_wants_json(arguments))
+        code = ExitCode.INVALID
     if code == ExitCode.INTERRUPTED:
         print("interrupted", file=sys.stderr)
     sys.exit(code or ExitCode.OK)
@@ -69,6 +73,19 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _wants_json(arguments: list[str]) -> bool:
     return any(argument == "--json" or argument.startswith("--json=") for argument in arguments)
+
+
+def _close_stdout() -> None:
+    """Let go of an output that takes nothing more, so that the interpreter does not stumble over it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _system_error(error: OSError) -> InvalidInput:
+    reason = error.strerror or type(error).__name__
+    field, found = ("output", reason) if error.filename is None else ("file", f"{str(error.filename)!r}: {reason}")
+    return InvalidInput.because(
+        field, found=found, expected="a place that can be used", remedy="check path, permissions and free space"
+    )
 
 
 def _usage_error(error: typer.TyperException) -> InvalidInput:

@@ -38,10 +38,8 @@ def evaluate(
 ) -> None:
     """Evaluate a model on this machine, exactly as the service does."""
     to_stdout = json_path == Path("-")
-    if json_path is not None and not to_stdout and not json_path.absolute().parent.is_dir():
-        raise InvalidInput.because(
-            "json", found=repr(str(json_path)), expected="a path in an existing directory", remedy="choose another"
-        )
+    if json_path is not None and not to_stdout:
+        _require_writable(json_path)
     budget = official_board(dataset, threat_model).budget
     network, sha256 = _load(model, dataset, threat_model, architecture)
 
@@ -71,6 +69,24 @@ def evaluate(
         json_path.write_bytes(report.to_bytes() + b"\n")
     if any(check.outcome.value == "rejected" for check in report.checks):
         raise typer.Exit(ExitCode.FAILED)
+
+
+def _require_writable(path: Path) -> None:
+    """Refuse a path that the report could not be written to, before hours are spent on it."""
+    existed = path.exists()
+    if existed and not path.is_file() and not path.is_dir():
+        return  # a pipe or a device: opening and closing it would be seen at its other end
+    try:
+        path.open("ab").close()
+    except OSError as error:
+        raise InvalidInput.because(
+            "json",
+            found=f"{str(path)!r}: {error.strerror}",
+            expected="a file that may be written, in an existing directory",
+            remedy="choose another path",
+        ) from None
+    if not existed:
+        path.unlink()
 
 
 @contextmanager

@@ -8,12 +8,15 @@ import signal
 import socket
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from benchmark.errors import InvalidInput
 from gauntlet.cli.console import AsJson, ExitCode, print_json
+
+if TYPE_CHECKING:
+    from gauntlet.settings import Settings
 
 SHUTDOWN_SECONDS = 5
 
@@ -40,12 +43,16 @@ def serve(
         )
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     settings = read_settings(host=host, port=port, var_dir=var_dir)
-    listener = _listen(settings.host, settings.port)
-    url = _url(listener)
+    with _listen(settings.host, settings.port) as listener:
+        _run(settings, listener, as_json=as_json)
 
+
+def _run(settings: Settings, listener: socket.socket, *, as_json: bool) -> None:
     import uvicorn
 
     from gauntlet.app import create_app
+
+    url = _url(listener)
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -9,6 +9,7 @@ import pytest
 from model_zoo.registry import bundled_checkpoint, card
 from tests.api.shape import assert_error
 from tests.running import Running
+from tests.store.material import fill_queue
 
 CARD = card("Digits_Standard", "digits", "Linf")
 ADDRESS = "/api/v1/submissions"
@@ -162,3 +163,10 @@ def test_knows_no_submission_of_another_id(service: Running) -> None:
 @pytest.mark.parametrize("limit", ["0", "-1", "501", "many"])
 def test_refuses_an_impossible_limit(service: Running, limit: str) -> None:
     assert_error(service.http.get(ADDRESS, params={"limit": limit}), 422, "invalid_input", "limit")
+
+
+def test_a_full_queue_is_the_services_trouble_not_the_requests(service: Running) -> None:
+    fill_queue(service.services.db)
+    response = service.http.post(ADDRESS, json=fields(service))
+    assert_error(response, 503, "queue_full")
+    assert "Try again later" in response.json()["error"]["message"]

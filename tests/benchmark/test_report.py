@@ -126,6 +126,11 @@ def test_hash_of_results_leaves_out_times_and_hardware_and_nothing_else() -> Non
     assert report.results_sha256() == _report(MIXED, seconds=9.0, hardware="another CPU").results_sha256()
     slower = [attack.model_copy(update={"seconds": 99.0}) for attack in report.attacks]
     assert report.model_copy(update={"attacks": tuple(slower)}).results_sha256() == report.results_sha256()
+    timed = Check(code="predicted_cost", outcome=CheckOutcome.PASSED, value=9.0, message="About 9 seconds.")
+    measured = Check(code="standard_accuracy", outcome=CheckOutcome.PASSED, value=0.9, message="It is 0.9.")
+    with_timed = report.model_copy(update={"checks": (*report.checks, timed)})
+    with_measured = report.model_copy(update={"checks": (*report.checks, measured)})
+    assert with_timed.results_sha256() == report.results_sha256() != with_measured.results_sha256()
     for changes in ({"seed": 1}, {"slot_width": 8}, {"threads": 2}, {"versions": {"torch": "2"}}):
         assert _report(MIXED, **changes).results_sha256() != report.results_sha256()
     assert _report([*MIXED[:-1], "square"]).results_sha256() != report.results_sha256()

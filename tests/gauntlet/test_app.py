@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import pytest
+
+from benchmark.errors import InvalidInput
+from gauntlet.app import make_services
 from model_zoo.registry import cards
 from store.boards import get_board
 from store.submissions import list_submissions
@@ -54,3 +59,28 @@ def test_a_second_start_finds_everything_as_it_was(tmp_path: Path) -> None:
     sent = [view.submission for view in submissions]
     assert sorted((view.name, view.dataset, view.threat_model) for view in sent) == expected
     assert files == sorted({card.sha256 for card in cards()})
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("sqlite:///damaged.sqlite", "file is not a database"),
+        ("sqlite:///newer.sqlite", "f00"),
+        ("nonsense", "parse"),
+        ("nosuchkind://user:secret@host/x", "nosuchkind"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_told_in_one_line(tmp_path: Path, address: str, reason: str) -> None:
+    (tmp_path / "damaged.sqlite").write_bytes(b"no database " * 100)
+    with sqlite3.connect(tmp_path / "newer.sqlite") as newer:
+        newer.execute("CREATE TABLE alembic_version (version_num TEXT)")
+        newer.execute("INSERT INTO alembic_version VALUES ('f00')")
+    newer.close()
+    settings = quiet_settings(tmp_path / "var").model_copy(update={"database_url": address})
+    with pytest.raises(InvalidInput) as caught:
+        make_services(settings)
+    assert caught.value.detail is not None
+    assert caught.value.detail.field == "database_url"
+    assert reason in caught.value.message
+    assert "secret" not in caught.value.message
+    assert len(caught.value.message.splitlines()) == 1

@@ -84,6 +84,8 @@ def test_every_command_has_help_with_json_and_is_documented(command: str) -> Non
         (("evaluate", "missing.safetensors", *BOARD, "--json", "-"), "model"),
         (("evaluate", str(bundled_checkpoint(CARD)), *BOARD, "--json", "-"), "architecture"),
         (("evaluate", "Digits_Standard", *BOARD, "--json", "no/such/directory/x.json"), "json"),
+        (("evaluate", "Digits_Standard", *BOARD, "--json", "/"), "json"),
+        (("evaluate", "n" * 300, *BOARD, "--json", "-"), "file"),
         (("submit", "missing.safetensors", *SUBMIT[2:], "--json"), "file"),
         ((*SUBMIT, "--extra-data", "plenty", "--json"), "extra_data"),
         (("leaderboard", "digits", "--json"), "board"),
@@ -91,6 +93,7 @@ def test_every_command_has_help_with_json_and_is_documented(command: str) -> Non
         (("zoo", "train", "Digits_Standard", "--output", "no/such/x", "--json"), "output"),
         (("serve", "--port", "70000", "--json"), "port"),
         (("serve", "--host", "192.0.2.1", "--json"), "host"),
+        (("serve", "--port", "0", "--var-dir", "/dev/null/var", "--json"), "file"),
         (("serve", "--log-level", "loud", "--json"), "log_level"),
     ],
     ids=lambda value: None if isinstance(value, str) else " ".join(part[-20:] for part in value[:1] + value[-3:]),
@@ -220,3 +223,13 @@ def test_two_services_never_share_a_directory(tmp_path: Path, prepared: Path) ->
     with running(settings):
         found = gauntlet("serve", "--port", "0", "--var-dir", str(tmp_path / "var"), "--json")
     assert_refused(found, ExitCode.INVALID, "var_dir", as_json=True)
+
+
+@pytest.mark.parametrize("arguments", [("zoo", "list"), ("zoo", "list", "--json")])
+def test_an_output_that_takes_nothing_is_told_in_one_line(arguments: tuple[str, ...]) -> None:
+    command = [sys.executable, "-W", "error", "-m", "gauntlet", *arguments]
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        found = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, cwd=ROOT)
+    assert found.returncode == ExitCode.INVALID
+    (line,) = found.stderr.splitlines()
+    assert line.startswith("error: output: found No space left on device")

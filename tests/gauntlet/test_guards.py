@@ -46,7 +46,9 @@ def test_refusals_bear_them_too(service: Running) -> None:
         assert "content-security-policy" in response.headers
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80", "[::2]", ""])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80", "[::2]", "[::1].evil", ""]
+)
 def test_other_names_are_refused(service: Running, host: str) -> None:
     response = service.http.get("/healthz", headers={"Host": host})
     assert_error(response, 421, "misdirected_request", "Host")
@@ -111,3 +113,11 @@ def test_large_answers_are_compressed_for_those_who_ask(service: Running) -> Non
     plain = service.http.get(address, headers={"Accept-Encoding": "identity"})
     assert "content-encoding" not in plain.headers
     assert compressed.json() == plain.json()
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/api/v1/leaderboards", "/static/style.css", "/nothing"])
+def test_head_answers_as_get_does_without_the_body(service: Running, path: str) -> None:
+    whole, head = service.http.get(path), service.http.head(path)
+    assert head.status_code == whole.status_code
+    assert head.headers["content-type"] == whole.headers["content-type"]
+    assert head.content == b""

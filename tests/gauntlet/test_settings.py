@@ -66,3 +66,14 @@ def test_a_lease_must_outlive_two_beats() -> None:
     with pytest.raises(InvalidInput, match="twice beat_ms"):
         read_settings(lease_ms=1000, beat_ms=501)
     assert read_settings(lease_ms=1000, beat_ms=500).lease_ms == 1000
+
+
+def test_a_mistyped_setting_is_named_with_the_one_it_resembles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GAUNTLET_SERVER", "http://127.0.0.1:8000")
+    read_settings()
+    monkeypatch.setenv("GAUNTLET_ALLOWED_HOST", "a.example")
+    with pytest.raises(InvalidInput) as caught:
+        read_settings()
+    assert caught.value.detail is not None
+    assert caught.value.detail.field == "GAUNTLET_ALLOWED_HOST"
+    assert caught.value.detail.expected == "GAUNTLET_ALLOWED_HOSTS"

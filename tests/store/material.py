@@ -10,9 +10,9 @@ from store.blobs import Blobs
 from store.claims import Claim, claim
 from store.database import Database
 from store.outcomes import finish_check, finish_shard
-from store.submissions import submit
-from store.tables import ShardRow
-from store.views import NewSubmission, SubmissionView
+from store.submissions import MAX_OPEN, submit
+from store.tables import ShardRow, SubmissionRow
+from store.views import NewSubmission, State, SubmissionView
 
 LEASE_MS = 60_000
 CHECKPOINT = b"weights"
@@ -127,3 +127,20 @@ def expire(db: Database, work: Claim) -> None:
     """Let the lease of claimed work run out, as if its worker had been paused for long."""
     with db.transaction() as session:
         session.get_one(ShardRow, work.shard_id).lease_until = 1
+
+
+def fill_queue(db: Database) -> None:
+    """Let as many submissions wait as the service takes on."""
+    with db.transaction() as session:
+        for number in range(MAX_OPEN):
+            fields = NewSubmission(
+                name=f"Waiting {number}",
+                dataset="digits",
+                threat_model="Linf",
+                architecture="tiny-cnn",
+                checkpoint_sha256="0" * 64,
+            ).model_dump(mode="json")
+            row = SubmissionRow(
+                id=f"{number:020x}", **fields, baseline=False, state=State.QUEUED, reason="", created_ms=1, updated_ms=1
+            )
+            session.add(row)

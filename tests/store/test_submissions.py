@@ -9,6 +9,7 @@ from benchmark.protocols import STANDARD
 from store.blobs import LocalBlobs
 from store.claims import beat, claim
 from store.database import Database
+from store.errors import QueueFull
 from store.outcomes import finish_check
 from store.submissions import (
     RANKING_PROTOCOL,
@@ -16,6 +17,7 @@ from store.submissions import (
     ensure_submission,
     get_submission,
     list_submissions,
+    require_admissible,
     submit,
 )
 from store.tables import SubmissionRow
@@ -202,3 +204,43 @@ def test_an_unknown_submission_is_not_found(db: Database) -> None:
 
 def test_the_protocol_that_ranks_exists() -> None:
     assert STANDARD.label == RANKING_PROTOCOL
+
+
+def test_no_name_differs_from_another_only_in_case(db: Database, blobs: LocalBlobs, rules: Rules) -> None:
+    published(db, blobs, "Method A")
+    waiting = submit(db, blobs, new_submission(blobs, name="Waiting"), rules)
+    for name in ("method a", "METHOD A", "waiting"):
+        with pytest.raises(Conflict):
+            submit(db, blobs, new_submission(blobs, name=name), rules)
+    cancel(db, waiting.id)
+    assert submit(db, blobs, new_submission(blobs, name="waiting"), rules).submission.name == "waiting"
+
+
+def test_a_full_queue_takes_nothing_more_until_there_is_room(db: Database, blobs: LocalBlobs, rules: Rules) -> None:
+    published(db, blobs, "done")
+    first = submit(db, blobs, new_submission(blobs, name="first"), rules, max_open=1)
+    second = new_submission(blobs, name="second")
+    with pytest.raises(QueueFull, match="1 submissions are waiting"):
+        submit(db, blobs, second, rules, max_open=1)
+    with pytest.raises(QueueFull):
+        require_admissible(db, second, rules, max_open=1)
+    ensure_submission(db, blobs, new_submission(blobs, name="zoo"), rules, baseline=True, zoo_id="zoo")
+    cancel(db, first.id)
+    require_admissible(db, second, rules, max_open=2)
+    assert submit(db, blobs, second, rules, max_open=2).state is State.RECEIVED
+
+
+def test_whoever_sends_a_model_twice_learns_where_the_first_one_is(
+    db: Database, blobs: LocalBlobs, rules: Rules
+) -> None:
+    new = new_submission(blobs)
+    first = submit(db, blobs, new, rules)
+    with pytest.raises(Conflict) as same:
+        submit(db, blobs, new, rules)
+    other = new.model_copy(update={"checkpoint_sha256": blobs.put(b"weights of another")})
+    with pytest.raises(Conflict) as foreign:
+        submit(db, blobs, other, rules)
+    assert same.value.detail is not None
+    assert foreign.value.detail is not None
+    assert first.id in same.value.detail.remedy
+    assert foreign.value.detail.remedy == "choose another name"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 from sqlalchemy import update
@@ -114,3 +115,14 @@ def test_candidates_at_the_same_moment_elect_one(db: Database) -> None:
     for thread in threads:
         thread.join()
     assert sorted(elected) == [False, False, False, False, True]
+
+
+def test_what_a_killed_service_left_of_an_upload_is_removed_in_time(db: Database, blobs: LocalBlobs) -> None:
+    descriptor, abandoned = blobs.open_incoming()
+    os.close(descriptor)
+    os.utime(abandoned, (0, 0))
+    descriptor, under_way = blobs.open_incoming()
+    os.close(descriptor)
+    sweep(db, blobs)
+    assert not abandoned.exists()
+    assert under_way.exists()

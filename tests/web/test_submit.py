@@ -11,6 +11,7 @@ import pytest
 from model_zoo.registry import bundled_checkpoint, card
 from store.submissions import list_submissions
 from tests.running import MAX_CHECKPOINT_BYTES, Running, read_all, safetensors
+from tests.store.material import fill_queue
 from tests.web.forms import BOUNDARY, CONTENT_TYPE, body, field, file
 from tests.web.html import PageReader, read_page
 
@@ -238,3 +239,19 @@ def test_the_empty_form_offers_the_boards_and_chooses_the_one_asked_for(service:
     assert BOUNDARY not in page.text
     hostile = read_page(service.http.get("/submit", params={"board": '"><script>'}).text)
     assert not [found for found in hostile.find("option", selected="") if "/" in found["value"]]
+
+
+def test_a_full_queue_gives_the_form_back_and_keeps_no_file(service: Running) -> None:
+    fill_queue(service.services.db)
+    response = send(service)
+    assert response.status_code == 503
+    assert "Try again later" in response.text
+    assert SOUND["title"] in response.text
+    assert service.files() == []
+
+
+def test_whoever_presses_the_button_twice_learns_where_the_first_submission_is(service: Running) -> None:
+    first, second = send(service), send(service)
+    assert first.status_code == 303
+    assert second.status_code == 409
+    assert first.headers["location"].rpartition("/")[2] in second.text

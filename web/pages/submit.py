@@ -14,7 +14,7 @@ from benchmark.errors import Conflict, GauntletError, InvalidCheckpoint, Invalid
 from benchmark.threat_models import BOARDS, Board
 from store.admission import LONGEST, admit_fields
 from store.blobs import BlobWriter
-from store.errors import StorageFull
+from store.errors import QueueFull, StorageFull
 from store.services import Services
 from store.submissions import require_admissible, submit
 from store.views import ExtraData, NewSubmission
@@ -135,9 +135,9 @@ def take_in(services: Services, form: FormReader) -> str | None:
     if form.errors or form.file is None:
         return None
     try:
+        new = new.model_copy(update={"checkpoint_sha256": form.file.sha256})
         require_admissible(services.db, new, services.admission)
-        sha256 = form.file.commit(check=services.admission.check_header)
-        new = new.model_copy(update={"checkpoint_sha256": sha256})
+        form.file.commit(check=services.admission.check_header)
         return submit(services.db, services.blobs, new, services.admission).id
     except GauntletError as error:
         form.errors[_field_of(error)] = error
@@ -236,6 +236,8 @@ def _status(error: GauntletError) -> int:
     match error:
         case StorageFull():
             return 507
+        case QueueFull():
+            return 503
         case TooLarge():
             return 413
         case Conflict():
