@@ -52,10 +52,13 @@ class Classifier:
         model: from images (n, c, h, w) in [0, 1] to logits (n, classes); used as it is, see `frozen`.
         image_shape: (c, h, w).
         width: rows of a full batch.
+        passes: how often `logits_of_all` asks the model, to answer with the mean; more than once for a model that draws
+            at random.
     """
 
-    def __init__(self, model: nn.Module, image_shape: tuple[int, int, int], width: int) -> None:
+    def __init__(self, model: nn.Module, image_shape: tuple[int, int, int], width: int, passes: int = 1) -> None:
         self._model = model
+        self._passes = passes
         self.image_shape = image_shape
         self.width = max(width, MIN_ROWS)
         self.forward_passes = 0
@@ -140,7 +143,12 @@ class Classifier:
         parts = []
         for first in range(0, len(x), self.width):
             rows = x[first : first + self.width]
-            parts.append(self.logits(pad_rows(rows, self.padded(len(rows))), len(rows))[: len(rows)])
+            padded = pad_rows(rows, self.padded(len(rows)))
+            logits = self.logits(padded, len(rows))
+            if self._passes > 1:
+                again = (self.logits(padded, len(rows)) for _ in range(self._passes - 1))
+                logits = torch.stack([logits, *again]).mean(0)
+            parts.append(logits[: len(rows)])
         return torch.cat(parts)
 
     def padded(self, rows: int) -> int:

@@ -16,8 +16,8 @@ from benchmark.engine import Engine, PointSet
 from benchmark.errors import InvalidInput
 from benchmark.judging import misclassified
 from benchmark.norms import norm_named
-from benchmark.protocols import Protocol
-from benchmark.report import AttackOutcome, Points
+from benchmark.protocols import Protocol, mean_accuracy_check
+from benchmark.report import AttackOutcome, Check, Points
 from benchmark.threat_models import ThreatModel
 
 _ROBUST, _CLEAN = -1, -2
@@ -82,7 +82,7 @@ class Ensemble:
         self._model, self._run, self._shape = model, run, shape
         self._x, self._y = x.detach().flatten(1), y
         self._index = torch.tensor(index, dtype=torch.int64)
-        self._judge = Classifier(model, shape, run.width)
+        self._judge = Classifier(model, shape, run.width, run.protocol.passes)
         self._clean_logits = self._judge.logits_of_all(self._x)
         self.classes = self._clean_logits.shape[1]
         if self.classes < 2:
@@ -218,6 +218,15 @@ class Ensemble:
                 self._attacks, self._counts.tolist(), self._seconds.tolist(), strict=True
             )
         ]
+
+    def repeated_answers(self) -> tuple[Check, ...]:
+        """Ask the model again for the final examples, where the protocol is for models that draw at random."""
+        passes = self._run.protocol.passes
+        if passes == 1:
+            return ()
+        classifier = Classifier(self._model, self._shape, self._run.width)
+        wrong = [misclassified(classifier.logits_of_all(self.x_adv), self._y) for _ in range(passes)]
+        return (mean_accuracy_check([1 - float(one.double().mean()) for one in wrong]),)
 
     def verdicts(self, index: Sequence[int]) -> Points:
         """Return the verdict on every point."""

@@ -113,13 +113,14 @@ def evaluate_points(
         if resume is not None:
             ensemble.restore(resume)
         ensemble.work(progress, save)
+        repeated = ensemble.repeated_answers()
     report = build_report(
         norm=run.threat_model.norm,
         epsilon=str(run.threat_model.epsilon),
         dataset=run.threat_model.dataset,
         protocol=run.protocol.label,
         attacks=ensemble.outcomes(),
-        checks=(*checks, few_classes_check(ensemble.classes)),
+        checks=(*checks, few_classes_check(ensemble.classes), *repeated),
         provenance=_provenance(run, ensemble.seconds),
         points=ensemble.verdicts(index),
     )

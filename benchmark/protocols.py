@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,7 +84,11 @@ def _plus(setting: Setting) -> tuple[Attack[Any], ...]:
 
 
 def _rand(setting: Setting) -> tuple[Attack[Any], ...]:
-    """AutoAttack's ensemble for models that draw at random: gradients averaged over 20 passes."""
+    """AutoAttack's ensemble for models that draw at random: gradients averaged over 20 passes.
+
+    The model's draws are its own, so two runs differ and the finding ``randomized`` is expected. A verdict is that of
+    the mean answer of 20 passes; the finding ``mean_accuracy`` tells the accuracy as the mean over as many passes.
+    """
     averaged = {"eot": RAND_PASSES}
     attacks = [attack_named("apgd-ce", setting, averaged)]
     if setting.classes >= 3:
@@ -195,4 +199,22 @@ def few_classes_check(classes: int) -> Check:
         threshold=threshold,
         message=f"{classes} classes: the targeted DLR loss needs 4, so {instead}.",
         remedy="Read the robust accuracy as that of a smaller ensemble.",
+    )
+
+
+def mean_accuracy_check(accuracies: Sequence[float]) -> Check:
+    """Tell the accuracy on the final examples as the mean over several passes, and how far single passes differ.
+
+    Args:
+        accuracies: of each pass, in [0, 1], at least one.
+    """
+    mean, low, high = sum(accuracies) / len(accuracies), min(accuracies), max(accuracies)
+    differ = low < high
+    return Check(
+        code="mean_accuracy",
+        outcome=CheckOutcome.FLAGGED if differ else CheckOutcome.PASSED,
+        value=mean,
+        message=f"Mean accuracy over {len(accuracies)} passes on the final examples: {mean:.4f}; "
+        f"single passes {low:.4f} to {high:.4f}. A point that was not broken counts with its clean image.",
+        remedy="Quote this mean with its number of passes: a single pass would give another number." if differ else "",
     )

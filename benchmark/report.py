@@ -246,12 +246,12 @@ def unreliability_check(n_points: int, attacks: Sequence[AttackOutcome]) -> Chec
     """
     code, threshold = "square_helps", 0.002
     square = [attack for attack in attacks if attack.name.startswith("square")]
-    if not square or len(square) == len(attacks):
+    if not square or len(square) == len(attacks) or not attacks[-1].name.startswith("square"):
         return Check(
             code=code,
             outcome=CheckOutcome.NOT_ASSESSED,
             threshold=threshold,
-            message="The protocol does not run Square after white-box attacks.",
+            message="The protocol does not run Square after all its white-box attacks.",
             remedy="Evaluate with the standard protocol.",
         )
     broken = sum(attack.broken for attack in square)

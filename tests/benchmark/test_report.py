@@ -204,7 +204,7 @@ def test_unreliability_is_decided_in_integers(n: int, broken: int, flagged: bool
     assert bool(check.remedy) == flagged
 
 
-@pytest.mark.parametrize("names", [["apgd-ce", "fab-t"], ["square"], []])
+@pytest.mark.parametrize("names", [["apgd-ce", "fab-t"], ["square"], ["apgd-ce", "square", "apgd-t"], []])
 def test_unreliability_needs_square_after_others(names: list[str]) -> None:
     check = unreliability_check(100, [_outcome(name, broken=50) for name in names])
     assert check.outcome is CheckOutcome.NOT_ASSESSED
