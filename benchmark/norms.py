@@ -176,7 +176,8 @@ class L1(Norm):
 
     def to_hyperplane(self, x: Tensor, weight: Tensor, gap: Tensor) -> Tensor:
         # A pixel is worth its weight, so the heaviest go first, each to its side of the box, until the gap is closed.
-        upwards = (weight * gap[:, None]) > 0
+        # Signs, not the product: that underflows where weight and gap are both tiny.
+        upwards = weight.sign() * gap.sign()[:, None] > 0
         size, order = weight.double().abs().sort(dim=1, descending=True, stable=True)
         room = torch.where(upwards, 1 - x, x).double().gather(1, order)
         worth = size * room
