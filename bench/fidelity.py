@@ -109,7 +109,7 @@ def _inclusive(low: int = 0, high: int = 1, shape: Sequence[int] = (1,)) -> Tens
 
 def compare(name: str, norm: str, points: int, seed: int, chosen: Sequence[str]) -> list[Comparison]:
     """Compare one model under one norm by each of the chosen cases."""
-    model = load_model(name, dataset="digits", threat_model="Linf")
+    model = load_model(name, dataset="digits", threat_model="L2" if name.endswith("_L2") else "Linf")
     model.requires_grad_(False)
     data = datasets.load("digits", "test", points)
     budget = L1_BUDGET if norm == "L1" else official_board("digits", norm).budget
