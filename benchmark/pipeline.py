@@ -56,7 +56,7 @@ def evaluate(
         x: clean points, (n, c, h, w), float32 in [0, 1].
         y: labels, (n,), int64.
         threat_model: norm and budget of the attacker.
-        protocol: name of the ensemble: "standard", "plus", "rand", or attacks joined by "+", such as
+        protocol: name of the ensemble: "standard", "plus", "rand", "mixed", or attacks joined by "+", such as
             "apgd-ce+square(queries=1000)". A model that draws at random wants "rand"; its draws are its own, so such
             reports are not bit-identical, and the finding ``randomized`` is expected.
         seed: of all random draws; every draw belongs to a point.
@@ -71,7 +71,10 @@ def evaluate(
     """
     if precision != "float32":
         raise InvalidInput.because(
-            "precision", found=precision, expected="float32", remedy="leave it out: only float32 ranks"
+            "precision",
+            found=precision,
+            expected="float32",
+            remedy='leave it out: only float32 ranks; for a preview choose protocol="mixed"',
         )
     check_points(x, y)
     place = _device(device)
@@ -121,7 +124,7 @@ def evaluate_points(
         protocol=run.protocol.label,
         attacks=ensemble.outcomes(),
         checks=(*checks, few_classes_check(ensemble.classes), *repeated),
-        provenance=_provenance(run, ensemble.seconds),
+        provenance=_provenance(run, ensemble),
         points=ensemble.verdicts(index),
     )
     return Evaluation(report, ensemble.x_adv.view_as(x))
@@ -178,18 +181,18 @@ def _slot_width(batch_size: int | None, device: torch.device) -> int:
     return max(batch_size, MIN_ROWS)
 
 
-def _provenance(run: Run, seconds: float) -> Provenance:
+def _provenance(run: Run, ensemble: Ensemble) -> Provenance:
     return Provenance(
         checkpoint_sha256=run.checkpoint_sha256,
         seed=run.seed,
         slot_width=run.width,
         threads=torch.get_num_threads(),
-        layout="contiguous",
-        precision="float32",
+        layout=ensemble.search.layout,
+        precision=ensemble.search.precision,
         device=run.device.type,
         hardware=_hardware(run.device),
         versions=_versions(),
-        seconds=seconds,
+        seconds=ensemble.seconds,
     )
 
 
