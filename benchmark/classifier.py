@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from benchmark.cuda import precision_of
 from benchmark.errors import EvaluationFailed, InvalidInput
 
 MIN_ROWS = 8
@@ -55,6 +56,8 @@ class Classifier:
         passes: how often `logits_of_all` asks the model, to answer with the mean; more than once for a model that draws
             at random.
         memory_format: how the images that the model sees lie in memory.
+        search: whether the passes are an attack's, which on CUDA may round as the reference's do; a judge's may not.
+        sizes: batch sizes to keep to, ascending; any multiple of 8 by default.
     """
 
     def __init__(
@@ -63,9 +66,14 @@ class Classifier:
         image_shape: tuple[int, int, int],
         width: int,
         passes: int = 1,
+        *,
         memory_format: torch.memory_format = torch.contiguous_format,
+        search: bool = False,
+        sizes: tuple[int, ...] = (),
     ) -> None:
         self._model = model
+        self._search = search
+        self._sizes = sizes
         self._passes = passes
         self._memory_format = memory_format
         self.image_shape = image_shape
@@ -83,7 +91,7 @@ class Classifier:
             live: rows that count as passes; all by default.
         """
         self._count(x, live)
-        with torch.no_grad():
+        with torch.no_grad(), precision_of(x.device, search=self._search):
             return self._forward(x)
 
     def gradient(
@@ -110,7 +118,7 @@ class Classifier:
     def _one_gradient(self, x: Tensor, objective: Callable[[Tensor], Tensor], live: int | None) -> Gradient:
         rows = self._count(x, live)
         self.backward_passes += rows
-        with torch.enable_grad():
+        with torch.enable_grad(), precision_of(x.device, search=self._search):
             leaf = x.detach().requires_grad_()
             logits = self._forward(leaf)
             value = objective(logits)
@@ -131,7 +139,7 @@ class Classifier:
             live: rows that count as passes; all by default.
         """
         rows = self._count(x, live)
-        with torch.enable_grad():
+        with torch.enable_grad(), precision_of(x.device, search=self._search):
             leaf = x.detach().clone().requires_grad_()
             logits = self._forward(leaf)
             value = objectives(logits)
@@ -161,7 +169,9 @@ class Classifier:
         return torch.cat(parts)
 
     def padded(self, rows: int) -> int:
-        """Return the batch size in which ``rows`` rows run: the next multiple of 8, or the width."""
+        """Return the batch size in which ``rows`` rows run: the next size, multiple of 8 or the width."""
+        if self._sizes:
+            return next((size for size in self._sizes if size >= rows), max(self.width, rows))
         return min(MIN_ROWS * -(-max(rows, 1) // MIN_ROWS), max(self.width, rows))
 
     def _count(self, x: Tensor, live: int | None) -> int:

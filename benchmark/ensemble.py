@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmark import cuda
 from benchmark.attacks.base import Attack, Setting
-from benchmark.classifier import Classifier
+from benchmark.classifier import MIN_ROWS, Classifier
 from benchmark.engine import Engine, PointSet
 from benchmark.errors import InvalidInput
 from benchmark.judging import misclassified
@@ -118,7 +119,14 @@ class Ensemble:
         return search_model(self._model, x[rows], self._clean_logits[rows], self._run.protocol.precision)
 
     def _searcher(self) -> Classifier:
-        return Classifier(self.search.model, self._shape, self._run.width, memory_format=self.search.memory_format)
+        model = self.search.model
+        sizes: tuple[int, ...] = ()
+        if self._run.device.type == "cuda" and self._run.protocol.passes == 1:
+            sizes = cuda.widths_below(self._run.width, MIN_ROWS)
+            model = cuda.Captured(model, sizes)
+        return Classifier(
+            model, self._shape, self._run.width, memory_format=self.search.memory_format, search=True, sizes=sizes
+        )
 
     def work(
         self,
