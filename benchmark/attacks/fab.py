@@ -159,9 +159,11 @@ class Fab(_Boundary):
         nearest = torch.full_like(gap, torch.inf)
         for found in classifier.gradients(state.x_adv, objectives, live):
             distance = found.value.abs() / self.norm.dual(found.grad).clamp_min(_TINY)
-            nearer = torch.nonzero(distance < nearest).flatten()
-            nearest[nearer] = distance[nearer]
-            weight[nearer], gap[nearer] = found.grad[nearer], -found.value[nearer]
+            nearer = distance < nearest
+            nearest = torch.where(nearer, distance, nearest)
+            gap = torch.where(nearer, -found.value, gap)
+            rows = torch.nonzero(nearer).flatten()
+            weight[rows] = found.grad[rows]
         return _Hyperplane(weight, gap)
 
 
