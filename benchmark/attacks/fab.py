@@ -205,5 +205,4 @@ class FabT(_Boundary):
             return losses.logit_gap(logits, state.y, state.target)
 
         found = classifier.gradient(state.x_adv, objective, live)
-        # Where the answer is no number the way to the plane is unknown: the pull towards the clean point remains.
-        return _Hyperplane(found.grad, -torch.nan_to_num(found.value, nan=0.0, posinf=0.0, neginf=0.0))
+        return _Hyperplane(found.grad, -found.value)

@@ -165,9 +165,6 @@ def test_restarts_reach_the_attack() -> None:
 def test_nearest_hyperplane_is_that_of_all_gradients_at_once(norm: Norm, classes: int) -> None:
     model = Cnn(SHAPE, classes).eval()
     x, y = points(64, SHAPE, classes)
-    with torch.no_grad():
-        model.linear.weight[classes // 2] = model.linear.weight[classes // 2 - 1]  # two planes with one normal
-        model.linear.bias[classes // 2] = model.linear.bias[classes // 2 - 1]
     attack = Fab(norm, 1.0, SHAPE)
     found = attack._linearise(attack.start(_slots(x.flatten(1), y, y)), Classifier(model, SHAPE, 64), 64)
 
@@ -181,6 +178,22 @@ def test_nearest_hyperplane_is_that_of_all_gradients_at_once(norm: Norm, classes
     nearest = (gaps.detach().abs() / steepness.clamp_min(1e-12)).argmin(1)
     assert torch.equal(found.weight, normals[row, nearest])
     assert torch.equal(found.gap, -gaps.detach()[row, nearest])
+
+
+@pytest.mark.parametrize("norm", [Linf(), L2(), L1()], ids=lambda norm: norm.name)
+def test_of_equally_near_hyperplanes_the_first_is_taken(norm: Norm) -> None:
+    """Class k above 0 leans on pixel k alone, and all pixels are equal."""
+    model = Linear(SHAPE, 5)
+    with torch.no_grad():
+        model.weight.copy_(torch.eye(60)[:5])
+        model.bias.copy_(torch.tensor([3.0, 0, 0, 0, 0]))
+        model.weight[0] = 0
+    x, y = torch.full((8, 60), 0.5), torch.tensor([0, 0, 0, 0, 0, 0, 1, 2])
+    attack = Fab(norm, 1.0, SHAPE)
+    found = attack._linearise(attack.start(_slots(x, y, y)), Classifier(model, SHAPE, 8), 8)
+    assert found.weight[:6].argmax(1).tolist() == [1] * 6
+    # From class 1 to 2 it is as far as to 3 and 4, and from 2 the first is 1.
+    assert found.weight[6:].argmax(1).tolist() == [2, 1]
 
 
 class _Weighed(Classifier):
