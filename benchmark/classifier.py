@@ -31,21 +31,6 @@ class Gradient:
     grad: Tensor
 
 
-@dataclass(frozen=True)
-class Gradients:
-    """One forward pass over n points and k backward passes.
-
-    Args:
-        logits: (n, classes).
-        value: the objectives at each point, (n, k).
-        grad: their gradients, (n, k, d), with 0 in place of what is not finite.
-    """
-
-    logits: Tensor
-    value: Tensor
-    grad: Tensor
-
-
 class Classifier:
     """Runs a model on flat points (n, d) and counts the passes of live rows.
 
@@ -130,12 +115,17 @@ class Classifier:
                 raise _failure("backward", error) from error
         return Gradient(logits.detach(), value.detach(), _finite(grad, x))
 
-    def gradients(self, x: Tensor, objectives: Callable[[Tensor], Tensor], live: int | None = None) -> Gradients:
-        """Return logits, several objectives and the input gradient of each at flat points.
+    def gradients(
+        self, x: Tensor, objectives: Callable[[Tensor], Tensor], live: int | None = None
+    ) -> Iterator[Gradient]:
+        """Yield several objectives at flat points one by one, each with its input gradient.
+
+        All share one forward pass; each costs a backward pass when its turn comes, so that no more than one gradient is
+        held here.
 
         Args:
             x: flat points, (n, d).
-            objectives: from logits to k numbers per point, (n, k); each costs a backward pass.
+            objectives: from logits to k numbers per point, (n, k).
             live: rows that count as passes; all by default.
         """
         rows = self._count(x, live)
@@ -143,17 +133,17 @@ class Classifier:
             leaf = x.detach().clone().requires_grad_()
             logits = self._forward(leaf)
             value = objectives(logits)
-            self.backward_passes += rows * value.shape[1]
-            grads = []
-            for column in value.unbind(1):
-                grad = None
-                if value.requires_grad:
-                    try:
-                        (grad,) = torch.autograd.grad(column.sum(), leaf, allow_unused=True, retain_graph=True)
-                    except Exception as error:
-                        raise _failure("backward", error) from error
-                grads.append(_finite(grad, x))
-        return Gradients(logits.detach(), value.detach(), torch.stack(grads, 1))
+        for number in range(value.shape[1]):
+            self.backward_passes += rows
+            grad = None
+            if value.requires_grad:
+                chosen = torch.zeros_like(value)
+                chosen[:, number] = 1
+                try:
+                    (grad,) = torch.autograd.grad(value, leaf, chosen, retain_graph=True, allow_unused=True)
+                except Exception as error:
+                    raise _failure("backward", error) from error
+            yield Gradient(logits.detach(), value.detach()[:, number], _finite(grad, x))
 
     def logits_of_all(self, x: Tensor) -> Tensor:
         """Return the logits of any number of flat points in padded batches, so that shapes stay those of the run."""
