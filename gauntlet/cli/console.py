@@ -98,9 +98,9 @@ def progress_bar(*, silent: bool, as_bytes: bool = False) -> Progress:
     )
 
 
-def percent(accuracy: float | None) -> str | None:
+def percent(accuracy: float | None, digits: int = 2) -> str | None:
     """Show an accuracy to people."""
-    return None if accuracy is None else f"{100 * accuracy:.2f} %"
+    return None if accuracy is None else f"{100 * accuracy:.{digits}f} %"
 
 
 def _one_line(error: GauntletError) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,12 +10,12 @@ import typer
 
 from benchmark.errors import InvalidInput
 from benchmark.threat_models import official_board
-from gauntlet.cli.console import ExitCode, percent, print_table, progress_bar, table_of
+from gauntlet.cli.console import ExitCode, percent, print_table, table_of
+from gauntlet.cli.progress import evaluation_bar
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from benchmark import EvaluationProgress
     from benchmark.report import EvaluationReport
 
 
@@ -47,7 +45,7 @@ def evaluate(
     from benchmark import datasets
 
     labelled = datasets.load(dataset, "test", points)
-    with _progress(silent=to_stdout) as show:
+    with evaluation_bar(silent=to_stdout) as show:
         report = benchmark.evaluate(
             network,
             labelled.x,
@@ -87,20 +85,6 @@ def _require_writable(path: Path) -> None:
         ) from None
     if not existed:
         path.unlink()
-
-
-@contextmanager
-def _progress(*, silent: bool) -> Iterator[Callable[[EvaluationProgress], None]]:
-    """Show a bar over the attacks, and how low the robust accuracy is already."""
-    with progress_bar(silent=silent) as bar:
-        task = bar.add_task("Checking the model", total=None)
-
-        def show(progress: EvaluationProgress) -> None:
-            text = f"{progress.attack} · robust accuracy at most {percent(progress.robust_accuracy_at_most)}"
-            done = progress.attacks_done + progress.fraction
-            bar.update(task, description=text, completed=done, total=progress.attacks)
-
-        yield show
 
 
 def _load(model: str, dataset: str, threat_model: str, architecture: str | None) -> tuple[nn.Module, str]:
