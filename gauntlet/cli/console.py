@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 EPILOG = (
-    "Exit codes: 0 it worked; 1 the model or submission was rejected, or its evaluation failed; "
+    "Exit codes: 0 it worked; 1 the model or submission was rejected, its evaluation failed, or the result differs; "
     "2 the command or its input is invalid; 3 the service cannot be reached; 130 interrupted."
 )
 

@@ -8,13 +8,13 @@ from collections.abc import Callable
 import pytest
 
 from benchmark.errors import EvaluationFailed
-from benchmark.report import Check, CheckOutcome, EvaluationReport, canonical_json, wilson_interval
+from benchmark.report import Check, CheckOutcome, EvaluationReport, canonical_json, wilson_interval, worst_of
 from store.blobs import LocalBlobs
 from store.boards import get_board, get_model
 from store.claims import Claim, beat
 from store.database import Database
 from store.outcomes import blocks, finish_check, finish_shard
-from store.publication import reduce_run, worst_of
+from store.publication import reduce_run
 from store.submissions import cancel, get_submission, submit
 from store.tables import EntryRow
 from store.views import Progress, State
