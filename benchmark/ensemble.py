@@ -18,7 +18,7 @@ from benchmark.errors import InvalidInput
 from benchmark.judging import misclassified
 from benchmark.norms import norm_named
 from benchmark.protocols import Protocol, mean_accuracy_check
-from benchmark.report import AttackOutcome, Check, Points
+from benchmark.report import AttackOutcome, Check, Interval, Points, wilson_interval
 from benchmark.search_model import SearchModel, search_model
 from benchmark.threat_models import ThreatModel
 
@@ -38,6 +38,8 @@ class EvaluationProgress:
         points: all points.
         points_done: points whose verdict stands: misclassified or broken.
         robust_accuracy_at_most: share of points not broken so far.
+        forward_passes: images sent forward so far by all attacks, those of earlier attempts included.
+        backward_passes: likewise, backward.
     """
 
     attack: str
@@ -47,6 +49,13 @@ class EvaluationProgress:
     points: int
     points_done: int
     robust_accuracy_at_most: float
+    forward_passes: int
+    backward_passes: int
+
+    @property
+    def robust_interval_at_most(self) -> Interval:
+        """The 95 % Wilson interval of the bound; like the bound, it only falls."""
+        return wilson_interval(self.points - self.points_done, self.points)
 
 
 Snapshot = dict[str, Tensor]
@@ -148,17 +157,19 @@ class Ensemble:
 
             told_at = float("-inf")
 
-            def after_step(engine: Engine, number: int = number, started: float = started) -> None:
+            def after_step(
+                engine: Engine, number: int = number, started: float = started, classifier: Classifier = classifier
+            ) -> None:
                 nonlocal told_at
                 if progress is not None and time.monotonic() - told_at >= _TELL_EVERY_S:
                     told_at = time.monotonic()
-                    progress(self._progress(number, engine))
+                    progress(self._progress(number, engine, classifier))
                 if save is not None:
                     save(lambda: self._snapshot(engine, time.monotonic() - started))
 
             engine.run(after_step)
             if progress is not None:
-                progress(self._progress(number, engine))
+                progress(self._progress(number, engine, classifier))
             self._record(number, rows, engine, classifier, time.monotonic() - started)
 
     def _record(self, number: int, rows: Tensor, engine: Engine, classifier: Classifier, seconds: float) -> None:
@@ -201,9 +212,10 @@ class Ensemble:
         prefix = "engine."
         self._engine_state = {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
 
-    def _progress(self, number: int, engine: Engine) -> EvaluationProgress:
+    def _progress(self, number: int, engine: Engine, classifier: Classifier) -> EvaluationProgress:
         points = len(self._index)
         robust = int((self._broken_by == _ROBUST).sum()) - int(engine.findings.broken.sum())
+        forward, backward = self._counts[:, 3:].sum(0).tolist()
         return EvaluationProgress(
             attack=self._attacks[number].name,
             attacks_done=number,
@@ -212,6 +224,8 @@ class Ensemble:
             points=points,
             points_done=points - robust,
             robust_accuracy_at_most=robust / points,
+            forward_passes=forward + classifier.forward_passes,
+            backward_passes=backward + classifier.backward_passes,
         )
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -80,7 +81,7 @@ def evaluate(
             remedy='leave it out: only float32 ranks; for a preview choose protocol="mixed"',
         )
     check_points(x, y)
-    place = _device(device)
+    place = device_named(device)
     ensemble = protocol_named(protocol)
     ensemble.check_norm(norm_named(threat_model.norm).name)
     x, y = x.detach().to(place).contiguous(), y.to(place)
@@ -130,6 +131,7 @@ def evaluate_points(
         checks=(*checks, few_classes_check(ensemble.classes), *repeated),
         provenance=_provenance(run, ensemble),
         points=ensemble.verdicts(index),
+        examples_sha256=_sha256_of(ensemble.x_adv),
     )
     return Evaluation(report, ensemble.x_adv.view_as(x))
 
@@ -163,7 +165,17 @@ def benchmark(
     return report.standard_accuracy, report.robust_accuracy
 
 
-def _device(name: str) -> torch.device:
+def _sha256_of(x: Tensor) -> str:
+    """Hash float32 values in their order, as the little-endian bytes that a safetensors file holds."""
+    return hashlib.sha256(x.detach().cpu().contiguous().numpy().astype("<f4", copy=False).tobytes()).hexdigest()
+
+
+def device_named(name: str) -> torch.device:
+    """Return the device of that name.
+
+    Raises:
+        InvalidInput: this machine has none, or evaluations do not run on its kind.
+    """
     try:
         device = torch.device(name)
     except RuntimeError:

@@ -78,6 +78,8 @@ class Progressed(_Line):
     attacks: Count
     fraction: Share
     robust_accuracy_at_most: Share
+    forward_passes: Count
+    backward_passes: Count
 
 
 class Saved(_Line):

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,8 +19,10 @@ from benchmark.threat_models import official_board
 from model_zoo.registry import bundled_checkpoint, card
 from store.claims import Claim
 from store.services import Services
+from store.submissions import cancel
 from store.views import State
 from tests.worker.work import (
+    alive,
     children_of,
     claimed_shard,
     limits,
@@ -116,6 +119,24 @@ def test_a_child_killed_in_the_middle_of_an_attack_changes_no_result(
     examples = shard(services, again).x_adv_sha256
     assert examples is not None
     assert services.blobs.read(examples) == undisturbed[1]
+
+
+def test_a_submission_cancelled_in_the_middle_of_an_attack_ends_its_child(services: Services, tmp_path: Path) -> None:
+    work = claimed_shard(services, ROBUST)
+    thread = threading.Thread(target=run, args=(services, work, limits(tmp_path, save_every_s=0.1)))
+    thread.start()
+    wait_for(lambda: in_the_middle(newest_snapshot(services, work), 0))
+    (child,) = children_of(os.getpid())
+    cancel(services.db, work.submission_id)
+    cancelled = time.monotonic()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert time.monotonic() - cancelled < 5
+    assert not alive(child)
+    view = submission(services, work)
+    assert (view.state, shard(services, work).report_sha256) == (State.CANCELLED, None)
+    assert view.progress.forward_passes > 0
+    assert view.progress.points_done < 500
 
 
 def newest_snapshot(services: Services, work: Claim) -> dict[str, torch.Tensor]:

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from benchmark import datasets
+from benchmark.admission import admission_checks
 from benchmark.ensemble import EvaluationProgress, Run, Snapshot
 from benchmark.errors import EvaluationFailed, GauntletError, InvalidCheckpoint
 from benchmark.pipeline import evaluate_points
@@ -21,7 +22,6 @@ from benchmark.protocols import protocol_named
 from benchmark.report import Check, CheckOutcome
 from benchmark.threat_models import ThreatModel
 from model_zoo.checkpoints.safetensors import load_checkpoint
-from worker.child.admission import admission_checks
 from worker.messages import (
     EXAMPLES_FILE,
     MODEL_FILE,
