@@ -86,7 +86,7 @@ def evaluate(
     ensemble.check_norm(norm_named(threat_model.norm).name)
     x, y = x.detach().to(place).contiguous(), y.to(place)
     model.to(place)
-    run = Run(threat_model, ensemble, seed, _slot_width(batch_size, model, x), place)
+    run = Run(threat_model, ensemble, seed, slot_width(batch_size, model, x), place)
     checks = run_checks(model, x, y, threat_model)
     return evaluate_points(model, x, y, tuple(range(len(x))), run, checks=checks, progress=progress)
 
@@ -187,7 +187,17 @@ def device_named(name: str) -> torch.device:
     return device
 
 
-def _slot_width(batch_size: int | None, model: nn.Module, x: Tensor) -> int:
+def slot_width(batch_size: int | None, model: nn.Module, x: Tensor) -> int:
+    """Return the rows of a full batch.
+
+    Args:
+        batch_size: what was asked for, if anything.
+        model: on the device of ``x``.
+        x: the points, (n, c, h, w).
+    Raises:
+        InvalidInput: what was asked for is no size.
+        EvaluationFailed: the model does not fit into the device's memory.
+    """
     if batch_size is None:
         return _CPU_WIDTH if x.device.type == "cpu" else _width_on_cuda(model, x)
     if batch_size < 1:

@@ -115,7 +115,7 @@ def test_another_seed_is_another_result(model: nn.Module) -> None:
         ({"dataset": None}, {}, "dataset"),
         ({"dataset": "nothing"}, {}, "dataset"),
         ({"protocol": "standard-99"}, {}, "protocol"),
-        ({}, {"precision": "mixed"}, "precision"),
+        ({}, {"precision": "float16"}, "precision"),
         ({}, {"device": "abacus"}, "device"),
         ({}, {"threads": 10**12}, "threads"),
         ({}, {"threads": 0}, "threads"),
