@@ -64,7 +64,7 @@ RECIPES = {
     "mnist_standard": Recipe("0", Scheme(0, 0.0), 15, 0.0, 0.3, 0.1, 1e-4, mirrored=False),
     "mnist_linf": Recipe("0.3", Scheme(10, 0.25, random_start=True), 30, 0.5, 0.3, 0.05, 1e-4, mirrored=False),
     # Wong et al. 2020, arXiv:2001.03994, algorithm 3 and section 5.
-    "cifar_linf": Recipe("4/255", Scheme(1, 1.25, random_start=True), 10, 0.0, 0.4, 0.2, 2e-4, mirrored=True),
+    "cifar_linf": Recipe("4/255", Scheme(1, 1.25, random_start=True), 5, 0.0, 0.4, 0.2, 1e-4, mirrored=True),
 }
 
 
