@@ -42,9 +42,8 @@ def run_apart(case: Case, contender: str, points: int, seed: int, threads: int) 
 
 def run_case(case: Case, repeats: int, points: int, threads: int) -> list[Measurement]:
     """Run ours and the peers in turns."""
-    turns = [
-        (repeat, side) for repeat in range(repeats) for side in (OURS, *case.peers) if side != TUNED or repeat == 0
-    ]
+    sides = (OURS, *case.peers)
+    turns = [(repeat, side) for repeat in range(repeats) for side in sides if repeat == 0 or side != TUNED]
     found = [run_apart(case, side, points, repeat, threads) for repeat, side in turns]
     if case.name == MEMORY_CASE:
         found.append(run_apart(case, BARE, points, 0, threads))
