@@ -44,6 +44,10 @@ fidelity: $(READY) ## Compare verdicts with the reference's code, attack by atta
 bench: $(READY) ## Time ours and the peers on the same points; takes up to half an hour.
 	$(BIN)/python -m bench.engine
 
+.PHONY: gpu-check
+gpu-check: $(READY) ## Check the engine on a GPU and time it against the reference's code there; needs one.
+	$(BIN)/python -m bench.gpu
+
 .PHONY: lint
 lint: $(READY) ## Check style, docstrings, formatting and dangerous calls.
 	$(BIN)/ruff check .
