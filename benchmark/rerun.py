@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import accumulate, pairwise
+from typing import get_args
 
 import torch
 from torch import nn
@@ -18,6 +19,7 @@ from benchmark.pipeline import device_named, evaluate_points
 from benchmark.protocols import protocol_named
 from benchmark.report import Check, EvaluationReport, Shard, merge_reports, worst_of
 from benchmark.restrictions import run_checks
+from benchmark.search_model import Precision
 from benchmark.threat_models import ThreatModel
 
 _MOST_THREADS = 1024
@@ -42,10 +44,11 @@ def rerun(
         EvaluationFailed: the model failed during the attacks.
     """
     provenance = report.provenance
-    if provenance.precision != "float32":
+    if provenance.precision not in get_args(Precision):
         raise InvalidInput.because(
-            "precision", found=provenance.precision, expected="float32", remedy="use the version that wrote the report"
-        )
+            "precision", found=provenance.precision, expected=" or ".join(get_args(Precision)),
+            remedy="use the version that wrote the report",
+        )  # fmt: skip
     points = _points(report)
     shards = provenance.shards or (_whole(report),)
     runs = [_run(report, shard) for shard in shards]

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, fields
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from benchmark import randomness
-from benchmark.attacks.base import Attack, Proposal, Slots
+from benchmark.attacks.auto_pgd import AutoPgd, AutoPgdSlots
+from benchmark.attacks.base import Proposal, Slots
 from benchmark.classifier import Classifier
 from benchmark.judging import misclassified
-from benchmark.losses import LOSSES, LossName
+from benchmark.losses import LossName
 from benchmark.norms import L1
 
 _SHARES: dict[int, tuple[float, ...]] = {1: (), 3: (0.3, 0.3)}
@@ -21,34 +22,25 @@ _SHARES: dict[int, tuple[float, ...]] = {1: (), 3: (0.3, 0.3)}
 
 
 @dataclass
-class ApgdL1Slots(Slots):
-    """State of APGD in L1.
+class ApgdL1Slots(AutoPgdSlots):
+    """State of APGD in L1, where the best iterate is that at the present radius.
 
     Args:
-        x_adv: the iterate to evaluate next, (n, d).
-        x_best: the iterate with the highest loss at the present radius, (n, d).
-        grad_best: its gradient, (n, d).
-        loss_best: its loss, (n,).
         share: share of the pixels that a step changes, (n,).
         changed: pixels that the best iterate changed at the last checkpoint, (n,).
-        step_size: (n,).
     """
 
-    x_adv: Tensor
-    x_best: Tensor
-    grad_best: Tensor
-    loss_best: Tensor
     share: Tensor
     changed: Tensor
-    step_size: Tensor
 
 
 @dataclass(frozen=True)
-class _Schedule:
-    """What each step of an item is, all (steps,).
+class Schedule:
+    """What each step of an item is, or of each slot, all (steps,) or (n,).
 
     Args:
         radius: budget in force.
+        final: it is the threat model's.
         following: budget in force after the step.
         first: the step evaluates the first iterate at its radius.
         last: the step evaluates the last one.
@@ -56,26 +48,25 @@ class _Schedule:
     """
 
     radius: Tensor
+    final: Tensor
     following: Tensor
     first: Tensor
     last: Tensor
     checkpoint: Tensor
 
+    def at(self, step: Tensor) -> Schedule:
+        """Return what these steps are; a slot that is done stays at the last."""
+        place = step.clamp_max(len(self.radius) - 1)
+        return Schedule(**{field.name: getattr(self, field.name)[place] for field in fields(self)})
 
-class ApgdL1(Attack[ApgdL1Slots]):
+
+class ApgdL1(AutoPgd[ApgdL1Slots]):
     """Run Auto-PGD in L1: another algorithm than in Linf and L2, without momentum and with sparse steps.
 
     With several radii each item begins at the largest; the best point there, projected, is the start at the next.
 
     Args:
-        norm: L1.
-        epsilon: budget in pixel units, > 0.
-        image_shape: (c, h, w).
-        loss: "ce", "dlr" or "targeted-dlr".
-        iterations: steps after the starts, over all radii.
-        restarts: independent random starts.
-        targets: classes tried, for the targeted loss.
-        samples: passes over which each gradient is averaged, for models that draw at random.
+        norm, epsilon, image_shape, loss, iterations, restarts, targets, samples: as in every Auto-PGD.
         radii: budgets in multiples of epsilon, the last of them 1: one, or three for 30, 30 and 40 % of the iterations.
     Source:
         Croce & Hein 2021, arXiv:2103.01208, algorithm 1 and section 4; the radii as in the reference implementation's
@@ -105,57 +96,24 @@ class ApgdL1(Attack[ApgdL1Slots]):
         samples: int = 1,
         radii: tuple[float, ...] = (3.0, 2.0, 1.0),
     ) -> None:
-        super().__init__(norm, epsilon, image_shape)
-        self.name = "apgd-t" if loss == "targeted-dlr" else f"apgd-{loss}"
+        super().__init__(
+            norm, epsilon, image_shape,
+            loss=loss, iterations=iterations, restarts=restarts, targets=targets, samples=samples,
+        )  # fmt: skip
         self._l1 = norm
-        self._loss = loss
-        self._iterations = iterations
-        self._restarts = restarts
-        self._targets = targets
-        self._samples = samples
         self._radii = radii
 
     @property
     def parameters(self) -> dict[str, int | float | str | bool]:
-        averaged: dict[str, int | float | str | bool] = {"eot": self._samples} if self._samples > 1 else {}
-        return averaged | {
-            "loss": self._loss,
-            "iterations": self._iterations,
-            "restarts": self._restarts,
-            "targets": self._targets,
-            "radii": ", ".join(f"{radius:g}" for radius in self._radii),
-        }
-
-    @property
-    def restarts(self) -> int:
-        return self._restarts
-
-    @property
-    def targets(self) -> int:
-        return self._targets
+        return super().parameters | {"radii": ", ".join(f"{radius:g}" for radius in self._radii)}
 
     @property
     def steps(self) -> int:
-        return len(self.schedule.radius)
+        return len(self.schedule(torch.device("cpu")).radius)
 
-    @cached_property
-    def schedule(self) -> _Schedule:
-        """What each step of an item is."""
-        early = [math.ceil(share * self._iterations) for share in _SHARES[len(self._radii)]]
-        lengths = [*early, max(self._iterations - sum(early), 1)]
-        radius, first, last, checkpoint = [], [], [], []
-        for multiple, length in zip(self._radii, lengths, strict=True):
-            window = max(int(0.04 * length), 1)
-            for number in range(length + 1):
-                radius.append(multiple * self.epsilon)
-                first.append(number == 0)
-                last.append(number == length)
-                checkpoint.append(number > 0 and number % window == 0)
-        following = [*radius[1:], radius[-1]]
-        return _Schedule(
-            torch.tensor(radius), torch.tensor(following), torch.tensor(first), torch.tensor(last),
-            torch.tensor(checkpoint),
-        )  # fmt: skip
+    def schedule(self, device: torch.device) -> Schedule:
+        """Return what each step of an item is."""
+        return _schedule(self._iterations, tuple(radius * self.epsilon for radius in self._radii), device)
 
     def start(self, slots: Slots) -> ApgdL1Slots:
         n, size = slots.x.shape
@@ -176,54 +134,66 @@ class ApgdL1(Attack[ApgdL1Slots]):
         )
 
     def step(self, state: ApgdL1Slots, classifier: Classifier, live: int) -> Proposal:
-        def objective(logits: Tensor) -> Tensor:
-            return LOSSES[self._loss](logits, state.y, state.target)
-
-        schedule, place = self.schedule, state.step.cpu().clamp_max(self.steps - 1)
-        device = state.x.device
-        radius, last = schedule.radius[place].to(device), schedule.last[place].to(device)
+        now = self.schedule(state.x.device).at(state.step)
         evaluated = state.x_adv
-        found = classifier.gradient(evaluated, objective, live, self._samples)
-        better = (found.value > state.loss_best) | schedule.first[place].to(device)
-        state.x_best = torch.where(better[:, None], evaluated, state.x_best)
-        state.grad_best = torch.where(better[:, None], found.grad, state.grad_best)
-        state.loss_best = torch.where(better, found.value, state.loss_best)
-        x_now, grad = self._adapt(state, found.grad, radius, schedule.checkpoint[place].to(device))
+        found = self._climb(state, classifier, live, afresh=now.first)
+        x_now, grad = self._adapt(state, found.grad, now)
         ahead = x_now + state.step_size[:, None] * self._sparse_step(grad, state.share)
         # The last step at a radius goes on from the best point there instead.
-        ahead = torch.where(last[:, None], state.x_best, ahead)
-        following = schedule.following[place].to(device)
-        state.x_adv = self._l1.confine(state.x, ahead, following)
-        self._begin_radius(state, following, last)
+        last = torch.nonzero(now.last).flatten()
+        ahead[last] = state.x_best[last]
+        state.x_adv = self._l1.confine(state.x, ahead, now.following)
+        self._begin_radius(state, now.following, last)
         state.step = state.step + 1
         # At a larger radius an example is no claim, not even where it happens to lie within the budget.
-        within = radius <= schedule.radius[-1].to(device)
-        return Proposal(evaluated, misclassified(found.logits, state.y) & within, state.step >= self.steps)
+        claimed = misclassified(found.logits, state.y) & now.final
+        return Proposal(evaluated, claimed, state.step >= self.steps)
 
-    def _adapt(self, state: ApgdL1Slots, grad: Tensor, radius: Tensor, checkpoint: Tensor) -> tuple[Tensor, Tensor]:
+    def _adapt(self, state: ApgdL1Slots, grad: Tensor, now: Schedule) -> tuple[Tensor, Tensor]:
         """At a checkpoint, start afresh from the best point where it has become sparser, else take smaller steps."""
+        if not bool(now.checkpoint.any()):
+            return state.x_adv, grad
         changed = _changed(state.x, state.x_best)
         sparser = changed < self.least_sparser * state.changed
-        smaller = torch.maximum(state.step_size / self.decrease, radius / self.step_range)
-        state.step_size = torch.where(checkpoint, torch.where(sparser, radius, smaller), state.step_size)
-        state.share = torch.where(checkpoint, changed / state.x.shape[1] / self.decrease, state.share)
-        state.changed = torch.where(checkpoint, changed, state.changed)
-        back = (checkpoint & sparser)[:, None]
-        return torch.where(back, state.x_best, state.x_adv), torch.where(back, state.grad_best, grad)
+        smaller = torch.maximum(state.step_size / self.decrease, now.radius / self.step_range)
+        state.step_size = torch.where(now.checkpoint, torch.where(sparser, now.radius, smaller), state.step_size)
+        state.share = torch.where(now.checkpoint, changed / state.x.shape[1] / self.decrease, state.share)
+        state.changed = torch.where(now.checkpoint, changed, state.changed)
+        return self._go_back(state, grad, now.checkpoint & sparser)
 
     def _sparse_step(self, grad: Tensor, share: Tensor) -> Tensor:
         """Return a step of length 1 that is equal on the share of pixels with the steepest gradient, (n, d)."""
-        size = grad.shape[1]
+        steepness, size = grad.abs(), grad.shape[1]
         rank = ((1 - share) * size).clamp(0, size - 1).long()
-        threshold = grad.abs().sort(dim=1).values.gather(1, rank[:, None])
-        chosen = grad.sign() * (grad.abs() >= threshold)
+        # The largest share of any slot is enough of the order, and much less work than all of it.
+        top = steepness.topk(size - int(rank.min()), dim=1).values
+        chosen = grad.sign() * (steepness >= top.gather(1, size - 1 - rank[:, None]))
         return chosen / self._l1.distance(chosen).clamp_min(1)[:, None]
 
     def _begin_radius(self, state: ApgdL1Slots, radius: Tensor, begins: Tensor) -> None:
-        changed = _changed(state.x, state.x_adv)
-        state.changed = torch.where(begins, changed, state.changed)
-        state.share = torch.where(begins, changed / state.x.shape[1] / self.decrease, state.share)
-        state.step_size = torch.where(begins, radius, state.step_size)
+        """Give the rows that begin at a radius its step size and the sparsity of where they begin."""
+        changed = _changed(state.x[begins], state.x_adv[begins])
+        state.changed[begins] = changed
+        state.share[begins] = changed / state.x.shape[1] / self.decrease
+        state.step_size[begins] = radius[begins]
+
+
+@lru_cache(maxsize=16)
+def _schedule(iterations: int, radii: tuple[float, ...], device: torch.device) -> Schedule:
+    early = [math.ceil(share * iterations) for share in _SHARES[len(radii)]]
+    lengths = [*early, max(iterations - sum(early), 1)]
+    radius, final, first, last, checkpoint = [], [], [], [], []
+    for budget, length in zip(radii, lengths, strict=True):
+        window = max(int(0.04 * length), 1)
+        for number in range(length + 1):
+            radius.append(budget)
+            final.append(budget == radii[-1])
+            first.append(number == 0)
+            last.append(number == length)
+            checkpoint.append(number > 0 and number % window == 0)
+    following = [*radius[1:], radius[-1]]
+    columns = (torch.tensor(column, device=device) for column in (radius, final, following, first, last, checkpoint))
+    return Schedule(*columns)
 
 
 def _changed(x: Tensor, x_adv: Tensor) -> Tensor:

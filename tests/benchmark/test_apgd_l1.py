@@ -11,6 +11,7 @@ from benchmark.norms import L1
 from tests.benchmark.models import Cnn, Linear, points
 
 SHAPE = (1, 4, 4)
+CPU = torch.device("cpu")
 EPSILON = 0.5
 
 
@@ -26,17 +27,17 @@ def _begin(n: int = 8, iterations: int = 100, radii: tuple[float, ...] = (3, 2, 
 def test_iterations_are_shared_among_the_radii() -> None:
     attack, _ = _begin()
     assert attack.steps == 31 + 31 + 41
-    assert [float(radius) for radius in attack.schedule.radius.unique()] == [0.5, 1.0, 1.5]
-    assert torch.nonzero(attack.schedule.first).flatten().tolist() == [0, 31, 62]
-    assert torch.nonzero(attack.schedule.last).flatten().tolist() == [30, 61, 102]
+    assert [float(radius) for radius in attack.schedule(CPU).radius.unique()] == [0.5, 1.0, 1.5]
+    assert torch.nonzero(attack.schedule(CPU).first).flatten().tolist() == [0, 31, 62]
+    assert torch.nonzero(attack.schedule(CPU).last).flatten().tolist() == [30, 61, 102]
     # 4 % of 30 and of 40 iterations is one.
-    assert torch.equal(attack.schedule.checkpoint, ~attack.schedule.first)
+    assert torch.equal(attack.schedule(CPU).checkpoint, ~attack.schedule(CPU).first)
 
 
 def test_one_radius_has_a_checkpoint_every_4_iterations_and_starts_with_a_fifth_of_the_pixels() -> None:
     attack, state = _begin(radii=(1.0,))
     assert attack.steps == 101
-    assert torch.nonzero(attack.schedule.checkpoint).flatten().tolist() == list(range(4, 101, 4))
+    assert torch.nonzero(attack.schedule(CPU).checkpoint).flatten().tolist() == list(range(4, 101, 4))
     assert state.share.tolist() == pytest.approx([0.2] * 8)
     assert state.changed.tolist() == [16] * 8
 
@@ -44,7 +45,7 @@ def test_one_radius_has_a_checkpoint_every_4_iterations_and_starts_with_a_fifth_
 @pytest.mark.parametrize("iterations", [1, 2, 3, 10])
 def test_few_iterations_leave_each_radius_at_least_one(iterations: int) -> None:
     attack, _ = _begin(iterations=iterations)
-    assert int(attack.schedule.first.sum()) == 3
+    assert int(attack.schedule(CPU).first.sum()) == 3
     assert attack.steps >= 6
 
 
@@ -55,7 +56,7 @@ def test_every_iterate_is_within_the_radius_in_force_and_claims_wait_for_the_las
     classifier = Classifier(Cnn(SHAPE, 3).eval(), SHAPE, 8)
     claims = 0
     for number in range(attack.steps):
-        radius = float(attack.schedule.radius[number])
+        radius = float(attack.schedule(CPU).radius[number])
         proposal = attack.step(state, classifier, 8)
         assert bool((L1().distance(proposal.x_adv.double() - state.x.double()) <= radius * (1 + 1e-5)).all())
         assert float(proposal.x_adv.min()) >= 0
@@ -64,7 +65,7 @@ def test_every_iterate_is_within_the_radius_in_force_and_claims_wait_for_the_las
         if radius > EPSILON:
             assert not bool(proposal.broken.any())
         claims += int(proposal.broken.sum())
-        low, high = radius / 10 * (1 - 1e-6), float(attack.schedule.following[number]) * (1 + 1e-6)
+        low, high = radius / 10 * (1 - 1e-6), float(attack.schedule(CPU).following[number]) * (1 + 1e-6)
         assert bool(((state.step_size >= low * (1 if radius == high else 0.5)) & (state.step_size <= high)).all())
     assert claims > 0
     assert (classifier.forward_passes, classifier.backward_passes) == (attack.steps * 8, attack.steps * 8)

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import gc
+from collections.abc import Callable, Iterator
+
 import pytest
 import torch
 
 from benchmark.attacks.base import Slots
 from benchmark.attacks.fab import Fab, FabSlots, FabT
-from benchmark.classifier import Classifier
+from benchmark.classifier import Classifier, Gradient
 from benchmark.norms import L1, L2, Linf, Norm
-from tests.benchmark.models import Linear, answers
+from tests.benchmark.models import Cnn, Linear, answers, points
 from tests.benchmark.runs import engine_of
 
 SHAPE = (3, 4, 5)
@@ -155,3 +158,91 @@ def test_restarts_reach_the_attack() -> None:
     assert engine.items == 24
     classifier = engine._classifier
     assert (classifier.forward_passes, classifier.backward_passes) == (24 * 2 * 2, 24 * 2 * 3)
+
+
+@pytest.mark.parametrize("norm", [Linf(), L2(), L1()], ids=lambda norm: norm.name)
+@pytest.mark.parametrize("classes", [2, 10])
+def test_nearest_hyperplane_is_that_of_all_gradients_at_once(norm: Norm, classes: int) -> None:
+    model = Cnn(SHAPE, classes).eval()
+    x, y = points(64, SHAPE, classes)
+    attack = Fab(norm, 1.0, SHAPE)
+    found = attack._linearise(attack.start(_slots(x.flatten(1), y, y)), Classifier(model, SHAPE, 64), 64)
+
+    leaf = x.flatten(1).requires_grad_()
+    logits = model(leaf.clone().view(64, *SHAPE))
+    others = torch.tensor([[k for k in range(classes) if k != label] for label in y.tolist()])
+    gaps = logits.gather(1, others) - logits.gather(1, y[:, None])
+    columns = [torch.autograd.grad(gap.sum(), leaf, retain_graph=True)[0] for gap in gaps.unbind(1)]
+    normals, row = torch.stack(columns, 1), torch.arange(64)
+    steepness = norm.dual(normals.flatten(0, 1)).view(64, classes - 1)
+    nearest = (gaps.detach().abs() / steepness.clamp_min(1e-12)).argmin(1)
+    assert torch.equal(found.weight, normals[row, nearest])
+    assert torch.equal(found.gap, -gaps.detach()[row, nearest])
+
+
+@pytest.mark.parametrize("norm", [Linf(), L2(), L1()], ids=lambda norm: norm.name)
+def test_of_equally_near_hyperplanes_the_first_is_taken(norm: Norm) -> None:
+    """Class k above 0 leans on pixel k alone, and all pixels are equal."""
+    model = Linear(SHAPE, 5)
+    with torch.no_grad():
+        model.weight.copy_(torch.eye(60)[:5])
+        model.bias.copy_(torch.tensor([3.0, 0, 0, 0, 0]))
+        model.weight[0] = 0
+    x, y = torch.full((8, 60), 0.5), torch.tensor([0, 0, 0, 0, 0, 0, 1, 2])
+    attack = Fab(norm, 1.0, SHAPE)
+    found = attack._linearise(attack.start(_slots(x, y, y)), Classifier(model, SHAPE, 8), 8)
+    assert found.weight[:6].argmax(1).tolist() == [1] * 6
+    # From class 1 to 2 it is as far as to 3 and 4, and from 2 the first is 1.
+    assert found.weight[6:].argmax(1).tolist() == [2, 1]
+
+
+class _Weighed(Classifier):
+    """Weighs all tensors alive when the first gradient is handed out, and when the last is."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__(Linear(SHAPE, classes), SHAPE, 64)
+        self.weights: list[int] = []
+
+    def gradients(
+        self, x: torch.Tensor, objectives: Callable[[torch.Tensor], torch.Tensor], live: int | None = None
+    ) -> Iterator[Gradient]:
+        before = self.backward_passes
+        for found in super().gradients(x, objectives, live):
+            if (self.backward_passes - before) // len(x) in (1, 199):
+                alive = (one.untyped_storage() for one in gc.get_objects() if type(one) is torch.Tensor)
+                self.weights.append(sum({one.data_ptr(): one.nbytes() for one in alive}.values()))
+            yield found
+
+
+def test_memory_does_not_grow_with_the_number_of_classes() -> None:
+    x, y = points(64, SHAPE, 200)
+    attack, classifier = Fab(L2(), 1.0, SHAPE), _Weighed(200)
+    attack.step(attack.start(_slots(x.flatten(1), y, y)), classifier, 64)
+    first, last = classifier.weights
+    assert classifier.backward_passes == 64 * 199
+    assert abs(last - first) <= 2 * x.nbytes
+
+
+@pytest.mark.parametrize("kind", ["fab", "fab-t"])
+def test_iterates_that_the_model_answers_with_nan_are_left_behind(kind: str) -> None:
+    """A model that answers NaN beyond the budget must not blind the attack to what lies within."""
+
+    class Walled(Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            away = (x.flatten(1) - middle).abs().amax(1, keepdim=True)
+            return torch.where(away > 0.3, torch.nan, super().forward(x))
+
+    model, x, y, target = _near_the_boundary(4)
+    middle, walled = x.clone(), Walled(SHAPE, 4)
+    attack = Fab(Linf(), 0.2, SHAPE) if kind == "fab" else FabT(Linf(), 0.2, SHAPE, targets=1)
+    state = attack.start(_slots(x, y, target))
+    state.x_adv = (x + 0.4).clamp(0, 1)
+    broken = torch.zeros(8, dtype=torch.bool)
+    for _ in range(30):
+        proposal = attack.step(state, Classifier(walled, SHAPE, 8), 8)
+        assert bool(torch.isfinite(proposal.x_adv).all())
+        broken |= proposal.broken
+    reachable = Fab(Linf(), 0.2, SHAPE)
+    first = reachable.step(reachable.start(_slots(x, y, target)), Classifier(model, SHAPE, 8), 8)
+    assert bool(first.broken.any())
+    assert torch.equal(broken, first.broken)

@@ -146,7 +146,7 @@ def test_standard_protocol(classes: int, norm: str, steps: list[tuple[str, int, 
 
 def test_protocols_are_found_by_name_and_label() -> None:
     assert protocol_named("standard") is protocol_named("standard-1")
-    assert [protocol.label for protocol in PROTOCOLS] == ["standard-1", "plus-1", "rand-1"]
+    assert [protocol.label for protocol in PROTOCOLS] == ["standard-1", "plus-1", "rand-1", "mixed-1"]
     assert few_classes_check(4).outcome is CheckOutcome.PASSED
 
 
