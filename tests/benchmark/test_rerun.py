@@ -16,9 +16,10 @@ from benchmark import datasets
 from benchmark.admission import admission_checks
 from benchmark.ensemble import Run
 from benchmark.errors import InvalidInput
+from benchmark.merging import merge_reports, worst_of
 from benchmark.pipeline import Evaluation, evaluate_points
 from benchmark.protocols import protocol_named
-from benchmark.report import EvaluationReport, merge_reports, worst_of
+from benchmark.report import EvaluationReport
 from benchmark.reproduction import compare_runs
 from benchmark.rerun import rerun
 from benchmark.threat_models import official_board

@@ -9,7 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from benchmark.errors import EvaluationFailed
-from benchmark.report import Check, CheckOutcome, EvaluationReport, canonical_json, wilson_interval, worst_of
+from benchmark.merging import worst_of
+from benchmark.report import Check, CheckOutcome, EvaluationReport, canonical_json, wilson_interval
 from store.blobs import LocalBlobs
 from store.boards import get_board, get_model
 from store.claims import Claim, beat
