@@ -11,7 +11,7 @@ import io
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Self
 
@@ -45,9 +45,6 @@ class CheckOutcome(StrEnum):
     FLAGGED = "flagged"
     REJECTED = "rejected"
     NOT_ASSESSED = "not_assessed"
-
-
-_SEVERITY = (CheckOutcome.NOT_ASSESSED, CheckOutcome.PASSED, CheckOutcome.FLAGGED, CheckOutcome.REJECTED)
 
 
 class Check(Part):
@@ -347,98 +344,6 @@ def build_report(
         points=points,
         examples_sha256=examples_sha256,
     )
-
-
-def merge_reports(shards: Sequence[EvaluationReport], checks: Sequence[Check]) -> EvaluationReport:
-    """Merge the reports of disjoint shards of one run into the report over all their points.
-
-    Args:
-        shards: at least one, in any order; same threat model, protocol, checkpoint and seed.
-        checks: the checks of the whole model.
-    Raises:
-        ValueError: there is none, or they overlap or do not belong to one run.
-    """
-    if not shards:
-        raise ValueError("at least one shard is needed")
-    shards = sorted(shards, key=lambda shard: shard.points.index[0])
-    first = shards[0]
-    for shard in shards:
-        if _identity(shard) != _identity(first):
-            raise ValueError("the shards do not belong to one run")
-    points = Points(
-        index=tuple(i for shard in shards for i in shard.points.index),
-        label=tuple(i for shard in shards for i in shard.points.label),
-        robust=tuple(i for shard in shards for i in shard.points.robust),
-        broken_by=tuple(i for shard in shards for i in shard.points.broken_by),
-        step=tuple(i for shard in shards for i in shard.points.step),
-        distance=tuple(i for shard in shards for i in shard.points.distance),
-    )
-    attacks = [_sum_outcomes(list(parts)) for parts in zip(*(shard.attacks for shard in shards), strict=True)]
-    seconds = sum(shard.provenance.seconds for shard in shards)
-    return build_report(
-        norm=first.norm,
-        epsilon=first.epsilon,
-        dataset=first.dataset,
-        protocol=first.protocol,
-        attacks=attacks,
-        checks=checks,
-        provenance=first.provenance.model_copy(update={"seconds": seconds, "shards": _blocks(shards)}),
-        points=points,
-        examples_sha256=_joint_sha256([shard.examples_sha256 for shard in shards]),
-    )
-
-
-def worst_of(checks: Iterable[Check]) -> tuple[Check, ...]:
-    """Return one check per code, in order of first appearance: the one with the worst outcome."""
-    worst: dict[str, Check] = {}
-    for check in checks:
-        present = worst.setdefault(check.code, check)
-        if _SEVERITY.index(check.outcome) > _SEVERITY.index(present.outcome):
-            worst[check.code] = check
-    return tuple(worst.values())
-
-
-def _blocks(shards: Sequence[EvaluationReport]) -> tuple[Shard, ...]:
-    return tuple(
-        Shard(
-            points=shard.n_points,
-            examples_sha256=shard.examples_sha256,
-            threads=shard.provenance.threads,
-            layout=shard.provenance.layout,
-            device=shard.provenance.device,
-            hardware=shard.provenance.hardware,
-            versions=shard.provenance.versions,
-        )
-        for shard in shards
-    )
-
-
-def _joint_sha256(hashes: Sequence[str | None]) -> str | None:
-    if len(hashes) == 1:
-        return hashes[0]
-    known = [bytes.fromhex(sha256) for sha256 in hashes if sha256 is not None]
-    return hashlib.sha256(b"".join(known)).hexdigest() if len(known) == len(hashes) else None
-
-
-def _identity(report: EvaluationReport) -> tuple[object, ...]:
-    provenance = report.provenance
-    return (
-        report.schema_version,
-        report.norm,
-        report.epsilon,
-        report.dataset,
-        report.protocol,
-        tuple((attack.name, canonical_json(attack.parameters)) for attack in report.attacks),
-        provenance.checkpoint_sha256,
-        provenance.seed,
-        provenance.slot_width,
-        provenance.precision,
-    )
-
-
-def _sum_outcomes(parts: list[AttackOutcome]) -> AttackOutcome:
-    counts = ("attacked", "broken", "over_budget", "forward_passes", "backward_passes", "seconds")
-    return parts[0].model_copy(update={name: sum(getattr(part, name) for part in parts) for name in counts})
 
 
 def _scores(points: Points) -> tuple[int, float, float]:

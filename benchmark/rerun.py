@@ -15,9 +15,10 @@ from benchmark.admission import admission_checks
 from benchmark.datasets import LabelledPoints
 from benchmark.ensemble import EvaluationProgress, Run
 from benchmark.errors import InvalidInput
+from benchmark.merging import merge_reports, worst_of
 from benchmark.pipeline import device_named, evaluate_points
 from benchmark.protocols import protocol_named
-from benchmark.report import Check, EvaluationReport, Shard, merge_reports, worst_of
+from benchmark.report import Check, EvaluationReport, Shard
 from benchmark.restrictions import run_checks
 from benchmark.search_model import Precision
 from benchmark.threat_models import ThreatModel

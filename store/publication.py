@@ -10,7 +10,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from benchmark.errors import NotFound
-from benchmark.report import Check, CheckOutcome, EvaluationReport, canonical_json, merge_reports, worst_of
+from benchmark.merging import merge_reports, worst_of
+from benchmark.report import Check, CheckOutcome, EvaluationReport, canonical_json
 from store.blobs import Blobs
 from store.claims import fail_submission
 from store.database import Database, database_now_ms

@@ -18,7 +18,7 @@ from gauntlet.cli.reports import require_writable
 
 if TYPE_CHECKING:
     from benchmark.report import EvaluationReport
-    from benchmark.statistics import SeedStudy, Spread
+    from benchmark.seeds import SeedStudy, Spread
 
 
 def evaluate(
@@ -86,7 +86,7 @@ def _shown_report(report: EvaluationReport, silent: bool) -> bytes:
 
 
 def _shown_study(reports: list[EvaluationReport], silent: bool) -> bytes:
-    from benchmark.statistics import study_seeds
+    from benchmark.seeds import study_seeds
 
     study = study_seeds(reports)
     if not silent:

@@ -16,10 +16,11 @@ from benchmark import Evaluation, EvaluationProgress, ThreatModel, evaluate
 from benchmark.attacks.base import Setting
 from benchmark.ensemble import Snapshot
 from benchmark.errors import EvaluationFailed, InvalidInput, NotFound, UnsupportedNorm
+from benchmark.merging import merge_reports
 from benchmark.norms import norm_named
 from benchmark.pipeline import evaluate_points
 from benchmark.protocols import PROTOCOLS, Protocol, few_classes_check, protocol_named
-from benchmark.report import CheckOutcome, merge_reports
+from benchmark.report import CheckOutcome
 from tests.benchmark.models import Cnn, Linear, Robust, Shape, answers, blobs, points
 from tests.benchmark.runs import attack_maker, protocol_of, settings
 

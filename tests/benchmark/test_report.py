@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy.stats import binomtest
 
+from benchmark.merging import merge_reports
 from benchmark.report import (
     Check,
     CheckOutcome,
     EvaluationReport,
     Points,
     canonical_json,
-    merge_reports,
     unreliability_check,
     wilson_interval,
 )

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from benchmark.report import Check, CheckOutcome, EvaluationReport, Shard, merge_reports
+from benchmark.merging import merge_reports
+from benchmark.report import Check, CheckOutcome, EvaluationReport, Shard
 from benchmark.reproduction import ChangedPoint, Difference, compare_runs
 from tests.benchmark.reports import MIXED, report_of
 

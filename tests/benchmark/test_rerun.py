@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,9 +16,10 @@ from benchmark import datasets
 from benchmark.admission import admission_checks
 from benchmark.ensemble import Run
 from benchmark.errors import InvalidInput
+from benchmark.merging import merge_reports, worst_of
 from benchmark.pipeline import Evaluation, evaluate_points
 from benchmark.protocols import protocol_named
-from benchmark.report import EvaluationReport, merge_reports, worst_of
+from benchmark.report import EvaluationReport
 from benchmark.reproduction import compare_runs
 from benchmark.rerun import rerun
 from benchmark.threat_models import official_board
@@ -56,6 +58,22 @@ def test_an_evaluation_is_repeated_bit_for_bit(model: nn.Module) -> None:
     assert again.provenance.slot_width == 24
     flat = evaluation.x_adv.numpy().astype("<f4").tobytes()
     assert report.examples_sha256 == hashlib.sha256(flat).hexdigest()
+
+
+def test_a_preview_in_lower_precision_is_repeated_too() -> None:
+    weak = load_model("Digits_Standard", dataset="digits", threat_model="Linf")
+    report = _evaluated(weak, range(60, 64), replace(_run(), protocol=protocol_named("mixed"))).report
+    found = compare_runs(report, rerun(report, weak))
+    assert (report.provenance.precision, found.bit_identical) == ("mixed", True)
+
+
+def test_a_recorded_layout_that_this_machine_does_not_choose_is_told(model: nn.Module) -> None:
+    report = _evaluated(model, range(8), _run()).report
+    provenance = report.provenance.model_copy(update={"layout": "spiral"})
+    report = report.model_copy(update={"provenance": provenance})
+    found = compare_runs(report, rerun(report, model))
+    assert [difference.name for difference in found.environment] == ["layout"]
+    assert found.bit_identical
 
 
 def test_any_points_are_repeated_under_their_own_numbers(model: nn.Module) -> None:

@@ -11,15 +11,8 @@ from scipy.stats import binomtest
 
 from benchmark.errors import InvalidInput
 from benchmark.report import EvaluationReport
-from benchmark.statistics import (
-    McNemar,
-    SeedStudy,
-    compare_reports,
-    exact_p_value,
-    mcnemar,
-    standing_after,
-    study_seeds,
-)
+from benchmark.seeds import SeedStudy, study_seeds
+from benchmark.statistics import McNemar, compare_reports, exact_p_value, mcnemar, standing_after
 from tests.benchmark.reports import MIXED, VERDICTS, report_of
 
 COUNTS = st.integers(0, 400)

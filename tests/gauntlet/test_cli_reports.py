@@ -12,7 +12,8 @@ from safetensors.torch import load, save
 
 from benchmark.report import EvaluationReport
 from benchmark.reproduction import Reproduction
-from benchmark.statistics import Comparison, SeedStudy, mcnemar
+from benchmark.seeds import SeedStudy
+from benchmark.statistics import Comparison, mcnemar
 from gauntlet.cli.console import ExitCode
 from model_zoo.registry import bundled_checkpoint, card
 from tests.gauntlet.test_cli import assert_refused, gauntlet

@@ -82,6 +82,11 @@ def test_a_submission_becomes_a_row_with_the_report_that_the_command_line_writes
     assert local.returncode == 0, local.stderr
     assert EvaluationReport.model_validate_json(local.stdout).points == report.points
 
+    downloaded = tmp_path / "report.json"
+    downloaded.write_bytes(report.to_bytes())
+    again = gauntlet("reproduce", str(downloaded), "--checkpoint", checkpoint)
+    assert (again.returncode, again.stdout) == (0, "The result is bit-identical: 500 points, examples equal.\n")
+
 
 @pytest.mark.slow
 def test_stopping_the_service_ends_its_children_and_the_next_start_goes_on(tmp_path: Path) -> None:

@@ -47,7 +47,9 @@ print(count)
     assert int(done.stdout) > len(ROOMS)
 
 
-@pytest.mark.parametrize("name", ["errors", "report", "reproduction", "statistics", "threat_models"])
+@pytest.mark.parametrize(
+    "name", ["errors", "merging", "report", "reproduction", "seeds", "statistics", "threat_models"]
+)
 def test_what_reads_reports_imports_without_torch(name: str) -> None:
     program = f"""
 import sys

@@ -81,6 +81,7 @@ def shard_report(
             seconds=1.5,
         ),
         points=points,
+        examples_sha256="e" * 64,
     )
 
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable
 
 import pytest
 
 from benchmark.errors import EvaluationFailed
-from benchmark.report import Check, CheckOutcome, EvaluationReport, canonical_json, wilson_interval, worst_of
+from benchmark.merging import worst_of
+from benchmark.report import Check, CheckOutcome, EvaluationReport, canonical_json, wilson_interval
 from store.blobs import LocalBlobs
 from store.boards import get_board, get_model
 from store.claims import Claim, beat
 from store.database import Database
 from store.outcomes import blocks, finish_check, finish_shard
 from store.publication import reduce_run
-from store.submissions import cancel, get_submission, submit
+from store.submissions import cancel, ensure_submission, get_submission, submit
 from store.tables import EntryRow
 from store.views import Progress, State
 from tests.store.material import LEASE_MS, Rules, check, must_claim, new_submission, running, shard_report
@@ -119,7 +121,21 @@ def test_shards_merge_into_one_report(db: Database, blobs: LocalBlobs) -> None:
     assert report.points.index == tuple(range(500))
     assert (report.standard_accuracy, report.robust_accuracy) == (470 / 500, 410 / 500)
     assert report.attacks[0].broken == 60
+    assert report.provenance.shards is not None
+    assert [block.points for block in report.provenance.shards] == [166, 167, 167]
+    assert report.examples_sha256 == hashlib.sha256(bytes.fromhex("e" * 64) * 3).hexdigest()
     assert get_board(db, "digits", "Linf").rows[0].robust_accuracy == 0.82
+
+
+def test_names_in_a_report_are_the_submissions_not_the_childs(db: Database, blobs: LocalBlobs, rules: Rules) -> None:
+    ensure_submission(db, blobs, new_submission(blobs), rules, baseline=True, zoo_id="Tiny")
+    finish_check(db, must_claim(db), [check()], parameters=1)
+    work = must_claim(db)
+    lying = with_provenance(shard_report(work), architecture="enormous", zoo_id="Somebody")
+    assert finish_shard(db, blobs, work, lying) is State.PUBLISHED
+    report = get_model(db, blobs, "digits", "Linf", "Method A").report
+    assert report is not None
+    assert (report.provenance.architecture, report.provenance.zoo_id) == ("tiny-cnn", "Tiny")
 
 
 def test_reducing_twice_publishes_once(db: Database, blobs: LocalBlobs) -> None:

@@ -35,8 +35,10 @@ def test_model_shows_the_evidence_of_an_evaluation(service: Running) -> None:
     assert [one.code for one in page.evidence.checks] == ["zero_gradient", "square_helps"]
     assert page.usage == Usage(
         load=None,
-        reproduce="gauntlet evaluate model.safetensors --architecture tiny-cnn --dataset digits --threat-model Linf",
-        note="The checkpoint is private: whoever has the file with the hash below can run this.",
+        reproduce="gauntlet evaluate model.safetensors --architecture tiny-cnn --dataset digits --threat-model Linf\n"
+        "gauntlet reproduce report.json --checkpoint model.safetensors",
+        note="The checkpoint is private: whoever has the file with the hash below can run this. "
+        "The file report.json is the whole report, linked below; every setting is taken from it.",
     )
     assert page.unknown == ("authors", "venue", "paper", "kind of extra data")
     shown = read_page(service.http.get("/models/digits/Linf/Method%20A").text)
@@ -45,6 +47,7 @@ def test_model_shows_the_evidence_of_an_evaluation(service: Running) -> None:
         page.verdict,
         str(report.provenance.checkpoint_sha256),
         report.results_sha256(),
+        "e" * 64,
         "1\u202f234",
         "90.00",
     ):

@@ -139,14 +139,18 @@ def usage(model: ModelView) -> Usage:
         )
         return Usage(
             load=load,
-            reproduce=f"gauntlet evaluate {shlex.quote(row.zoo_id)} {place}",
-            note="On the same kind of machine the verdict on every image is the same.",
+            reproduce=f"gauntlet evaluate {shlex.quote(row.zoo_id)} {place}\ngauntlet reproduce report.json",
+            note=f"On the same kind of machine the verdict on every image is the same. {_REPORT}",
         )
     return Usage(
         load=None,
-        reproduce=f"gauntlet evaluate model.safetensors --architecture {shlex.quote(row.architecture)} {place}",
-        note="The checkpoint is private: whoever has the file with the hash below can run this.",
+        reproduce=f"gauntlet evaluate model.safetensors --architecture {shlex.quote(row.architecture)} {place}\n"
+        "gauntlet reproduce report.json --checkpoint model.safetensors",
+        note=f"The checkpoint is private: whoever has the file with the hash below can run this. {_REPORT}",
     )
+
+
+_REPORT = "The file report.json is the whole report, linked below; every setting is taken from it."
 
 
 def unknown(model: ModelView) -> tuple[str, ...]:
