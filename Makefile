@@ -38,7 +38,11 @@ test-all: $(READY) ## Run every test; those in a browser need Chromium at /usr/b
 
 .PHONY: fidelity
 fidelity: $(READY) ## Compare verdicts with the reference's code, attack by attack; takes about half an hour.
-	$(BIN)/python bench/fidelity.py
+	$(BIN)/python -m bench.fidelity
+
+.PHONY: bench
+bench: $(READY) ## Time ours and the peers on the same points; takes up to half an hour.
+	$(BIN)/python -m bench.engine
 
 .PHONY: lint
 lint: $(READY) ## Check style, docstrings, formatting and dangerous calls.
@@ -62,11 +66,12 @@ format: $(READY) ## Rewrite the code in the house format and mend what can be me
 venv: $(READY) ## Install everything, pinned, into .venv; the other targets do so by themselves.
 
 # One stamp, so that targets built in parallel wait for one installation instead of racing each other.
-$(READY): pyproject.toml requirements.lock
+$(READY): pyproject.toml requirements.lock bench/torchattacks.lock
 	@test -n "$(PYTHON)" || { echo "Gauntlet needs Python 3.11 or later; name it with PYTHON=..." >&2; exit 1; }
 	"$(PYTHON)" -m venv $(VENV)
 	$(BIN)/python -m pip install $(TORCH)
 	$(BIN)/python -m pip install --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --no-deps --require-hashes -r bench/torchattacks.lock
 	$(BIN)/python -m pip install --no-deps --no-build-isolation -e .
 	@touch $@
 

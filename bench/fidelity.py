@@ -1,14 +1,16 @@
 """Compare verdicts with a public implementation of AutoAttack, attack by attack and for the whole ensemble.
 
-    python bench/fidelity.py --points 500 --seeds 0 1 2 --json fidelity.json
+    python -m bench.fidelity --points digits=500 --models Digits_FGSM --seeds 0 1 2 --json fidelity.json
 
 The peer is the package pyautoattack, the reference's code, in its versions "standard" and "plus". Every case is a
-bundled model under one norm; the peer's examples are judged by our own judge, so that both sides answer to the same
-rule. The peer's Square never places a window in the last row or column and shares one window among all points; on 8×8
-images the first costs it several points. So Square, and the ensembles with it, are also compared with the peer's whose
+network under one norm: by default three networks, on the digits, MNIST and CIFAR-10, each under every norm for which
+there is a budget. The peer's examples are judged by our own judge, so that both sides answer to the same rule. The
+peer's Square never places a window in the last row or column and shares one window among all points; on 8×8 images the
+first costs it several points. So there Square, and the ensembles with it, are also compared with the peer's whose
 windows may lie everywhere.
 
-The table shows means over the seeds: a single seed moves an attack on a network with masked gradients by points.
+The table shows means over the seeds: a single seed moves an attack on a network with masked gradients by points. A
+network trained in Linf and attacked in L2 or L1 is such a network.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean
 
@@ -25,11 +29,11 @@ import torch
 from pyautoattack import AutoAttack
 from torch import Tensor, nn
 
+from bench.networks import NETWORKS, Points
+from bench.verdicts import WIDTH, survivors
 from benchmark import ThreatModel, datasets
-from benchmark.classifier import Classifier
+from benchmark.allocator import keep_freed_memory
 from benchmark.ensemble import Run
-from benchmark.judging import judge, misclassified
-from benchmark.norms import norm_named
 from benchmark.pipeline import evaluate_points
 from benchmark.protocols import PLUS, STANDARD, Protocol
 from benchmark.threat_models import official_board
@@ -47,8 +51,21 @@ CASES: dict[str, tuple[Protocol, tuple[str, ...]]] = {
     "fab, plus": (PLUS, ("fab",)),
 }
 """What can be compared: the protocol, and which of its attacks run."""
-L1_BUDGET = ThreatModel("L1", 1, "digits")
-"""The digits have no L1 board; this budget leaves the best bundled model about half of its points."""
+DEFAULT_MODELS = ("Digits_PGD10", "mnist_linf", "cifar_linf")
+POINTS = {"digits": 300, "mnist": 80, "cifar10": 48}
+"""By default, for each data set."""
+BUDGETS: dict[str, dict[str, ThreatModel]] = {
+    "digits": {norm: official_board("digits", norm).budget for norm in ("Linf", "L2")}
+    # There is no L1 board; this budget leaves the best bundled model about half of its points.
+    | {"L1": ThreatModel("L1", 1, "digits")},
+    # Those that leave a fifth to four fifths of the points.
+    "mnist": {
+        "Linf": ThreatModel("Linf", "3/10", "mnist"),
+        "L2": ThreatModel("L2", 2, "mnist"),
+        "L1": ThreatModel("L1", 10, "mnist"),
+    },
+    "cifar10": {"Linf": ThreatModel("Linf", "4/255", "cifar10"), "L2": ThreatModel("L2", "1/4", "cifar10")},
+}
 
 
 @dataclass(frozen=True)
@@ -72,7 +89,7 @@ def robust_accuracy(model: nn.Module, x: Tensor, y: Tensor, threat_model: Threat
     """Return ours."""
     protocol, attacks = CASES[case]
     chosen = Protocol("chosen", 1, lambda setting: tuple(a for a in protocol.attacks(setting) if a.name in attacks))
-    run = Run(threat_model, chosen, seed, 64, torch.device("cpu"))
+    run = Run(threat_model, chosen, seed, WIDTH, torch.device("cpu"))
     return evaluate_points(model, x, y, range(len(x)), run).report.robust_accuracy
 
 
@@ -96,29 +113,38 @@ def reference_robust_accuracy(
         peer.square.random_int = _inclusive
     # The peer draws from the global generator and sets its seed itself.
     x_adv = peer.run_standard_evaluation(x.contiguous(), y.contiguous(), batch_size=len(x))[0]
-    shape = (x.shape[1], x.shape[2], x.shape[3])
-    classifier = Classifier(model, shape, 64)
-    verdict = judge(classifier, x.flatten(1), y, x_adv.flatten(1), norm_named(norm), radius)
-    wrong = misclassified(classifier.logits_of_all(x.flatten(1)), y)
-    return 1 - (verdict.broken | wrong).float().mean().item()
+    return survivors(model, x, y, x_adv, threat_model).float().mean().item()
 
 
 def _inclusive(low: int = 0, high: int = 1, shape: Sequence[int] = (1,)) -> Tensor:
     return (low + (high + 1 - low) * torch.rand(list(shape))).long()
 
 
+def dataset_of(name: str) -> str:
+    """Return the data set on which a network is compared."""
+    points = NETWORKS[name].points if name in NETWORKS else ""
+    return {"mnist_points": "mnist", "cifar_points": "cifar10"}.get(points, "digits")
+
+
+def load(name: str, points: int) -> tuple[nn.Module, Points]:
+    """Return a network with frozen parameters and the first points of its data set."""
+    if name in NETWORKS:
+        return NETWORKS[name].load(), NETWORKS[name].load_points(points)
+    model = load_model(name, dataset="digits", threat_model="L2" if name.endswith("_L2") else "Linf")
+    data = datasets.load("digits", "test", points)
+    return model.requires_grad_(False), Points(data.x, data.y)
+
+
 def compare(name: str, norm: str, points: int, seed: int, chosen: Sequence[str]) -> list[Comparison]:
     """Compare one model under one norm by each of the chosen cases."""
-    model = load_model(name, dataset="digits", threat_model="L2" if name.endswith("_L2") else "Linf")
-    model.requires_grad_(False)
-    data = datasets.load("digits", "test", points)
-    budget = L1_BUDGET if norm == "L1" else official_board("digits", norm).budget
+    model, data = load(name, points)
+    budget = BUDGETS[dataset_of(name)][norm]
     results = []
     for case in chosen:
         ours = robust_accuracy(model, data.x, data.y, budget, case, seed)
         reference = reference_robust_accuracy(model, data.x, data.y, budget, case, seed)
         results.append(Comparison(name, norm, case, seed, ours, reference))
-        if "square" in CASES[case][1]:
+        if "square" in CASES[case][1] and dataset_of(name) == "digits":
             reference = reference_robust_accuracy(model, data.x, data.y, budget, case, seed, all_windows=True)
             results.append(Comparison(name, norm, f"{case}, all windows", seed, ours, reference))
     return results
@@ -144,24 +170,77 @@ def table(results: Sequence[Comparison]) -> str:
     return "\n".join(lines)
 
 
+def summary(results: Sequence[Comparison]) -> str:
+    """Return what the whole comes to: the ensembles' excess over all cases, and the worst attack alone."""
+    cases: dict[tuple[str, str, str], list[float]] = {}
+    for result in results:
+        cases.setdefault((result.attack, result.norm, result.model), []).append(result.excess)
+    ensembles = [mean(excess) for case, excess in cases.items() if case[0] == "ensemble"]
+    alone = {case: mean(excess) for case, excess in cases.items() if case[0] in ATTACKS}
+    lines = ["| measure, means over seeds | percentage points |", "|---|---|"]
+    if ensembles:
+        lines.append(f"| mean excess of the ensemble, {len(ensembles)} cases | {mean(ensembles):+.2f} |")
+        lines.append(f"| maximum excess of the ensemble | {max(ensembles):+.1f} |")
+    if alone:
+        worst = max(alone, key=lambda case: alone[case])
+        lines.append(f"| worst attack alone: {', '.join(worst)} | {alone[worst]:+.1f} |")
+    return "\n".join(lines)
+
+
+def _prepare_process() -> None:
+    keep_freed_memory()
+    torch.set_num_threads(1)
+
+
+def run(
+    models: Sequence[str],
+    norms: Sequence[str],
+    points: dict[str, int],
+    seeds: Sequence[int],
+    attacks: Sequence[str],
+    jobs: int,
+) -> list[Comparison]:
+    """Compare every network under every norm for which its data set has a budget, several at a time."""
+    cases = [(name, norm) for name in models for norm in norms if norm in BUDGETS[dataset_of(name)]]
+    # The slowest first, so that no process is left with one of them at the end.
+    cases.sort(key=lambda case: list(POINTS).index(dataset_of(case[0])), reverse=True)
+    results: list[Comparison] = []
+    # Not forked: a fork of a process in which torch has run threads may hang.
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_prepare_process) as pool:
+        waiting = {
+            pool.submit(compare, name, norm, points[dataset_of(name)], seed, attacks): f"{name} {norm} seed {seed}"
+            for name, norm in cases
+            for seed in seeds
+        }
+        for done in as_completed(waiting):
+            results += done.result()
+            print(f"{waiting[done]}: done", file=sys.stderr, flush=True)
+    order = [(name, norm) for name in models for norm in norms]
+    return sorted(results, key=lambda result: (order.index((result.model, result.norm)), result.seed))
+
+
+def _points(text: str) -> tuple[str, int]:
+    dataset, _, count = text.partition("=")
+    if dataset not in POINTS:
+        raise argparse.ArgumentTypeError(f"{text}: write {'=N, '.join(POINTS)}=N")
+    return dataset, int(count)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--points", type=int, default=500)
-    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
-    parser.add_argument("--norms", nargs="+", default=["Linf", "L2"])
-    parser.add_argument("--models", nargs="+", default=list(MODELS))
+    parser.add_argument("--points", type=_points, nargs="+", default=[], metavar="DATASET=N", help=f"else {POINTS}")
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1])
+    parser.add_argument("--norms", nargs="+", default=["Linf", "L2", "L1"])
+    parser.add_argument("--models", nargs="+", default=list(DEFAULT_MODELS))
     parser.add_argument("--attacks", nargs="+", default=["ensemble", *ATTACKS], choices=CASES)
+    parser.add_argument("--jobs", type=int, default=2, help="processes, each with one thread")
     parser.add_argument("--json", type=Path, help="also write the comparisons to this file")
     parser.add_argument("--add", type=Path, nargs="+", default=[], help="files of comparisons to add to the table")
     chosen = parser.parse_args()
-    torch.set_num_threads(1)
     results = [Comparison(**entry) for path in chosen.add for entry in json.loads(path.read_text())]
-    for seed in chosen.seeds:
-        for name in chosen.models:
-            for norm in chosen.norms:
-                results += compare(name, norm, chosen.points, seed, chosen.attacks)
-                print(f"{name} {norm} seed {seed}: done", file=sys.stderr, flush=True)
-    print(table(results))
+    points = POINTS | dict(chosen.points)
+    results += run(chosen.models, chosen.norms, points, chosen.seeds, chosen.attacks, chosen.jobs)
+    print(table(results), summary(results), sep="\n\n")
     if chosen.json:
         chosen.json.write_text(json.dumps([asdict(result) for result in results], indent=1) + "\n")
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from benchmark.cuda import precision_of
 from benchmark.errors import EvaluationFailed, InvalidInput
 
 MIN_ROWS = 8
-"""No batch is smaller: on CPU a batch of one row takes other kernels, and its gradients differ."""
+"""Batches grow in steps of this, and none is smaller: on CPU one row takes other kernels, and its gradients differ."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,27 @@ class Classifier:
         width: rows of a full batch.
         passes: how often `logits_of_all` asks the model, to answer with the mean; more than once for a model that draws
             at random.
+        memory_format: how the images that the model sees lie in memory.
+        search: whether the passes are an attack's, which on CUDA may round as the reference's do; a judge's may not.
+        sizes: batch sizes to keep to, ascending; any multiple of 8 by default.
     """
 
-    def __init__(self, model: nn.Module, image_shape: tuple[int, int, int], width: int, passes: int = 1) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        image_shape: tuple[int, int, int],
+        width: int,
+        passes: int = 1,
+        *,
+        memory_format: torch.memory_format = torch.contiguous_format,
+        search: bool = False,
+        sizes: tuple[int, ...] = (),
+    ) -> None:
         self._model = model
+        self._search = search
+        self._sizes = sizes
         self._passes = passes
+        self._memory_format = memory_format
         self.image_shape = image_shape
         self.width = max(width, MIN_ROWS)
         self.forward_passes = 0
@@ -59,7 +76,7 @@ class Classifier:
             live: rows that count as passes; all by default.
         """
         self._count(x, live)
-        with torch.no_grad():
+        with torch.no_grad(), precision_of(x.device, search=self._search):
             return self._forward(x)
 
     def gradient(
@@ -86,8 +103,8 @@ class Classifier:
     def _one_gradient(self, x: Tensor, objective: Callable[[Tensor], Tensor], live: int | None) -> Gradient:
         rows = self._count(x, live)
         self.backward_passes += rows
-        with torch.enable_grad():
-            leaf = x.detach().clone().requires_grad_()
+        with torch.enable_grad(), precision_of(x.device, search=self._search):
+            leaf = x.detach().requires_grad_()
             logits = self._forward(leaf)
             value = objective(logits)
             if not value.requires_grad:
@@ -112,7 +129,7 @@ class Classifier:
             live: rows that count as passes; all by default.
         """
         rows = self._count(x, live)
-        with torch.enable_grad():
+        with torch.enable_grad(), precision_of(x.device, search=self._search):
             leaf = x.detach().clone().requires_grad_()
             logits = self._forward(leaf)
             value = objectives(logits)
@@ -142,11 +159,10 @@ class Classifier:
         return torch.cat(parts)
 
     def padded(self, rows: int) -> int:
-        """Return the batch size in which ``rows`` rows run: the least of 8, 16, 32, … that holds them, or the width."""
-        size = MIN_ROWS
-        while size < rows:
-            size *= 2
-        return min(size, max(self.width, rows))
+        """Return the batch size in which ``rows`` rows run: the next size, multiple of 8 or the width."""
+        if self._sizes:
+            return next((size for size in self._sizes if size >= rows), max(self.width, rows))
+        return min(MIN_ROWS * -(-max(rows, 1) // MIN_ROWS), max(self.width, rows))
 
     def _count(self, x: Tensor, live: int | None) -> int:
         rows = len(x) if live is None else live
@@ -156,7 +172,7 @@ class Classifier:
 
     def _forward(self, x: Tensor) -> Tensor:
         # A copy, so that a model that writes into its input does not write into the points or an attack's state.
-        images = x.clone().view(len(x), *self.image_shape)
+        images = x.view(len(x), *self.image_shape).clone(memory_format=self._memory_format)
         try:
             logits = self._model(images)
         except Exception as error:

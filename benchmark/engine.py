@@ -19,10 +19,12 @@ from torch import Tensor
 
 from benchmark import randomness
 from benchmark.attacks.base import Attack, Slots, rank_targets
-from benchmark.classifier import MIN_ROWS, Classifier, pad_rows
+from benchmark.classifier import Classifier, pad_rows
 from benchmark.judging import Judgement, judge
 
 _UNBROKEN = torch.iinfo(torch.int64).max
+_SHRINK_BELOW = 0.75
+"""Share of the batch that live slots must leave free before it is made smaller: making it smaller copies the rest."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ class Engine:
         columns = max(attack.targets, 1)
         self._targets = rank_targets(points.clean_logits, points.y, columns) if attack.targets else points.y[:, None]
         self._orders = attack.restarts * columns
+        self._width = self._even_width()
         self._cursor = 0
         self._slots: Slots | None = None
         # Host-side book of the slots: the point and the order of each item, and whether the slot still works.
@@ -196,10 +199,9 @@ class Engine:
         if self._cursor == self.items or (len(self._live) and bool(self._live.all())):
             return
         if self._slots is None:
-            width = self._classifier.padded(min(self.items, self._classifier.width))
-            self._slot_point = torch.zeros(width, dtype=torch.int64)
-            self._slot_order = torch.zeros(width, dtype=torch.int64)
-            self._live = torch.zeros(width, dtype=torch.bool)
+            self._slot_point = torch.zeros(self._width, dtype=torch.int64)
+            self._slot_order = torch.zeros(self._width, dtype=torch.int64)
+            self._live = torch.zeros(self._width, dtype=torch.bool)
         free = torch.nonzero(~self._live).flatten()
         point, order = self._next_items(len(free))
         if len(point) == 0:
@@ -215,26 +217,24 @@ class Engine:
     def _next_items(self, wanted: int) -> tuple[Tensor, Tensor]:
         """Take up to ``wanted`` items from the queue, passing over those whose point an earlier item has broken."""
         n = len(self._points.x)
-        points: list[int] = []
-        orders: list[int] = []
-        broken_by = self.findings.order.tolist() if wanted else []
-        while len(points) < wanted and self._cursor < self.items:
-            order, point = divmod(self._cursor, n)
-            self._cursor += 1
-            if order < broken_by[point]:
-                points.append(point)
-                orders.append(order)
-        return torch.tensor(points, dtype=torch.int64), torch.tensor(orders, dtype=torch.int64)
+        taken = torch.zeros(0, dtype=torch.int64)
+        while len(taken) < wanted and self._cursor < self.items:
+            queued = torch.arange(self._cursor, min(self._cursor + n, self.items))
+            needed = queued[queued // n < self.findings.order[queued % n]][: wanted - len(taken)]
+            taken = torch.cat((taken, needed))
+            self._cursor = int(taken[-1] if len(taken) == wanted else queued[-1]) + 1
+        return taken % n, taken // n
+
+    def _even_width(self) -> int:
+        """Return the least width that needs no more rounds than the full one, so that the last is not nearly empty."""
+        full = self._classifier.width
+        rounds = -(-self.items // full)
+        return self._classifier.padded(-(-self.items // max(rounds, 1)))
 
     def _shrink(self, live: int) -> None:
         """Once the queue is empty, let the batch get smaller with the live slots."""
         size = self._classifier.padded(live)
-        if (
-            self._slots is None
-            or self._cursor < self.items
-            or size > len(self._live) // 2
-            or len(self._live) <= MIN_ROWS
-        ):
+        if self._slots is None or self._cursor < self.items or size > _SHRINK_BELOW * len(self._live):
             return
         rows = torch.nonzero(self._live).flatten()
         idle = torch.nonzero(~self._live).flatten()
@@ -266,11 +266,19 @@ class Engine:
         )
         findings = self.findings
         findings.over_budget += int(verdict.over_budget.sum())
-        for row in torch.nonzero(verdict.broken.cpu()).flatten().tolist():
-            broken = int(point[row])
-            if int(order[row]) < int(findings.order[broken]):
-                findings.order[broken] = order[row]
-                findings.step[broken] = step[row]
-                findings.distance[broken] = verdict.distance[row]
-                findings.x_adv[broken] = x_adv[row]
+        # Of several items of one point the lowest counts: it is written last.
+        best: dict[int, int] = {}
+        holds = torch.nonzero(verdict.broken.cpu()).flatten().tolist()
+        for row in sorted(holds, key=lambda row: int(order[row]), reverse=True):
+            best[int(point[row])] = row
+        broken, winner = (
+            torch.tensor(list(best), dtype=torch.int64),
+            torch.tensor(list(best.values()), dtype=torch.int64),
+        )
+        earlier = order[winner] < findings.order[broken]
+        broken, winner = broken[earlier], winner[earlier]
+        findings.order[broken] = order[winner]
+        findings.step[broken] = step[winner]
+        findings.distance[broken] = verdict.distance[winner].cpu()
+        findings.x_adv[broken] = x_adv[winner]
         self._live &= self._slot_order < findings.order[self._slot_point]

@@ -10,14 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmark import cuda
 from benchmark.attacks.base import Attack, Setting
-from benchmark.classifier import Classifier
+from benchmark.classifier import MIN_ROWS, Classifier
 from benchmark.engine import Engine, PointSet
 from benchmark.errors import InvalidInput
 from benchmark.judging import misclassified
 from benchmark.norms import norm_named
 from benchmark.protocols import Protocol, mean_accuracy_check
-from benchmark.report import AttackOutcome, Check, Points
+from benchmark.report import AttackOutcome, Check, Interval, Points, wilson_interval
+from benchmark.search_model import SearchModel, search_model
 from benchmark.threat_models import ThreatModel
 
 _ROBUST, _CLEAN = -1, -2
@@ -36,6 +38,8 @@ class EvaluationProgress:
         points: all points.
         points_done: points whose verdict stands: misclassified or broken.
         robust_accuracy_at_most: share of points not broken so far.
+        forward_passes: images sent forward so far by all attacks, those of earlier attempts included.
+        backward_passes: likewise, backward.
     """
 
     attack: str
@@ -45,6 +49,13 @@ class EvaluationProgress:
     points: int
     points_done: int
     robust_accuracy_at_most: float
+    forward_passes: int
+    backward_passes: int
+
+    @property
+    def robust_interval_at_most(self) -> Interval:
+        """The 95 % Wilson interval of the bound; like the bound, it only falls."""
+        return wilson_interval(self.points - self.points_done, self.points)
 
 
 Snapshot = dict[str, Tensor]
@@ -84,6 +95,7 @@ class Ensemble:
         self._index = torch.tensor(index, dtype=torch.int64)
         self._judge = Classifier(model, shape, run.width, run.protocol.passes)
         self._clean_logits = self._judge.logits_of_all(self._x)
+        self.search = self._search_model(x)
         self.classes = self._clean_logits.shape[1]
         if self.classes < 2:
             raise InvalidInput.because(
@@ -108,6 +120,23 @@ class Ensemble:
         self._engine_state: Snapshot | None = None
         self._seconds_before = 0.0
 
+    def _search_model(self, x: Tensor) -> SearchModel:
+        """Return what the attacks run: a model that draws at random is left alone, for no two answers are equal."""
+        if self._run.protocol.passes > 1:
+            return SearchModel.of(self._model)
+        rows = slice(0, self._run.width)
+        return search_model(self._model, x[rows], self._clean_logits[rows], self._run.protocol.precision)
+
+    def _searcher(self) -> Classifier:
+        model = self.search.model
+        sizes: tuple[int, ...] = ()
+        if self._run.device.type == "cuda" and self._run.protocol.passes == 1:
+            sizes = cuda.widths_below(self._run.width, MIN_ROWS)
+            model = cuda.Captured(model, sizes)
+        return Classifier(
+            model, self._shape, self._run.width, memory_format=self.search.memory_format, search=True, sizes=sizes
+        )
+
     def work(
         self,
         progress: Callable[[EvaluationProgress], None] | None,
@@ -117,7 +146,7 @@ class Ensemble:
         for number in range(len(self._counts), len(self._attacks)):
             attack = self._attacks[number]
             rows = torch.nonzero(self._broken_by == _ROBUST).flatten()
-            classifier = Classifier(self._model, self._shape, self._run.width)
+            classifier = self._searcher()
             points = PointSet(self._x[rows], self._y[rows], self._index[rows], self._clean_logits[rows])
             engine = Engine(attack, classifier, self._judge, points, self._run.seed)
             if self._engine_state is not None:
@@ -128,17 +157,19 @@ class Ensemble:
 
             told_at = float("-inf")
 
-            def after_step(engine: Engine, number: int = number, started: float = started) -> None:
+            def after_step(
+                engine: Engine, number: int = number, started: float = started, classifier: Classifier = classifier
+            ) -> None:
                 nonlocal told_at
                 if progress is not None and time.monotonic() - told_at >= _TELL_EVERY_S:
                     told_at = time.monotonic()
-                    progress(self._progress(number, engine))
+                    progress(self._progress(number, engine, classifier))
                 if save is not None:
                     save(lambda: self._snapshot(engine, time.monotonic() - started))
 
             engine.run(after_step)
             if progress is not None:
-                progress(self._progress(number, engine))
+                progress(self._progress(number, engine, classifier))
             self._record(number, rows, engine, classifier, time.monotonic() - started)
 
     def _record(self, number: int, rows: Tensor, engine: Engine, classifier: Classifier, seconds: float) -> None:
@@ -181,9 +212,10 @@ class Ensemble:
         prefix = "engine."
         self._engine_state = {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
 
-    def _progress(self, number: int, engine: Engine) -> EvaluationProgress:
+    def _progress(self, number: int, engine: Engine, classifier: Classifier) -> EvaluationProgress:
         points = len(self._index)
         robust = int((self._broken_by == _ROBUST).sum()) - int(engine.findings.broken.sum())
+        forward, backward = self._counts[:, 3:].sum(0).tolist()
         return EvaluationProgress(
             attack=self._attacks[number].name,
             attacks_done=number,
@@ -192,6 +224,8 @@ class Ensemble:
             points=points,
             points_done=points - robust,
             robust_accuracy_at_most=robust / points,
+            forward_passes=forward + classifier.forward_passes,
+            backward_passes=backward + classifier.backward_passes,
         )
 
     @property

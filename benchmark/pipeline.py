@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,8 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 from torch import Tensor, nn
 
-from benchmark import datasets
-from benchmark.classifier import MIN_ROWS, check_points, frozen
+from benchmark import cuda, datasets
+from benchmark.classifier import MIN_ROWS, Classifier, check_points, frozen
 from benchmark.ensemble import Ensemble, EvaluationProgress, Run, Snapshot
 from benchmark.errors import InvalidInput
 from benchmark.norms import norm_named
@@ -20,7 +21,9 @@ from benchmark.report import Check, EvaluationReport, Provenance, build_report
 from benchmark.restrictions import run_checks
 from benchmark.threat_models import ThreatModel, official_board
 
-_WIDTH = {"cpu": 64, "cuda": 512}
+_CPU_WIDTH = 64
+_STATES = 16
+"""Copies of the batch that the attack with the largest state holds, with room for what a step makes."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +59,12 @@ def evaluate(
         x: clean points, (n, c, h, w), float32 in [0, 1].
         y: labels, (n,), int64.
         threat_model: norm and budget of the attacker.
-        protocol: name of the ensemble: "standard", "plus", "rand", or attacks joined by "+", such as
+        protocol: name of the ensemble: "standard", "plus", "rand", "mixed", or attacks joined by "+", such as
             "apgd-ce+square(queries=1000)". A model that draws at random wants "rand"; its draws are its own, so such
             reports are not bit-identical, and the finding ``randomized`` is expected.
         seed: of all random draws; every draw belongs to a point.
-        batch_size: rows of a full batch, raised to 8 where it is less; by default 64 on a CPU, 512 on a GPU.
+        batch_size: rows of a full batch, raised to 8 where it is less; by default 64 on a CPU, and on a GPU 512 or what
+            of it fits into memory.
         device: where to run, such as "cuda".
         precision: "float32", the only precision that ranks.
         progress: called now and then; what it raises ends the evaluation.
@@ -71,14 +75,18 @@ def evaluate(
     """
     if precision != "float32":
         raise InvalidInput.because(
-            "precision", found=precision, expected="float32", remedy="leave it out: only float32 ranks"
+            "precision",
+            found=precision,
+            expected="float32",
+            remedy='leave it out: only float32 ranks; for a preview choose protocol="mixed"',
         )
     check_points(x, y)
-    place = _device(device)
-    run = Run(threat_model, protocol_named(protocol), seed, _slot_width(batch_size, place), place)
-    run.protocol.check_norm(norm_named(threat_model.norm).name)
-    x, y = x.detach().to(run.device).contiguous(), y.to(run.device)
-    model.to(run.device)
+    place = device_named(device)
+    ensemble = protocol_named(protocol)
+    ensemble.check_norm(norm_named(threat_model.norm).name)
+    x, y = x.detach().to(place).contiguous(), y.to(place)
+    model.to(place)
+    run = Run(threat_model, ensemble, seed, slot_width(batch_size, model, x), place)
     checks = run_checks(model, x, y, threat_model)
     return evaluate_points(model, x, y, tuple(range(len(x))), run, checks=checks, progress=progress)
 
@@ -121,8 +129,9 @@ def evaluate_points(
         protocol=run.protocol.label,
         attacks=ensemble.outcomes(),
         checks=(*checks, few_classes_check(ensemble.classes), *repeated),
-        provenance=_provenance(run, ensemble.seconds),
+        provenance=_provenance(run, ensemble),
         points=ensemble.verdicts(index),
+        examples_sha256=_sha256_of(ensemble.x_adv),
     )
     return Evaluation(report, ensemble.x_adv.view_as(x))
 
@@ -156,21 +165,41 @@ def benchmark(
     return report.standard_accuracy, report.robust_accuracy
 
 
-def _device(name: str) -> torch.device:
+def _sha256_of(x: Tensor) -> str:
+    """Hash float32 values in their order, as the little-endian bytes that a safetensors file holds."""
+    return hashlib.sha256(x.detach().cpu().contiguous().numpy().astype("<f4", copy=False).tobytes()).hexdigest()
+
+
+def device_named(name: str) -> torch.device:
+    """Return the device of that name.
+
+    Raises:
+        InvalidInput: this machine has none, or evaluations do not run on its kind.
+    """
     try:
         device = torch.device(name)
     except RuntimeError:
         device = torch.device("meta")
-    if device.type not in _WIDTH or (device.type == "cuda" and not torch.cuda.is_available()):
+    if device.type not in ("cpu", "cuda") or (device.type == "cuda" and not torch.cuda.is_available()):
         raise InvalidInput.because(
             "device", found=name, expected='"cpu", or "cuda" where there is a GPU', remedy='use device="cpu"'
         )
     return device
 
 
-def _slot_width(batch_size: int | None, device: torch.device) -> int:
+def slot_width(batch_size: int | None, model: nn.Module, x: Tensor) -> int:
+    """Return the rows of a full batch.
+
+    Args:
+        batch_size: what was asked for, if anything.
+        model: on the device of ``x``.
+        x: the points, (n, c, h, w).
+    Raises:
+        InvalidInput: what was asked for is no size.
+        EvaluationFailed: the model does not fit into the device's memory.
+    """
     if batch_size is None:
-        return _WIDTH[device.type]
+        return _CPU_WIDTH if x.device.type == "cpu" else _width_on_cuda(model, x)
     if batch_size < 1:
         raise InvalidInput.because(
             "batch_size", found=batch_size, expected="a positive number", remedy="leave it out for the default"
@@ -178,18 +207,33 @@ def _slot_width(batch_size: int | None, device: torch.device) -> int:
     return max(batch_size, MIN_ROWS)
 
 
-def _provenance(run: Run, seconds: float) -> Provenance:
+def _width_on_cuda(model: nn.Module, x: Tensor) -> int:
+    """Return the width that fits beside another copy of the model and the largest state of an attack."""
+    channels, height, width = x.shape[1:]
+
+    def trial(rows: int) -> None:
+        images = x.flatten(1).repeat(-(-rows // len(x)), 1)[:rows]
+        states = images.repeat(_STATES, 1)
+        classifier = Classifier(model, (channels, height, width), rows, search=True)
+        classifier.gradient(images, lambda logits: logits.logsumexp(1))
+        del states
+
+    with frozen(model):
+        return cuda.fitting_width(trial, least=MIN_ROWS)
+
+
+def _provenance(run: Run, ensemble: Ensemble) -> Provenance:
     return Provenance(
         checkpoint_sha256=run.checkpoint_sha256,
         seed=run.seed,
         slot_width=run.width,
         threads=torch.get_num_threads(),
-        layout="contiguous",
-        precision="float32",
+        layout=ensemble.search.layout,
+        precision=ensemble.search.precision,
         device=run.device.type,
         hardware=_hardware(run.device),
         versions=_versions(),
-        seconds=seconds,
+        seconds=ensemble.seconds,
     )
 
 

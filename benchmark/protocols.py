@@ -12,6 +12,7 @@ from benchmark.attacks.base import Attack, Setting
 from benchmark.catalogue import CATALOGUE, attack_named
 from benchmark.errors import InvalidInput, UnsupportedNorm
 from benchmark.report import Check, CheckOutcome
+from benchmark.search_model import Precision
 from benchmark.threat_models import NORMS
 
 
@@ -25,6 +26,7 @@ class Protocol:
         attacks: the attacks for a setting, in order.
         norms: those in which it is defined.
         passes: how often the model is asked for each verdict; more than once where it draws at random.
+        precision: in which the attacks search; "mixed" may miss what "float32" finds, so it never ranks.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Protocol:
     attacks: Callable[[Setting], tuple[Attack[Any], ...]]
     norms: tuple[str, ...] = NORMS
     passes: int = 1
+    precision: Precision = "float32"
 
     @property
     def label(self) -> str:
@@ -101,7 +104,9 @@ RAND_PASSES = 20
 STANDARD = Protocol("standard", 1, _standard)
 PLUS = Protocol("plus", 1, _plus, norms=("Linf", "L2"))
 RAND = Protocol("rand", 1, _rand, passes=RAND_PASSES)
-PROTOCOLS = (STANDARD, PLUS, RAND)
+MIXED = Protocol("mixed", 1, _standard, precision="mixed")
+"""A preview: the attacks of `standard`, searching in bfloat16; the judge stays in float32."""
+PROTOCOLS = (STANDARD, PLUS, RAND, MIXED)
 
 
 def protocol_named(name: str) -> Protocol:

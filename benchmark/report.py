@@ -11,7 +11,7 @@ import io
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Annotated, Self
 
@@ -45,6 +45,9 @@ class CheckOutcome(StrEnum):
     FLAGGED = "flagged"
     REJECTED = "rejected"
     NOT_ASSESSED = "not_assessed"
+
+
+_SEVERITY = (CheckOutcome.NOT_ASSESSED, CheckOutcome.PASSED, CheckOutcome.FLAGGED, CheckOutcome.REJECTED)
 
 
 class Check(Part):
@@ -143,10 +146,31 @@ class Points(Part):
         return cls.model_validate_json(content)
 
 
+class Shard(Part):
+    """A block of a run's points that one process attacked, and where that was.
+
+    The blocks follow each other in the order of the points. Which points share a batch can move the number of passes.
+    """
+
+    points: Annotated[int, Field(gt=0, le=MAX_POINTS)]
+    examples_sha256: Sha256 | None = None
+    threads: Count
+    layout: Name
+    device: Name
+    hardware: Text
+    versions: dict[Name, Text]
+
+
 class Provenance(Part):
     """Everything that can move a number, recorded with it."""
 
     checkpoint_sha256: Sha256 | None = None
+    architecture: Name | None = None
+    """Registered architecture that the checkpoint was loaded into; None where the model was not loaded from a file."""
+    zoo_id: Name | None = None
+    """The model's id in the zoo; None where it is not one of the zoo's."""
+    shards: tuple[Shard, ...] | None = None
+    """The blocks in which a service ran it; None for an evaluation in one piece."""
     seed: int
     slot_width: Count
     """Rows of a full batch."""
@@ -179,6 +203,9 @@ class EvaluationReport(Part):
     classwise: tuple[ClassAccuracy, ...]
     provenance: Provenance
     points: Points
+    examples_sha256: Sha256 | None = None
+    """Hash of the examples of all points in their order: of their float32 values as little-endian bytes for one piece,
+    of the shards' hashes one after the other where there were several. None in reports that are older."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -190,6 +217,9 @@ class EvaluationReport(Part):
             broken[attack.name] += attack.broken
         if +broken != Counter(by for by in self.points.broken_by if by not in (None, "clean")):
             raise ValueError("the attacks' counts are not those of the points they broke")
+        shards = self.provenance.shards
+        if shards is not None and sum(shard.points for shard in shards) != self.n_points:
+            raise ValueError("provenance.shards: they must hold all points")
         return self
 
     @property
@@ -208,12 +238,19 @@ class EvaluationReport(Part):
         return canonical_json(self.model_dump(mode="json"))
 
     def results_sha256(self) -> str:
-        """Hash of all that must be equal when the same evaluation runs again: all but times and hardware."""
+        """Hash of all that must be equal when the same evaluation runs again: all but times and hardware.
+
+        What reports have borne only since later is left out where it is missing, or names settings that the rest
+        shows anyway; so the hashes of older reports stay as they were.
+        """
         content = self.model_dump(mode="json")
+        if self.examples_sha256 is None:
+            del content["examples_sha256"]
         content["checks"] = [check for check in content["checks"] if check["code"] not in TIMED_CHECKS]
         for attack in content["attacks"]:
             del attack["seconds"]
-        del content["provenance"]["seconds"], content["provenance"]["hardware"]
+        for name in ("seconds", "hardware", "architecture", "zoo_id", "shards"):
+            del content["provenance"][name]
         return hashlib.sha256(canonical_json(content)).hexdigest()
 
 
@@ -276,6 +313,7 @@ def build_report(
     checks: Sequence[Check],
     provenance: Provenance,
     points: Points,
+    examples_sha256: str | None = None,
 ) -> EvaluationReport:
     """Derive every summary number from the points and return the report.
 
@@ -307,6 +345,7 @@ def build_report(
         classwise=_classwise(points),
         provenance=provenance,
         points=points,
+        examples_sha256=examples_sha256,
     )
 
 
@@ -343,9 +382,42 @@ def merge_reports(shards: Sequence[EvaluationReport], checks: Sequence[Check]) -
         protocol=first.protocol,
         attacks=attacks,
         checks=checks,
-        provenance=first.provenance.model_copy(update={"seconds": seconds}),
+        provenance=first.provenance.model_copy(update={"seconds": seconds, "shards": _blocks(shards)}),
         points=points,
+        examples_sha256=_joint_sha256([shard.examples_sha256 for shard in shards]),
     )
+
+
+def worst_of(checks: Iterable[Check]) -> tuple[Check, ...]:
+    """Return one check per code, in order of first appearance: the one with the worst outcome."""
+    worst: dict[str, Check] = {}
+    for check in checks:
+        present = worst.setdefault(check.code, check)
+        if _SEVERITY.index(check.outcome) > _SEVERITY.index(present.outcome):
+            worst[check.code] = check
+    return tuple(worst.values())
+
+
+def _blocks(shards: Sequence[EvaluationReport]) -> tuple[Shard, ...]:
+    return tuple(
+        Shard(
+            points=shard.n_points,
+            examples_sha256=shard.examples_sha256,
+            threads=shard.provenance.threads,
+            layout=shard.provenance.layout,
+            device=shard.provenance.device,
+            hardware=shard.provenance.hardware,
+            versions=shard.provenance.versions,
+        )
+        for shard in shards
+    )
+
+
+def _joint_sha256(hashes: Sequence[str | None]) -> str | None:
+    if len(hashes) == 1:
+        return hashes[0]
+    known = [bytes.fromhex(sha256) for sha256 in hashes if sha256 is not None]
+    return hashlib.sha256(b"".join(known)).hexdigest() if len(known) == len(hashes) else None
 
 
 def _identity(report: EvaluationReport) -> tuple[object, ...]:

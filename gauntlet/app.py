@@ -122,4 +122,5 @@ def _guard(app: FastAPI, settings: Settings) -> None:
 def _dispatcher(settings: Settings, services: Services) -> Dispatcher:
     """Make the embedded worker; it does nothing before it is started."""
     limits = Limits(scratch=settings.var_dir / "scratch", lease_ms=settings.lease_ms, beat_ms=settings.beat_ms)
-    return Dispatcher(services, settings.var_dir, Options(settings.worker_children, settings.sweep_ms, limits))
+    options = Options(settings.worker_children, settings.sweep_ms, limits, settings.worker_devices)
+    return Dispatcher(services, settings.var_dir, options)

@@ -18,6 +18,8 @@ MEBIBYTE = 1024 * 1024
 PREFIX = "GAUNTLET_"
 OF_THE_CLIENT = f"{PREFIX}SERVER"
 """Where commands find a service; no setting of the service itself."""
+Device = Annotated[str, Field(pattern=r"^(cpu|cuda(:\d{1,3})?)$")]
+"""The processor, or a CUDA device by number."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -44,6 +46,9 @@ class Settings(BaseSettings):
     """Size in bytes above which an uploaded checkpoint is refused."""
     worker_children: Annotated[int, Field(ge=0, le=256)] = 2
     """Evaluations that the embedded worker runs at the same time; 0 starts no worker."""
+    worker_devices: Annotated[tuple[Device, ...], NoDecode, Field(min_length=1)] = ("cpu",)
+    """Where the embedded worker's evaluations run, separated by commas, such as "cuda:0,cuda:1"; each new one takes the
+    device with the fewest."""
     lease_ms: Annotated[int, Field(gt=0)] = 90_000
     """Milliseconds after which a worker that has gone silent loses its work to another."""
     beat_ms: Annotated[int, Field(gt=0)] = 15_000
@@ -55,11 +60,13 @@ class Settings(BaseSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _split_hosts(cls, values: dict[str, object]) -> dict[str, object]:
-        hosts = values.get("allowed_hosts")
-        if isinstance(hosts, str):
-            return {**values, "allowed_hosts": tuple(host.strip() for host in hosts.split(",") if host.strip())}
-        return values
+    def _split_lists(cls, values: dict[str, object]) -> dict[str, object]:
+        lists = {
+            name: tuple(item.strip() for item in text.split(",") if item.strip())
+            for name in ("allowed_hosts", "worker_devices")
+            if isinstance(text := values.get(name), str)
+        }
+        return values | lists
 
     @model_validator(mode="after")
     def _leases_outlive_beats(self) -> Self:

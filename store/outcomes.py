@@ -16,7 +16,7 @@ from store.publication import reduce_run
 from store.states import move
 from store.submissions import close_shards, queued_shard
 from store.tables import RunRow
-from store.views import State
+from store.views import Progress, State
 
 SHARD_POINTS = 512
 MAX_PARAMETERS = 2**63
@@ -88,9 +88,27 @@ def finish_shard(
     """
     report = _validated(claim, report_bytes)
     report_sha256 = blobs.put(report.to_bytes())
+    progress = _final_progress(report).model_dump_json()
     with db.transaction() as session:
-        write_held(session, claim, state="done", report_sha256=report_sha256, x_adv_sha256=x_adv_sha256)
+        write_held(
+            session, claim, state="done", progress=progress, report_sha256=report_sha256, x_adv_sha256=x_adv_sha256
+        )
     return reduce_run(db, blobs, claim.run_id)
+
+
+def _final_progress(report: EvaluationReport) -> Progress:
+    """Return where a finished shard stands; its last sign of life may have come before its last attack's end."""
+    attacks = len(report.attacks)
+    return Progress(
+        points=report.n_points,
+        points_done=report.n_points,
+        attacks_done=attacks,
+        attacks=attacks,
+        fraction=1.0,
+        robust_accuracy_at_most=report.robust_accuracy,
+        forward_passes=sum(attack.forward_passes for attack in report.attacks),
+        backward_passes=sum(attack.backward_passes for attack in report.attacks),
+    )
 
 
 def _validated(claim: Claim, report_bytes: bytes) -> EvaluationReport:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from benchmark.errors import NotFound
-from benchmark.report import Check, CheckOutcome, EvaluationReport, canonical_json, merge_reports
+from benchmark.report import Check, CheckOutcome, EvaluationReport, canonical_json, merge_reports, worst_of
 from store.blobs import Blobs
 from store.claims import fail_submission
 from store.database import Database, database_now_ms
@@ -21,13 +20,13 @@ from store.views import Badge, State
 
 OWN_SOURCE = "Evaluated here"
 
-_SEVERITY = (CheckOutcome.NOT_ASSESSED, CheckOutcome.PASSED, CheckOutcome.FLAGGED, CheckOutcome.REJECTED)
-
 
 @dataclass(frozen=True)
 class _Finished:
     checks: tuple[Check, ...]
     reports: tuple[str, ...]
+    architecture: str
+    zoo_id: str | None
 
 
 def reduce_run(db: Database, blobs: Blobs, run_id: int) -> State:
@@ -38,7 +37,7 @@ def reduce_run(db: Database, blobs: Blobs, run_id: int) -> State:
     """
     with db.snapshot() as session:
         submission = _submission_of(session, run_id)
-        finished = _finished(session, run_id) if submission.state == State.RUNNING else None
+        finished = _finished(session, run_id, submission) if submission.state == State.RUNNING else None
         if finished is None:
             return State(submission.state)
     try:
@@ -70,24 +69,17 @@ def reduce_run(db: Database, blobs: Blobs, run_id: int) -> State:
 def _merged(blobs: Blobs, finished: _Finished) -> EvaluationReport:
     reports = [EvaluationReport.model_validate_json(blobs.read(sha256)) for sha256 in finished.reports]
     checks = worst_of([*finished.checks, *(check for report in reports for check in report.checks)])
-    return merge_reports(reports, checks)
-
-
-def worst_of(checks: Iterable[Check]) -> tuple[Check, ...]:
-    """Return one check per code, in order of first appearance: the one with the worst outcome."""
-    worst: dict[str, Check] = {}
-    for check in checks:
-        present = worst.setdefault(check.code, check)
-        if _SEVERITY.index(check.outcome) > _SEVERITY.index(present.outcome):
-            worst[check.code] = check
-    return tuple(worst.values())
+    report = merge_reports(reports, checks)
+    # Said by the submission, never by the process that ran the untrusted model.
+    names = {"architecture": finished.architecture, "zoo_id": finished.zoo_id}
+    return report.model_copy(update={"provenance": report.provenance.model_copy(update=names)})
 
 
 def _submission_of(session: Session, run_id: int) -> SubmissionRow:
     return session.get_one(SubmissionRow, session.get_one(RunRow, run_id).submission_id)
 
 
-def _finished(session: Session, run_id: int) -> _Finished | None:
+def _finished(session: Session, run_id: int, submission: SubmissionRow) -> _Finished | None:
     shards = session.scalars(
         select(ShardRow).where(ShardRow.run_id == run_id, ShardRow.kind == "shard").order_by(ShardRow.first)
     ).all()
@@ -95,7 +87,8 @@ def _finished(session: Session, run_id: int) -> _Finished | None:
     if not shards or len(reports) < len(shards):
         return None
     stored = json.loads(session.get_one(RunRow, run_id).checks)
-    return _Finished(tuple(Check.model_validate(check) for check in stored), reports)
+    checks = tuple(Check.model_validate(check) for check in stored)
+    return _Finished(checks, reports, submission.architecture, submission.zoo_id)
 
 
 def _publish(session: Session, submission: SubmissionRow, run: RunRow, report: EvaluationReport) -> None:

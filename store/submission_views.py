@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from benchmark.report import Check
+from benchmark.report import Check, wilson_interval
 from store.states import WAITING
 from store.tables import RunRow, ShardRow, SubmissionRow, TransitionRow
 from store.views import NewSubmission, Progress, State, SubmissionView, Transition
@@ -65,22 +65,27 @@ def combine_progress(points: int, shards: Sequence[ShardRow]) -> Progress:
     ]
     if not parts:
         return Progress(points=points)
-    done = sum(shard.last - shard.first if shard.state == "done" else part.points_done for shard, part in parts)
-    unfinished = [part for shard, part in parts if shard.state != "done"]
-    attacks = max(part.attacks for _, part in parts)
-    bounds = [(shard.last - shard.first, part.robust_accuracy_at_most) for shard, part in parts]
-    known = any(bound is not None for _, bound in bounds)
-    at_most = sum(size * (1.0 if bound is None else bound) for size, bound in bounds) / points
-    if not unfinished:
-        last = Progress(points=points, points_done=points, attacks=attacks, attacks_done=attacks, fraction=1.0)
-        return last.model_copy(update={"robust_accuracy_at_most": at_most if known else None})
-    behind = min(unfinished, key=lambda part: (part.attacks_done, part.fraction))
-    return Progress(
+    combined = Progress(
         points=points,
-        points_done=done,
-        attack=behind.attack,
-        attacks_done=behind.attacks_done,
-        attacks=attacks,
-        fraction=behind.fraction,
-        robust_accuracy_at_most=at_most if known else None,
+        points_done=sum(
+            shard.last - shard.first if shard.state == "done" else part.points_done for shard, part in parts
+        ),
+        attacks=max(part.attacks for _, part in parts),
+        forward_passes=sum(part.forward_passes for _, part in parts),
+        backward_passes=sum(part.backward_passes for _, part in parts),
     )
+    unfinished = [part for shard, part in parts if shard.state != "done"]
+    behind = min(unfinished, key=lambda part: (part.attacks_done, part.fraction), default=None)
+    now: dict[str, object] = {"attacks_done": combined.attacks, "fraction": 1.0}
+    if behind is not None:
+        now = {"attack": behind.attack, "attacks_done": behind.attacks_done, "fraction": behind.fraction}
+    return combined.model_copy(update=now | _bound(points, parts))
+
+
+def _bound(points: int, parts: Sequence[tuple[ShardRow, Progress]]) -> dict[str, object]:
+    """Bound the robust accuracy by the points that no shard has found broken; a shard that is silent has found none."""
+    sizes = [(shard.last - shard.first, part.robust_accuracy_at_most) for shard, part in parts]
+    if all(bound is None for _, bound in sizes):
+        return {}
+    left = sum(size if bound is None else round(size * bound) for size, bound in sizes)
+    return {"robust_accuracy_at_most": left / points, "robust_interval_at_most": wilson_interval(left, points)}

@@ -81,6 +81,11 @@ class Progress(View):
     fraction: Accuracy = 0.0
     """Share of the present attack's work that is done, in [0, 1]."""
     robust_accuracy_at_most: Accuracy | None = None
+    robust_interval_at_most: Interval | None = None
+    """The 95 % Wilson interval of the bound, from the points of all shards."""
+    forward_passes: Count = 0
+    """Images sent forward so far by all attacks."""
+    backward_passes: Count = 0
 
 
 class Transition(View):

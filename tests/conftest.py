@@ -7,9 +7,13 @@ import os
 import pytest
 from hypothesis import settings
 
+from benchmark.allocator import keep_freed_memory
+
 # Read by torch when it is first imported, here and in every child process.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["MKL_NUM_THREADS"] = "1"
+
+keep_freed_memory()
 
 # The same examples in every run; a slow machine is no failure.
 settings.register_profile("gauntlet", derandomize=True, deadline=None, database=None, print_blob=True)

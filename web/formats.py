@@ -57,6 +57,11 @@ def half_width(interval: Interval | None) -> float | None:
     return None if interval is None else (interval.high - interval.low) / 2
 
 
+def span(interval: Interval) -> str:
+    """Write an interval of accuracies from end to end."""
+    return f"{percent(interval.low, digits=1)}–{percent(interval.high, True, 1)}"
+
+
 def count(number: int | None) -> str:
     """Write a whole number with its thousands apart."""
     return DASH if number is None else f"{number:,}".replace(",", _NARROW_SPACE)

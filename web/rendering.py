@@ -88,6 +88,7 @@ def _environment() -> Environment:
     for function in (
         formats.percent,
         formats.half_width,
+        formats.span,
         formats.count,
         formats.known,
         formats.threat,

@@ -51,8 +51,9 @@ class Limits:
         beat_ms: longest time between two signs of life.
         wall_clock_s: time after which an attempt is given up.
         silence_s: time without any message after which a child counts as hung; one step of the largest model is less.
-        slot_width: rows of a full batch.
+        slot_width: rows of a full batch on a CPU; on CUDA the memory decides.
         threads: threads of a child.
+        device: where the child computes: "cpu" or a CUDA device.
         save_every_s: time between two snapshots, beside the one at each new attack.
         command: the child's command line.
     """
@@ -64,6 +65,7 @@ class Limits:
     silence_s: float = 900.0
     slot_width: int = 64
     threads: int = 1
+    device: str = "cpu"
     save_every_s: float = 60.0
     command: Sequence[str] = process.COMMAND
 
@@ -172,6 +174,7 @@ class _Attempt:
             resume=self._handover.offer(claim.resume_sha256, messages.RESUME_FILE),
             slot_width=limits.slot_width,
             threads=limits.threads,
+            device=limits.device,
             save_every_s=limits.save_every_s,
         )
 

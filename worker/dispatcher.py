@@ -11,7 +11,7 @@ import secrets
 import shutil
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlalchemy.exc import OperationalError
@@ -40,11 +40,13 @@ class Options:
         children: children that run at the same time.
         sweep_ms: time between two sweeps.
         limits: how attempts are run.
+        devices: where children compute; each new one takes the device with the fewest.
     """
 
     children: int
     sweep_ms: int
     limits: Limits
+    devices: tuple[str, ...] = ("cpu",)
 
 
 class Dispatcher:
@@ -62,7 +64,7 @@ class Dispatcher:
         self._home = home
         self._stop = threading.Event()
         self._wake = threading.Event()
-        self._running: set[threading.Thread] = set()
+        self._running: dict[threading.Thread, str] = {}
         self._loop = threading.Thread(target=self._work, name="dispatcher", daemon=True)
         self._lock: int | None = None
         self._name = ""
@@ -131,13 +133,15 @@ class Dispatcher:
             sweep(self._services.db, self._services.blobs)
 
     def _fill(self) -> None:
-        self._running = {thread for thread in self._running if thread.is_alive()}
+        self._running = {thread: device for thread, device in self._running.items() if thread.is_alive()}
         while self._has_room():
             claim = claims.claim(self._services.db, self._name, self._options.limits.lease_ms)
             if claim is None:
                 return
-            thread = threading.Thread(target=self._attempt, args=(claim,), name=f"work-{claim.shard_id}")
-            self._running.add(thread)
+            busy = list(self._running.values())
+            device = min(self._options.devices, key=busy.count)
+            thread = threading.Thread(target=self._attempt, args=(claim, device), name=f"work-{claim.shard_id}")
+            self._running[thread] = device
             thread.start()
 
     def _has_room(self) -> bool:
@@ -147,9 +151,9 @@ class Dispatcher:
             and not self._stop.is_set()
         )
 
-    def _attempt(self, claim: Claim) -> None:
+    def _attempt(self, claim: Claim, device: str) -> None:
         try:
-            run_attempt(self._services, claim, self._options.limits, self._stop)
+            run_attempt(self._services, claim, replace(self._options.limits, device=device), self._stop)
         except Exception as error:
             logger.exception("work %s could not be brought to an end", claim.shard_id)
             with contextlib.suppress(Exception):  # what cannot be said now, the end of the lease says

@@ -63,7 +63,10 @@ class Request(_Line):
     resume: bool
     """Whether an earlier attempt left a snapshot to go on from."""
     slot_width: Count
+    """Rows of a full batch on a CPU; on CUDA the memory decides."""
     threads: Count
+    device: str
+    """Where to compute: "cpu" or a CUDA device."""
     save_every_s: float
 
 
@@ -78,6 +81,8 @@ class Progressed(_Line):
     attacks: Count
     fraction: Share
     robust_accuracy_at_most: Share
+    forward_passes: Count
+    backward_passes: Count
 
 
 class Saved(_Line):

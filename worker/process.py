@@ -111,9 +111,6 @@ def started(command: Sequence[str], scratch: Path, threads: int) -> Iterator[Chi
         "TMPDIR": str(scratch),
         "LC_ALL": "C.UTF-8",
         "OMP_NUM_THREADS": str(threads),
-        # With glibc's defaults every large tensor is mapped and unmapped again, which costs up to 40 % of the time.
-        "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
-        "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
     }
     process = subprocess.Popen(
         list(command),

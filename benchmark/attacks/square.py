@@ -19,10 +19,34 @@ from benchmark.norms import Norm
 
 @dataclass
 class SquareSlots(Slots):
-    """State of Square: the example with the smallest margin so far, (n, d), and that margin, (n,)."""
+    """State of Square.
+
+    Args:
+        x_best: the example with the smallest margin so far, (n, d).
+        margin: that margin, (n,).
+        draws: uniform numbers for the queries to come, (n, queries, numbers).
+        drawn_at: the query of the first of them, (n,), int64.
+    """
 
     x_best: Tensor
     margin: Tensor
+    draws: Tensor
+    drawn_at: Tensor
+
+
+@dataclass(frozen=True)
+class Windows:
+    """One window in each of n images.
+
+    Args:
+        mask: 1 inside and 0 outside, (n, 1, h, w); numbers, for on a CPU these select faster than booleans.
+        row: each pixel row's number inside the window, counted from its upper edge, (n, h, 1).
+        column: each pixel column's number inside the window, counted from its left edge, (n, 1, w).
+    """
+
+    mask: Tensor
+    row: Tensor
+    column: Tensor
 
 
 class Square(Attack[SquareSlots]):
@@ -43,6 +67,8 @@ class Square(Attack[SquareSlots]):
     name = "square"
     halvings = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
     """Queries after which the share p halves."""
+    ahead = 32
+    """Queries for which is drawn at once."""
 
     def __init__(
         self,
@@ -72,6 +98,10 @@ class Square(Attack[SquareSlots]):
         return self._queries
 
     @cached_property
+    def _bounds(self) -> Tensor:
+        return torch.tensor(self.halvings)
+
+    @cached_property
     def sides(self) -> Tensor:
         """Side of the window by number of halvings done, (len(halvings) + 1,)."""
         _, height, width = self.image_shape
@@ -86,46 +116,64 @@ class Square(Attack[SquareSlots]):
     def _first(self, slots: Slots, key: Tensor) -> Tensor:
         """Draw the examples to start from, (n, d)."""
 
+    @property
     @abstractmethod
-    def _change(self, state: SquareSlots, key: Tensor, halvings: Tensor) -> Tensor:
-        """Draw the examples to try next, (n, d)."""
+    def _numbers(self) -> int:
+        """Uniform numbers that a change takes."""
+
+    @abstractmethod
+    def _change(self, state: SquareSlots, draw: Tensor, halvings: Tensor) -> Tensor:
+        """Make the examples to try next, (n, d), from uniform numbers, (n, numbers)."""
 
     def start(self, slots: Slots) -> SquareSlots:
         x_best = self._first(slots, randomness.at_step(slots.key, slots.step))
-        return SquareSlots(**slots.tensors(), x_best=x_best, margin=slots.x.new_full((len(slots.x),), torch.inf))
+        margin = slots.x.new_full((len(slots.x),), torch.inf)
+        return SquareSlots(
+            **slots.tensors(), x_best=x_best, margin=margin, draws=self._draw(slots), drawn_at=slots.step.clone()
+        )
+
+    def _draw(self, slots: Slots) -> Tensor:
+        """Draw for many queries at once: each draw is small, and the many small operations behind it are what costs."""
+        queries = torch.arange(self.ahead, device=slots.step.device)
+        keys = randomness.at_step(slots.key[:, None], slots.step[:, None] + queries).flatten()
+        return randomness.uniform(keys, self._numbers).view(-1, self.ahead, self._numbers)
 
     def step(self, state: SquareSlots, classifier: Classifier, live: int) -> Proposal:
         first = state.step == 0
-        bounds = torch.tensor(self.halvings, device=state.step.device)
-        halvings = torch.bucketize(state.step, bounds, right=False)
-        candidate = self._change(state, randomness.at_step(state.key, state.step), halvings)
-        candidate = torch.where(first[:, None], state.x_best, candidate)
+        ahead = state.step - state.drawn_at
+        if bool((ahead >= self.ahead).any()):
+            state.draws, state.drawn_at = self._draw(state), state.step.clone()
+            ahead = torch.zeros_like(ahead)
+        draw = state.draws[torch.arange(len(ahead), device=ahead.device), ahead]
+        halvings = torch.bucketize(state.step, self._bounds.to(state.step.device), right=False)
+        candidate = self._change(state, draw, halvings)
+        if bool(first.any()):
+            candidate = torch.where(first[:, None], state.x_best, candidate)
         logits = classifier.logits(candidate, live)
         margin = losses.margin(logits, state.y)
         # The comparison is false for NaN, so an unusable answer is never kept as the best.
         better = margin < state.margin
-        state.x_best = torch.where(better[:, None], candidate, state.x_best)
+        state.x_best = torch.lerp(state.x_best, candidate, better.to(candidate.dtype)[:, None])
         state.margin = torch.where(better, margin, state.margin)
         state.step = state.step + 1
         return Proposal(candidate, misclassified(logits, state.y), state.step == self._queries)
 
-    def _windows(self, draw: Tensor, side: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _windows(self, draw: Tensor, side: Tensor) -> Windows:
         """Place one window for each point.
 
         Args:
             draw: uniform numbers for row and column, (n, 2).
             side: sides, (n,).
-        Returns:
-            Mask of the window, (n, 1, h, w), and each pixel's row and column inside it, (n, h, 1) and (n, 1, w).
         """
         _, height, width = self.image_shape
-        top = (draw[:, 0] * (height - side + 1)).long()
-        left = (draw[:, 1] * (width - side + 1)).long()
-        row = (torch.arange(height, device=draw.device) - top[:, None])[:, :, None]
-        column = (torch.arange(width, device=draw.device) - left[:, None])[:, None, :]
-        limit = side[:, None, None]
-        mask = (row >= 0) & (row < limit) & (column >= 0) & (column < limit)
-        return mask[:, None], row, column
+        extent = torch.tensor([height, width], device=draw.device)
+        corner = (draw * (extent - side[:, None] + 1)).long()
+        row = torch.arange(height, device=draw.device) - corner[:, :1]
+        column = torch.arange(width, device=draw.device) - corner[:, 1:]
+        limit = side[:, None]
+        rows = ((row >= 0) & (row < limit)).to(draw.dtype)
+        columns = ((column >= 0) & (column < limit)).to(draw.dtype)
+        return Windows(rows[:, None, :, None] * columns[:, None, None, :], row[:, :, None], column[:, None, :])
 
 
 class SquareLinf(Square):
@@ -140,11 +188,13 @@ class SquareLinf(Square):
         delta = self.epsilon * stripes.expand(-1, -1, height, -1)
         return (slots.x + delta.flatten(1)).clamp(0, 1)
 
-    def _change(self, state: SquareSlots, key: Tensor, halvings: Tensor) -> Tensor:
-        channels, height, width = self.image_shape
-        draw = randomness.uniform(key, 2 + channels)
-        mask, _, _ = self._windows(draw[:, :2], self.sides.to(key.device)[halvings])
+    @property
+    def _numbers(self) -> int:
+        return 2 + self.image_shape[0]
+
+    def _change(self, state: SquareSlots, draw: Tensor, halvings: Tensor) -> Tensor:
+        mask = self._windows(draw[:, :2], self.sides.to(draw.device)[halvings]).mask
         sign = randomness.signs(draw[:, 2:])[:, :, None, None]
         # A step of ±2 epsilon, clipped to the ball and the box, always ends here, wherever it began.
-        moved = (state.x.view(-1, channels, height, width) + self.epsilon * sign).clamp(0, 1)
-        return torch.where(mask, moved, state.x_best.view_as(moved)).flatten(1)
+        moved = state.x.view(-1, *self.image_shape).add(sign, alpha=self.epsilon).clamp_(0, 1)
+        return torch.lerp(state.x_best.view_as(moved), moved, mask).flatten(1)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from benchmark import randomness
 from benchmark.attacks.base import Slots
-from benchmark.attacks.square import Square, SquareSlots
+from benchmark.attacks.square import Square, SquareSlots, Windows
 
 _TINY = 1e-12
 
@@ -67,11 +67,15 @@ class SquareExchange(Square):
         )
         return self._permitted(slots.x, delta.flatten(1))
 
-    def _change(self, state: SquareSlots, key: Tensor, halvings: Tensor) -> Tensor:
-        delta = self.exchange(state.x, state.x_best, key, halvings)
+    @property
+    def _numbers(self) -> int:
+        return 5 + self.image_shape[0]
+
+    def _change(self, state: SquareSlots, draw: Tensor, halvings: Tensor) -> Tensor:
+        delta = self.exchange(state.x, state.x_best, draw, halvings)
         return self._permitted(state.x, delta)
 
-    def exchange(self, x: Tensor, x_best: Tensor, key: Tensor, halvings: Tensor) -> Tensor:
+    def exchange(self, x: Tensor, x_best: Tensor, draw: Tensor, halvings: Tensor) -> Tensor:
         """Return new perturbations, in L2 of length epsilon, not yet brought into the box, (n, d).
 
         Window 2 is emptied before window 1 is written, for the two may overlap.
@@ -80,27 +84,26 @@ class SquareExchange(Square):
             Andriushchenko et al. 2020, arXiv:1912.00049, algorithm 3 and proposition A.1.
         """
         channels, height, width = self.image_shape
-        draw = randomness.uniform(key, 5 + channels)
-        side = self.sides.to(key.device)[halvings]
-        one, row, column = self._windows(draw[:, :2], side)
-        two, _, _ = self._windows(draw[:, 2:4], side)
+        side = self.sides.to(draw.device)[halvings]
+        window = self._windows(draw[:, :2], side)
+        one, two = window.mask, self._windows(draw[:, 2:4], side).mask
         delta = (x_best - x).view(-1, channels, height, width)
-        bump = self._placed(halvings, row, column, draw[:, 4] < 0.5) * one
+        bump = self._placed(halvings, window, draw[:, 4] < 0.5) * one
         sign = randomness.signs(draw[:, 5:])[:, :, None, None]
         old = delta * one
         fresh = sign * bump + old / self._length(old).clamp_min(_TINY)
-        written = self._available(delta, one | two) * fresh / self._length(fresh).clamp_min(_TINY)
-        return torch.where(one, written, torch.where(two, 0.0, delta)).flatten(1)
+        written = self._available(delta, torch.maximum(one, two)) * fresh / self._length(fresh).clamp_min(_TINY)
+        return torch.lerp(delta * (1 - two), written, one).flatten(1)
 
     @abstractmethod
     def _length(self, image: Tensor) -> Tensor:
         """Return the length of each channel, (n, c, 1, 1)."""
 
-    def _placed(self, halvings: Tensor, row: Tensor, column: Tensor, transpose: Tensor) -> Tensor:
+    def _placed(self, halvings: Tensor, window: Windows, transpose: Tensor) -> Tensor:
         """Return the bump of each point's size at its window, a random half of them transposed, (n, 1, h, w)."""
         table = self._bumps.to(halvings.device)
         last = table.shape[-1] - 1
-        row, column = row.clamp(0, last), column.clamp(0, last)
+        row, column = window.row.clamp(0, last), window.column.clamp(0, last)
         row, column = row.expand(-1, -1, column.shape[2]), column.expand(-1, row.shape[1], -1)
         flip = transpose[:, None, None]
         picked = table[halvings[:, None, None], torch.where(flip, column, row), torch.where(flip, row, column)]

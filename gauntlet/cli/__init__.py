@@ -10,7 +10,7 @@ import typer
 
 from benchmark.errors import ErrorDetail, GauntletError, InvalidInput
 from gauntlet import __version__
-from gauntlet.cli import evaluate, leaderboard, serve, submit, zoo
+from gauntlet.cli import compare, evaluate, leaderboard, reproduce, serve, submit, zoo
 from gauntlet.cli.console import EPILOG, ExitCode, exit_code_of, report_error
 
 app = typer.Typer(
@@ -24,6 +24,8 @@ app = typer.Typer(
 for name, command in (
     ("serve", serve.serve),
     ("evaluate", evaluate.evaluate),
+    ("compare", compare.compare),
+    ("reproduce", reproduce.reproduce),
     ("submit", submit.submit),
     ("watch", submit.watch),
     ("cancel", submit.cancel),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 EPILOG = (
-    "Exit codes: 0 it worked; 1 the model or submission was rejected, or its evaluation failed; "
+    "Exit codes: 0 it worked; 1 the model or submission was rejected, its evaluation failed, or the result differs; "
     "2 the command or its input is invalid; 3 the service cannot be reached; 130 interrupted."
 )
 
@@ -98,9 +98,9 @@ def progress_bar(*, silent: bool, as_bytes: bool = False) -> Progress:
     )
 
 
-def percent(accuracy: float | None) -> str | None:
+def percent(accuracy: float | None, digits: int = 2) -> str | None:
     """Show an accuracy to people."""
-    return None if accuracy is None else f"{100 * accuracy:.2f} %"
+    return None if accuracy is None else f"{100 * accuracy:.{digits}f} %"
 
 
 def _one_line(error: GauntletError) -> str:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.errors import InvalidInput
 from benchmark.threat_models import official_board
-from gauntlet.cli.console import ExitCode, percent, print_table, progress_bar, table_of
+from gauntlet.cli.console import ExitCode, percent, print_table, table_of
+from gauntlet.cli.models import load_named
+from gauntlet.cli.progress import evaluation_bar
+from gauntlet.cli.reports import require_writable
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from benchmark import EvaluationProgress
     from benchmark.report import EvaluationReport
+    from benchmark.statistics import SeedStudy, Spread
 
 
 def evaluate(
@@ -29,6 +29,10 @@ def evaluate(
     protocol: Annotated[str, typer.Option(help="Ensemble of attacks.")] = "standard",
     points: Annotated[int | None, typer.Option(min=1, help="Only the first N points.", show_default="all")] = None,
     seed: Annotated[int, typer.Option(help="Seed of all random draws.")] = 0,
+    seeds: Annotated[
+        int | None,
+        typer.Option(min=2, help="Evaluate under N seeds, from --seed on, and show their spread.", show_default="one"),
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Points in a batch.", show_default="64")] = None,
     device: Annotated[str, typer.Option(help='Where to run, such as "cuda".')] = "cpu",
     json_path: Annotated[
@@ -36,98 +40,87 @@ def evaluate(
         typer.Option("--json", metavar="PATH", allow_dash=True, help="Write the report here; - is stdout."),
     ] = None,
 ) -> None:
-    """Evaluate a model on this machine, exactly as the service does."""
+    """Evaluate a model on this machine, exactly as the service does.
+
+    With --seeds, what is shown and written is the spread over the seeds, with each seed's numbers and results hash.
+    """
     to_stdout = json_path == Path("-")
     if json_path is not None and not to_stdout:
-        _require_writable(json_path)
+        require_writable(json_path)
     budget = official_board(dataset, threat_model).budget
-    network, sha256 = _load(model, dataset, threat_model, architecture)
+    loaded = load_named(model, dataset, threat_model, architecture)
 
     import benchmark
     from benchmark import datasets
 
     labelled = datasets.load(dataset, "test", points)
-    with _progress(silent=to_stdout) as show:
-        report = benchmark.evaluate(
-            network,
-            labelled.x,
-            labelled.y,
-            budget,
-            protocol=protocol,
-            seed=seed,
-            batch_size=batch_size,
-            device=device,
-            progress=show,
-        ).report
-    provenance = report.provenance.model_copy(update={"checkpoint_sha256": sha256})
-    report = report.model_copy(update={"provenance": provenance})
+    names = {"checkpoint_sha256": loaded.sha256, "architecture": loaded.architecture, "zoo_id": loaded.zoo_id}
+    reports = []
+    for number in range(seed, seed + (seeds or 1)):
+        with evaluation_bar(silent=to_stdout) as show:
+            report = benchmark.evaluate(
+                loaded.network,
+                labelled.x,
+                labelled.y,
+                budget,
+                protocol=protocol,
+                seed=number,
+                batch_size=batch_size,
+                device=device,
+                progress=show,
+            ).report
+        reports.append(report.model_copy(update={"provenance": report.provenance.model_copy(update=names)}))
+    content = _shown_report(reports[0], to_stdout) if seeds is None else _shown_study(reports, to_stdout)
     if to_stdout:
-        sys.stdout.write(f"{report.to_bytes().decode()}\n")
-    else:
-        _show(report)
-    if json_path is not None and not to_stdout:
-        json_path.write_bytes(report.to_bytes() + b"\n")
-    if any(check.outcome.value == "rejected" for check in report.checks):
+        sys.stdout.write(f"{content.decode()}\n")
+    elif json_path is not None:
+        json_path.write_bytes(content + b"\n")
+    if any(check.outcome.value == "rejected" for report in reports for check in report.checks):
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _require_writable(path: Path) -> None:
-    """Refuse a path that the report could not be written to, before hours are spent on it."""
-    existed = path.exists()
-    if existed and not path.is_file() and not path.is_dir():
-        return  # a pipe or a device: opening and closing it would be seen at its other end
-    try:
-        path.open("ab").close()
-    except OSError as error:
-        raise InvalidInput.because(
-            "json",
-            found=f"{str(path)!r}: {error.strerror}",
-            expected="a file that may be written, in an existing directory",
-            remedy="choose another path",
-        ) from None
-    if not existed:
-        path.unlink()
+def _shown_report(report: EvaluationReport, silent: bool) -> bytes:
+    if not silent:
+        _show(report)
+    return report.to_bytes()
 
 
-@contextmanager
-def _progress(*, silent: bool) -> Iterator[Callable[[EvaluationProgress], None]]:
-    """Show a bar over the attacks, and how low the robust accuracy is already."""
-    with progress_bar(silent=silent) as bar:
-        task = bar.add_task("Checking the model", total=None)
+def _shown_study(reports: list[EvaluationReport], silent: bool) -> bytes:
+    from benchmark.statistics import study_seeds
 
-        def show(progress: EvaluationProgress) -> None:
-            text = f"{progress.attack} · robust accuracy at most {percent(progress.robust_accuracy_at_most)}"
-            done = progress.attacks_done + progress.fraction
-            bar.update(task, description=text, completed=done, total=progress.attacks)
-
-        yield show
+    study = study_seeds(reports)
+    if not silent:
+        _show_study(study)
+    return json.dumps(study.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False).encode()
 
 
-def _load(model: str, dataset: str, threat_model: str, architecture: str | None) -> tuple[nn.Module, str]:
-    """Return the model and the hash of its checkpoint."""
-    from gauntlet.client import sha256_of
-    from model_zoo import registry
+def _show_study(study: SeedStudy) -> None:
+    print(f"{study.dataset} · {study.norm}, epsilon {study.epsilon} · {study.protocol} · {study.n_points} points")
+    print(f"Standard accuracy: {percent(study.standard_accuracy)}")
+    robust, seeds = study.robust_accuracy, ", ".join(str(one.seed) for one in study.seeds)
+    print(
+        f"Robust accuracy: {percent(robust.mean)} ± {percent(robust.standard_deviation, digits=3)} over seeds {seeds}"
+    )
+    rows: list[Sequence[str | None]] = [
+        *(_spread_row(f"Robust after {name}", of) for name, of in zip(study.attacks, study.after, strict=True)),
+        _spread_row("Robust accuracy", robust),
+        ("Seconds", *(f"{value:.1f}" for value in study.seconds.model_dump().values())),
+    ]
+    print_table(table_of(("Number", "Mean", "Standard deviation", "Minimum", "Maximum"), rows))
+    results = [
+        (one.seed, percent(one.robust_accuracy), f"{one.seconds:.1f}", one.results_sha256) for one in study.seeds
+    ]
+    print_table(table_of(("Seed", "Robust accuracy", "Seconds", "Results, SHA-256"), results))
 
-    path = Path(model)
-    if path.is_file():
-        if architecture is None:
-            known = ", ".join(name for name, entry in registry.ARCHITECTURES.items() if dataset in entry.datasets)
-            raise InvalidInput.because(
-                "architecture", found="nothing", expected=f"one of {known}", remedy="name it with --architecture"
-            )
-        from model_zoo.checkpoints.safetensors import load_checkpoint
 
-        return load_checkpoint(path, architecture, dataset), sha256_of(path)
-    if path.suffix or path.name != model:
-        raise InvalidInput.because(
-            "model", found=f"no file at {model!r}", expected="a safetensors file or a zoo id", remedy="check the path"
-        )
-    card = registry.card(model, dataset, threat_model)
-
-    from model_zoo import load_model
-
-    network = load_model(model, dataset=dataset, threat_model=threat_model)
-    return network, sha256_of(registry.bundled_checkpoint(card))
+def _spread_row(name: str, spread: Spread) -> tuple[str | None, ...]:
+    return (
+        name,
+        percent(spread.mean),
+        percent(spread.standard_deviation, digits=3),
+        percent(spread.minimum),
+        percent(spread.maximum),
+    )
 
 
 def _show(report: EvaluationReport) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.errors import InvalidInput
-from gauntlet.cli.console import DEFAULT_SERVER, AsJson, ExitCode, Server, percent, print_json, progress_bar
+from gauntlet.cli.console import DEFAULT_SERVER, AsJson, ExitCode, Server, print_json, progress_bar
+from gauntlet.cli.progress import standing_text
 
 if TYPE_CHECKING:
     from gauntlet.client import Client
@@ -108,9 +109,7 @@ def _follow(client: Client, submission_id: str, *, silent: bool) -> SubmissionVi
             if view.queue_position:
                 parts.append(f"{view.queue_position} in the queue")
             if progress.attack:
-                parts.append(f"{progress.attack}, {progress.attacks_done} of {progress.attacks} attacks done")
-            if progress.robust_accuracy_at_most is not None:
-                parts.append(f"robust accuracy at most {percent(progress.robust_accuracy_at_most)}")
+                parts.append(standing_text(progress))
             done = progress.attacks_done + progress.fraction
             bar.update(task, description=" · ".join(parts), completed=done, total=progress.attacks or None)
         return view

@@ -146,7 +146,7 @@ def test_standard_protocol(classes: int, norm: str, steps: list[tuple[str, int, 
 
 def test_protocols_are_found_by_name_and_label() -> None:
     assert protocol_named("standard") is protocol_named("standard-1")
-    assert [protocol.label for protocol in PROTOCOLS] == ["standard-1", "plus-1", "rand-1"]
+    assert [protocol.label for protocol in PROTOCOLS] == ["standard-1", "plus-1", "rand-1", "mixed-1"]
     assert few_classes_check(4).outcome is CheckOutcome.PASSED
 
 
@@ -210,10 +210,15 @@ def test_progress_only_rises(short: Protocol) -> None:
         assert (earlier.attacks_done, earlier.fraction) <= (later.attacks_done, later.fraction)
         assert earlier.points_done <= later.points_done
         assert earlier.robust_accuracy_at_most >= later.robust_accuracy_at_most
+        assert earlier.robust_interval_at_most.high >= later.robust_interval_at_most.high
+        assert (earlier.forward_passes, earlier.backward_passes) <= (later.forward_passes, later.backward_passes)
     assert {(progress.points, progress.attacks) for progress in seen} == {(30, 4)}
     assert (seen[-1].attacks_done, seen[-1].fraction) == (3, 1)
     assert seen[-1].attack == "square"
     assert seen[-1].robust_accuracy_at_most == pytest.approx(report.robust_accuracy)
+    assert seen[-1].robust_interval_at_most == report.robust_interval
+    assert seen[-1].forward_passes == sum(attack.forward_passes for attack in report.attacks)
+    assert seen[-1].backward_passes == sum(attack.backward_passes for attack in report.attacks)
 
 
 def test_exception_from_progress_ends_the_run_and_leaves_the_model(short: Protocol) -> None:
@@ -256,6 +261,56 @@ def test_resuming_anywhere_gives_the_same_bytes(blob_model: nn.Module, norm: str
             resumed = evaluate_points(blob_model, x, y, range(40), run, resume=snapshot)
             assert resumed.report.results_sha256() == whole.report.results_sha256()
             assert torch.equal(resumed.x_adv, whole.x_adv)
+
+
+@pytest.mark.parametrize(
+    ("attack", "norm", "kind"),
+    [
+        ("apgd-ce", "Linf", "Apgd"),
+        ("apgd-t", "L2", "Apgd"),
+        ("apgd-ce", "L1", "ApgdL1"),
+        ("fab", "Linf", "Fab"),
+        ("fab-t", "L2", "FabT"),
+        ("square", "Linf", "SquareLinf"),
+        ("square", "L2", "SquareL2"),
+        ("square", "L1", "SquareL1"),
+        ("pgd", "Linf", "Pgd"),
+    ],
+)
+def test_cancelled_in_the_middle_of_an_attack_and_resumed_it_ends_with_the_same_bytes(
+    blob_model: nn.Module, attack: str, norm: str, kind: str
+) -> None:
+    class Cancelled(Exception):
+        pass
+
+    x, y = blobs(40, seed=8)
+    epsilon = {"Linf": 0.1, "L2": 0.6, "L1": 3.0}[norm]
+    makers = [attack_maker("fgsm", 1), attack_maker(attack, 12)]
+    assert type(makers[1](Setting(norm_named(norm), epsilon, (1, 8, 8), 4))).__name__ == kind
+    run = settings(norm, epsilon, protocol_of(*makers), width=16)
+    told: list[EvaluationProgress] = []
+    whole = evaluate_points(blob_model, x, y, range(40), run, progress=told.append)
+    assert whole.report.attacks[1].attacked > 16  # more than one batch, so that slots stand at different steps
+
+    kept: list[Snapshot] = []
+
+    def cancel(snapshot: Callable[[], Snapshot]) -> None:
+        now = snapshot()
+        if len(now["counts"]) == 1 and int(now["engine.slot.step"].max()) == 7:
+            kept.append(now)
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        evaluate_points(blob_model, x, y, range(40), run, save=cancel)
+    (snapshot,) = kept
+    told_again: list[EvaluationProgress] = []
+    resumed = evaluate_points(blob_model, x, y, range(40), run, progress=told_again.append, resume=snapshot)
+    assert resumed.report.results_sha256() == whole.report.results_sha256()
+    assert torch.equal(resumed.x_adv, whole.x_adv)
+    spent = int(snapshot["counts"][0, 3]) + int(snapshot["engine.passes"][0])
+    assert told_again[0].attacks_done == 1
+    assert told_again[0].forward_passes > spent > whole.report.attacks[0].forward_passes
+    assert told_again[-1] == told[-1]
 
 
 def test_seeds_move_results_and_equal_seeds_do_not(short: Protocol) -> None:

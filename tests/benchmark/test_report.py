@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from fractions import Fraction
@@ -12,87 +13,20 @@ from pydantic import ValidationError
 from scipy.stats import binomtest
 
 from benchmark.report import (
-    AttackOutcome,
     Check,
     CheckOutcome,
     EvaluationReport,
     Points,
-    Provenance,
-    build_report,
     canonical_json,
     merge_reports,
     unreliability_check,
     wilson_interval,
 )
-
-ATTACKS = ("apgd-ce", "apgd-t", "fab-t", "square")
-VERDICTS = (None, "clean", *ATTACKS)
-
-
-def _outcome(name: str, attacked: int = 0, broken: int = 0, seconds: float = 1.5) -> AttackOutcome:
-    return AttackOutcome(
-        name=name,
-        parameters={"iterations": 100, "rho": 0.75},
-        seed=0,
-        attacked=attacked,
-        broken=broken,
-        over_budget=1,
-        robust_accuracy_after=0.0,
-        forward_passes=attacked * 101,
-        backward_passes=attacked * 101,
-        seconds=seconds,
-    )
-
-
-def _provenance(**changes: Any) -> Provenance:
-    values: dict[str, Any] = {
-        "seed": 0,
-        "slot_width": 64,
-        "threads": 1,
-        "layout": "contiguous",
-        "precision": "float32",
-        "device": "cpu",
-        "hardware": "a CPU",
-        "versions": {"torch": "1"},
-        "seconds": 6.0,
-    }
-    return Provenance(**(values | changes))
-
-
-def _points(verdicts: list[str | None], first: int = 0) -> Points:
-    return Points(
-        index=tuple(range(first, first + len(verdicts))),
-        label=tuple((first + i) % 3 for i in range(len(verdicts))),
-        robust=tuple(by is None for by in verdicts),
-        broken_by=tuple(verdicts),
-        step=tuple(4 if by in ATTACKS else None for by in verdicts),
-        distance=tuple(None if by is None else 0.0 if by == "clean" else 0.125 for by in verdicts),
-    )
-
-
-def _report(verdicts: list[str | None], first: int = 0, **changes: Any) -> EvaluationReport:
-    left, outcomes = sum(by != "clean" for by in verdicts), []
-    for name in ATTACKS:
-        broken = verdicts.count(name)
-        outcomes.append(_outcome(name, left, broken))
-        left -= broken
-    return build_report(
-        norm="Linf",
-        epsilon="8/255",
-        dataset="digits",
-        protocol="standard-1",
-        attacks=outcomes,
-        checks=[Check(code="randomized", outcome=CheckOutcome.PASSED, message="Steady.")],
-        provenance=_provenance(**changes),
-        points=_points(verdicts, first),
-    )
-
-
-MIXED: list[str | None] = [None, "clean", "apgd-ce", None, "square", "apgd-t", None, "clean", "fab-t", None]
+from tests.benchmark.reports import MIXED, VERDICTS, outcome_of, points_of, report_of
 
 
 def test_numbers_follow_from_the_points() -> None:
-    report = _report(MIXED)
+    report = report_of(MIXED)
     assert (report.n_points, report.standard_accuracy, report.robust_accuracy) == (10, 0.8, 0.4)
     assert [attack.robust_accuracy_after for attack in report.attacks] == pytest.approx([0.7, 0.6, 0.5, 0.4])
     assert [(row.label, row.points) for row in report.classwise] == [(0, 4), (1, 3), (2, 3)]
@@ -103,7 +37,7 @@ def test_numbers_follow_from_the_points() -> None:
 
 
 def test_bytes_are_canonical_and_round_trip() -> None:
-    report = _report(MIXED)
+    report = report_of(MIXED)
     data = report.to_bytes()
     assert EvaluationReport.model_validate_json(data) == report
     assert EvaluationReport.model_validate_json(data).to_bytes() == data
@@ -122,8 +56,8 @@ def test_canonical_json_has_one_form_and_no_nan() -> None:
 
 
 def test_hash_of_results_leaves_out_times_and_hardware_and_nothing_else() -> None:
-    report = _report(MIXED)
-    assert report.results_sha256() == _report(MIXED, seconds=9.0, hardware="another CPU").results_sha256()
+    report = report_of(MIXED)
+    assert report.results_sha256() == report_of(MIXED, seconds=9.0, hardware="another CPU").results_sha256()
     slower = [attack.model_copy(update={"seconds": 99.0}) for attack in report.attacks]
     assert report.model_copy(update={"attacks": tuple(slower)}).results_sha256() == report.results_sha256()
     timed = Check(code="predicted_cost", outcome=CheckOutcome.PASSED, value=9.0, message="About 9 seconds.")
@@ -132,20 +66,49 @@ def test_hash_of_results_leaves_out_times_and_hardware_and_nothing_else() -> Non
     with_measured = report.model_copy(update={"checks": (*report.checks, measured)})
     assert with_timed.results_sha256() == report.results_sha256() != with_measured.results_sha256()
     for changes in ({"seed": 1}, {"slot_width": 8}, {"threads": 2}, {"versions": {"torch": "2"}}):
-        assert _report(MIXED, **changes).results_sha256() != report.results_sha256()
-    assert _report([*MIXED[:-1], "square"]).results_sha256() != report.results_sha256()
-    assert _report(MIXED, first=1).results_sha256() != report.results_sha256()
+        assert report_of(MIXED, **changes).results_sha256() != report.results_sha256()
+    assert report_of([*MIXED[:-1], "square"]).results_sha256() != report.results_sha256()
+    assert report_of(MIXED, first=1).results_sha256() != report.results_sha256()
+
+
+def test_what_reports_bear_only_since_later_leaves_older_hashes_as_they_were() -> None:
+    """The hash of a report from before there were hashes of examples, written down then."""
+    old = json.loads(report_of(MIXED).to_bytes())
+    del old["examples_sha256"]
+    for name in ("architecture", "zoo_id", "shards"):
+        del old["provenance"][name]
+    report = EvaluationReport.model_validate(old)
+    assert report.results_sha256() == "306e3bac9350685e6283d4caacc03471c06de16e0082ca71882c3214b805c199"
+    assert report == report_of(MIXED)
+    named = report_of(MIXED, architecture="digits_cnn", zoo_id="Digits_Standard")
+    assert named.results_sha256() == report.results_sha256()
+    assert merge_reports([report], report.checks).results_sha256() == report.results_sha256()
+    with_examples = [report_of(MIXED, examples_sha256=digit * 64) for digit in "01"]
+    assert len({report.results_sha256() for report in (report, *with_examples)}) == 3
+
+
+def test_merged_reports_tell_their_shards_and_the_hash_of_all_examples() -> None:
+    shards = [report_of(MIXED, 10 * i, examples_sha256=f"{i}" * 64, threads=i + 1) for i in range(3)]
+    merged = merge_reports([shards[2], shards[0], shards[1]], [])
+    assert merged.provenance.shards is not None
+    assert [shard.points for shard in merged.provenance.shards] == [10, 10, 10]
+    assert [shard.threads for shard in merged.provenance.shards] == [1, 2, 3]
+    assert [shard.examples_sha256 for shard in merged.provenance.shards] == [f"{i}" * 64 for i in range(3)]
+    joined = bytes.fromhex("0" * 64 + "1" * 64 + "2" * 64)
+    assert merged.examples_sha256 == hashlib.sha256(joined).hexdigest()
+    assert merge_reports(shards[:1], []).examples_sha256 == "0" * 64
+    assert merge_reports([*shards, report_of(MIXED, 30)], []).examples_sha256 is None
 
 
 @given(verdicts=st.lists(st.sampled_from(VERDICTS), min_size=1, max_size=40), first=st.integers(0, 10**6))
 def test_points_round_trip_through_equal_bytes(verdicts: list[str | None], first: int) -> None:
-    points = _points(verdicts, first)
+    points = points_of(verdicts, first)
     assert Points.from_bytes(points.to_bytes()) == points
     assert Points.from_bytes(points.to_bytes()).to_bytes() == points.to_bytes()
 
 
 def test_points_that_unpack_to_too_much_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    data = _points([None] * 200).to_bytes()
+    data = points_of([None] * 200).to_bytes()
     assert len(Points.from_bytes(data).index) == 200
     monkeypatch.setattr("benchmark.report.MAX_POINTS_BYTES", 1000)
     with pytest.raises(ValueError, match="1000 bytes"):
@@ -153,7 +116,7 @@ def test_points_that_unpack_to_too_much_are_refused(monkeypatch: pytest.MonkeyPa
 
 
 def test_points_are_compact() -> None:
-    points = _points([VERDICTS[i * i % 7 % 6] for i in range(10_000)])
+    points = points_of([VERDICTS[i * i % 7 % 6] for i in range(10_000)])
     assert len(points.to_bytes()) < 60_000
 
 
@@ -198,7 +161,7 @@ def test_wilson_interval_solves_its_quadratic(trials: int, share: float) -> None
     ],
 )  # fmt: skip
 def test_unreliability_is_decided_in_integers(n: int, broken: int, flagged: bool) -> None:
-    check = unreliability_check(n, [_outcome("apgd-ce"), _outcome("square", broken=broken)])
+    check = unreliability_check(n, [outcome_of("apgd-ce"), outcome_of("square", broken=broken)])
     assert check.outcome is (CheckOutcome.FLAGGED if flagged else CheckOutcome.PASSED)
     assert check.value == pytest.approx(broken / n)
     assert bool(check.remedy) == flagged
@@ -206,7 +169,7 @@ def test_unreliability_is_decided_in_integers(n: int, broken: int, flagged: bool
 
 @pytest.mark.parametrize("names", [["apgd-ce", "fab-t"], ["square"], ["apgd-ce", "square", "apgd-t"], []])
 def test_unreliability_needs_square_after_others(names: list[str]) -> None:
-    check = unreliability_check(100, [_outcome(name, broken=50) for name in names])
+    check = unreliability_check(100, [outcome_of(name, broken=50) for name in names])
     assert check.outcome is CheckOutcome.NOT_ASSESSED
 
 
@@ -217,8 +180,8 @@ def test_unreliability_needs_square_after_others(names: list[str]) -> None:
 def test_three_shards_merge_to_the_whole(verdicts: list[str | None], data: st.DataObject) -> None:
     one = data.draw(st.integers(1, len(verdicts) - 2))
     two = data.draw(st.integers(one + 1, len(verdicts) - 1))
-    whole = _report(verdicts)
-    shards = [_report(verdicts[:one]), _report(verdicts[one:two], one), _report(verdicts[two:], two)]
+    whole = report_of(verdicts)
+    shards = [report_of(verdicts[:one]), report_of(verdicts[one:two], one), report_of(verdicts[two:], two)]
     merged = merge_reports(data.draw(st.permutations(shards)), whole.checks)
     assert merged.points == whole.points
     assert merged.classwise == whole.classwise
@@ -234,12 +197,12 @@ def test_three_shards_merge_to_the_whole(verdicts: list[str | None], data: st.Da
 @pytest.mark.parametrize("changes", [{"seed": 1}, {"slot_width": 8}, {"checkpoint_sha256": "0" * 64}])
 def test_shards_of_different_runs_are_not_merged(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="do not belong to one run"):
-        merge_reports([_report(MIXED), _report(MIXED, 10, **changes)], [])
+        merge_reports([report_of(MIXED), report_of(MIXED, 10, **changes)], [])
 
 
 def test_shards_that_overlap_are_not_merged() -> None:
     with pytest.raises(ValueError, match="increase strictly"):
-        merge_reports([_report(MIXED), _report(MIXED, 9)], [])
+        merge_reports([report_of(MIXED), report_of(MIXED, 9)], [])
 
 
 def test_no_shards_are_no_report() -> None:
@@ -248,7 +211,7 @@ def test_no_shards_are_no_report() -> None:
 
 
 def _tampered(**changes: Any) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(_report(MIXED).to_bytes())
+    content: dict[str, Any] = json.loads(report_of(MIXED).to_bytes())
     for path, value in changes.items():
         *parents, last = path.split("__")
         place: Any = content
@@ -256,6 +219,9 @@ def _tampered(**changes: Any) -> dict[str, Any]:
             place = place[int(parent) if parent.isdigit() else parent]
         place[last] = value
     return content
+
+
+SHARD = {"threads": 1, "layout": "contiguous", "device": "cpu", "hardware": "a CPU", "versions": {}}
 
 
 @pytest.mark.parametrize(
@@ -275,23 +241,25 @@ def _tampered(**changes: Any) -> dict[str, Any]:
         {"points__index": [0, 0, 2, 3, 4, 5, 6, 7, 8, 9]},
         {"points__index": [-1, 1, 2, 3, 4, 5, 6, 7, 8, 9]},
         {"provenance__checkpoint_sha256": "0" * 63},
+        {"provenance__shards": [{**SHARD, "points": 9}]},
+        {"provenance__shards": [{**SHARD, "points": 10}, {**SHARD, "points": 10}]},
         {"surprise": 1},
     ],
     ids=str,
 )
 def test_inconsistent_reports_are_refused(changes: dict[str, Any]) -> None:
-    EvaluationReport.model_validate(_tampered())
+    EvaluationReport.model_validate(_tampered(provenance__shards=[{**SHARD, "points": 10}]))
     with pytest.raises(ValidationError):
         EvaluationReport.model_validate(_tampered(**changes))
 
 
 def test_no_points_are_no_report() -> None:
     with pytest.raises(ValueError, match="at least one"):
-        _report([])
+        report_of([])
 
 
 def test_reports_are_frozen() -> None:
-    report = _report(MIXED)
+    report = report_of(MIXED)
     with pytest.raises(ValidationError, match="frozen"):
         report.robust_accuracy = 1.0  # type: ignore[misc]
 
@@ -299,5 +267,5 @@ def test_reports_are_frozen() -> None:
 def test_accuracies_are_exact_fractions_of_the_points() -> None:
     for n in (3, 7, 500, 9999):
         verdicts: list[str | None] = [None] * (n // 3) + ["clean"] * (n // 5) + ["square"] * (n - n // 3 - n // 5)
-        report = _report(verdicts)
+        report = report_of(verdicts)
         assert report.robust_accuracy == float(Fraction(n // 3, n))

@@ -58,7 +58,7 @@ def test_windows_cover_every_position_and_lie_inside(shape: Shape) -> None:
         n = 30_000
         draw = randomness.uniform(randomness.item_keys(side, "test", 0, 0, torch.arange(n)), 2)
         draw[0], draw[1] = 0, 1 - 2**-24
-        mask, _, _ = attack._windows(draw, torch.full((n,), side))
+        mask = attack._windows(draw, torch.full((n,), side)).mask
         assert mask.shape == (n, 1, height, width)
         assert mask.sum((1, 2, 3)).unique().tolist() == [side * side]
         corner = mask.flatten(1).float().argmax(1)
@@ -87,15 +87,31 @@ def test_share_halves_on_schedule(kind: type[Square], norm: Linf | L2, iteration
     asked: list[int] = []
 
     class Listening(kind):  # type: ignore[misc, valid-type]
-        def _change(self, state: object, key: Tensor, halvings: Tensor) -> Tensor:
+        def _change(self, state: object, draw: Tensor, halvings: Tensor) -> Tensor:
             asked.extend(halvings.tolist())
-            return Tensor(super()._change(state, key, halvings))
+            return Tensor(super()._change(state, draw, halvings))
 
     listening = Listening(norm, 0.1, shape)
     state = listening.start(_slots(torch.full((8, *shape), 0.5), torch.zeros(8, dtype=torch.int64)))
     state.step += iteration
     listening.step(state, Classifier(Cnn(shape, 4).eval(), shape, 8), 8)
     assert set(asked) == {halvings}
+
+
+@pytest.mark.parametrize(("kind", "norm"), [(SquareLinf, Linf()), (SquareL2, L2())], ids=["Linf", "L2"])
+def test_drawing_ahead_changes_nothing(kind: type[Square], norm: Linf | L2) -> None:
+    """Numbers belong to the query, not to the moment at which they are drawn."""
+    shape, n = (3, 6, 10), 8
+    x, y = points(n, shape, 4)
+    classifier = Classifier(Cnn(shape, 4).eval(), shape, n)
+    paths = []
+    for ahead in (1, 32):
+        attack = kind(norm, 0.1, shape, queries=50)
+        attack.ahead = ahead
+        state = attack.start(_slots(x, y))
+        paths.append(torch.stack([attack.step(state, classifier, n).x_adv for _ in range(50)]))
+    assert torch.equal(*paths)
+    assert len({tuple(step.flatten().tolist()) for step in paths[0]}) == 50
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -107,9 +123,9 @@ def test_l2_exchange_keeps_the_length(shape: Shape) -> None:
     state = attack.start(_slots(x, y))
     classifier = Classifier(Cnn(shape, 4).eval(), shape, n)
     for step in range(1, 50):
-        key = randomness.at_step(state.key, state.step)
+        draw = randomness.uniform(randomness.at_step(state.key, state.step), attack._numbers)
         halvings = torch.full((n,), step % len(attack.sides))
-        delta = attack.exchange(state.x, state.x_best, key, halvings)
+        delta = attack.exchange(state.x, state.x_best, draw, halvings)
         torch.testing.assert_close(delta.double().norm(dim=1), torch.full((n,), epsilon).double(), rtol=1e-5, atol=0)
         proposal = attack.step(state, classifier, n)
         length = (proposal.x_adv.double() - state.x.double()).norm(dim=1)
@@ -123,7 +139,8 @@ def test_l2_windows_that_overlap_keep_the_new_content() -> None:
     assert int(attack.sides[0]) == 7
     x = torch.full((8, 49), 0.5)
     state = attack.start(_slots(x.view(8, *shape), torch.zeros(8, dtype=torch.int64)))
-    delta = attack.exchange(x, state.x_best, state.key, torch.zeros(8, dtype=torch.int64))
+    draw = randomness.uniform(state.key, attack._numbers)
+    delta = attack.exchange(x, state.x_best, draw, torch.zeros(8, dtype=torch.int64))
     torch.testing.assert_close(delta.norm(dim=1), torch.full((8,), 0.5))
 
 
@@ -133,7 +150,8 @@ def test_l2_exchange_of_an_empty_perturbation(shape: Shape) -> None:
     attack = SquareL2(L2(), 0.5, shape)
     x = points(8, shape, 2)[0].flatten(1)
     key = randomness.item_keys(0, "square", 0, 0, torch.arange(8))
-    delta = attack.exchange(x, x, key, torch.zeros(8, dtype=torch.int64))
+    draw = randomness.uniform(key, attack._numbers)
+    delta = attack.exchange(x, x, draw, torch.zeros(8, dtype=torch.int64))
     assert bool(torch.isfinite(delta).all())
     torch.testing.assert_close(delta.norm(dim=1), torch.full((8,), 0.5))
 

@@ -46,8 +46,9 @@ def test_exchange_fills_the_budget(shape: Shape) -> None:
     x = points(16, shape, 2)[0].flatten(1)
     x_best = L1().confine(x, x + 0.02 * torch.randn(x.shape, generator=torch.Generator().manual_seed(1)), EPSILON)
     key = randomness.item_keys(0, "square", 0, 0, torch.arange(16))
+    draw = randomness.uniform(key, attack._numbers)
     for halvings in range(len(attack.sides)):
-        delta = attack.exchange(x, x_best, key, torch.full((16,), halvings))
+        delta = attack.exchange(x, x_best, draw, torch.full((16,), halvings))
         assert bool((L1().distance(delta) >= EPSILON * (1 - 1e-5)).all())
 
 

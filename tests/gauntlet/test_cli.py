@@ -62,7 +62,9 @@ def test_help_is_quick_and_names_the_exit_codes() -> None:
     assert gauntlet().stdout == found.stdout
 
 
-@pytest.mark.parametrize("command", ["serve", "evaluate", "submit", "watch", "cancel", "leaderboard", "zoo train"])
+@pytest.mark.parametrize(
+    "command", ["serve", "evaluate", "compare", "reproduce", "submit", "watch", "cancel", "leaderboard", "zoo train"]
+)
 def test_every_command_has_help_with_json_and_is_documented(command: str) -> None:
     found = gauntlet(*command.split(), "--help")
     assert found.returncode == 0
@@ -86,6 +88,12 @@ def test_every_command_has_help_with_json_and_is_documented(command: str) -> Non
         (("evaluate", "Digits_Standard", *BOARD, "--json", "no/such/directory/x.json"), "json"),
         (("evaluate", "Digits_Standard", *BOARD, "--json", "/"), "json"),
         (("evaluate", "n" * 300, *BOARD, "--json", "-"), "file"),
+        (("evaluate", "Digits_Standard", *BOARD, "--seeds", "1", "--json", "-"), "seeds"),
+        (("compare", "missing.json", "missing.json", "--json"), "report"),
+        (("compare", "/", "/", "--json"), "report"),
+        (("compare", str(bundled_checkpoint(CARD)), str(bundled_checkpoint(CARD)), "--json"), "report"),
+        (("reproduce", "missing.json", "--json"), "report"),
+        (("reproduce", "missing.json"), "report"),
         (("submit", "missing.safetensors", *SUBMIT[2:], "--json"), "file"),
         ((*SUBMIT, "--extra-data", "plenty", "--json"), "extra_data"),
         (("leaderboard", "digits", "--json"), "board"),

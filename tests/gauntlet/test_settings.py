@@ -19,7 +19,9 @@ def test_every_setting_is_documented_with_its_default_and_its_docstring() -> Non
     declared = {}
     for name, field in Settings.model_fields.items():
         assert field.description, f"{name} has no docstring"
-        default = "" if field.default in (None, ()) else str(field.default)
+        default = "" if field.default is None else str(field.default)
+        if isinstance(field.default, tuple):
+            default = ",".join(field.default)
         declared[name] = (default, " ".join(field.description.split()))
     assert documented == declared
 
@@ -50,8 +52,27 @@ def test_the_database_lies_in_the_data_directory_unless_named(tmp_path: Path) ->
     assert read_settings(database_url="sqlite:///x").database_address == "sqlite:///x"
 
 
+def test_devices_are_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read_settings().worker_devices == ("cpu",)
+    monkeypatch.setenv("GAUNTLET_WORKER_DEVICES", "cuda:0, cuda:1")
+    assert read_settings().worker_devices == ("cuda:0", "cuda:1")
+
+
+@pytest.mark.parametrize("devices", ["cuda:x", "gpu", ",", "cpu,cuda:0,tpu"])
+def test_impossible_devices_are_refused(monkeypatch: pytest.MonkeyPatch, devices: str) -> None:
+    monkeypatch.setenv("GAUNTLET_WORKER_DEVICES", devices)
+    with pytest.raises(InvalidInput, match="worker_devices"):
+        read_settings()
+
+
 @pytest.mark.parametrize(
-    ("name", "value"), [("port", "70000"), ("port", "http"), ("worker_children", "-1"), ("max_checkpoint_bytes", "0")]
+    ("name", "value"),
+    [
+        ("port", "70000"),
+        ("port", "http"),
+        ("worker_children", "-1"),
+        ("max_checkpoint_bytes", "0"),
+    ],
 )
 def test_impossible_values_are_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"GAUNTLET_{name.upper()}", value)

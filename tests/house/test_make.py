@@ -58,8 +58,9 @@ def test_reset_deletes_the_data_only_when_confirmed(clone: Path) -> None:
 
 def test_only_reset_touches_the_data(clone: Path) -> None:
     (clone / ".venv/.ready").touch()
-    for path in ("pyproject.toml", "requirements.lock"):
-        shutil.copy(ROOT / path, clone)
+    (clone / "bench").mkdir()
+    for path in ("pyproject.toml", "requirements.lock", "bench/torchattacks.lock"):
+        shutil.copy(ROOT / path, clone / path)
     for target in set(TARGETS) - {"reset"}:
         recipe = make(clone, "--dry-run", target).stdout
         assert not re.search(r"\brm\b.*\bvar\b(?!/\*)", recipe), target

@@ -47,6 +47,18 @@ print(count)
     assert int(done.stdout) > len(ROOMS)
 
 
+@pytest.mark.parametrize("name", ["errors", "report", "reproduction", "statistics", "threat_models"])
+def test_what_reads_reports_imports_without_torch(name: str) -> None:
+    program = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+import benchmark.{name}
+sys.exit("torch" in sys.modules or "numpy" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_wheel_holds_every_file_of_the_rooms(tmp_path: Path) -> None:

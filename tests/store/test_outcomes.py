@@ -8,13 +8,13 @@ from collections.abc import Callable
 import pytest
 
 from benchmark.errors import EvaluationFailed
-from benchmark.report import Check, CheckOutcome, EvaluationReport, canonical_json
+from benchmark.report import Check, CheckOutcome, EvaluationReport, canonical_json, wilson_interval, worst_of
 from store.blobs import LocalBlobs
 from store.boards import get_board, get_model
 from store.claims import Claim, beat
 from store.database import Database
 from store.outcomes import blocks, finish_check, finish_shard
-from store.publication import reduce_run, worst_of
+from store.publication import reduce_run
 from store.submissions import cancel, get_submission, submit
 from store.tables import EntryRow
 from store.views import Progress, State
@@ -73,6 +73,28 @@ def test_a_hostile_report_changes_nothing(db: Database, blobs: LocalBlobs, kind:
 )
 def test_blocks(points: int, size: int, expected: tuple[tuple[int, int], ...]) -> None:
     assert blocks(points, size) == expected
+
+
+def test_progress_is_added_up_over_shards(db: Database, blobs: LocalBlobs) -> None:
+    """A finished shard counts as its report says; one that has said nothing may still be wholly robust."""
+    view = running(db, blobs, shard_points=200)
+    first, second, silent = (must_claim(db) for _ in range(3))
+    beat(db, first, LEASE_MS, Progress(points_done=1, robust_accuracy_at_most=165 / 166, forward_passes=9))
+    finish_shard(db, blobs, first, shard_report(first, misclassified=10, broken=50).to_bytes())
+    told = Progress(points_done=67, attacks_done=1, attacks=2, fraction=0.5, robust_accuracy_at_most=100 / 167)
+    beat(db, second, LEASE_MS, told.model_copy(update={"forward_passes": 4_000, "backward_passes": 3_000}))
+    progress = get_submission(db, view.id).progress
+    left = 106 + 100 + (silent.last - silent.first)
+    assert progress == Progress(
+        points=500,
+        points_done=166 + 67,
+        attacks_done=0,
+        attacks=2,
+        robust_accuracy_at_most=left / 500,
+        robust_interval_at_most=wilson_interval(left, 500),
+        forward_passes=156 + 106 + 4_000,
+        backward_passes=156 + 106 + 3_000,
+    )
 
 
 def test_shards_merge_into_one_report(db: Database, blobs: LocalBlobs) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmark.report import CheckOutcome
+from benchmark.report import CheckOutcome, wilson_interval
 from store.claims import Claim, beat
 from store.outcomes import finish_check, finish_shard
 from store.services import Services
@@ -20,6 +20,9 @@ PROGRESS = Progress(
     attacks=2,
     fraction=0.5,
     robust_accuracy_at_most=0.756,
+    robust_interval_at_most=wilson_interval(378, 500),
+    forward_passes=120_331,
+    backward_passes=20_000,
 )
 
 

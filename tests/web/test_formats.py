@@ -24,6 +24,10 @@ def test_half_width() -> None:
     assert formats.half_width(None) is None
 
 
+def test_span() -> None:
+    assert formats.span(Interval(low=0.5321, high=0.619)) == "53.2–61.9\u202f%"
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(None, "–"), (0.04, "0.0 s"), (59.94, "59.9 s"), (61, "1 min 1 s"), (3_661, "1 h 1 min")]
 )

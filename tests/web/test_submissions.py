@@ -27,7 +27,8 @@ def test_submission_under_attack(service: Running) -> None:
             Step(state=State.EVALUATED, place="ahead", at_ms=None, reason=""),
             Step(state=State.PUBLISHED, place="ahead", at_ms=None, reason=""),
         ),
-        summary="The attacks are at work. Robust accuracy is at most 75.60\u202f% so far.",
+        summary="The attacks are at work. Robust accuracy is at most 75.60\u202f% "
+        "(95\u202f% interval 71.6–79.2\u202f%) so far.",
         overall=0.75,
         cancellable=True,
         model_address=None,
@@ -35,7 +36,17 @@ def test_submission_under_attack(service: Running) -> None:
     assert view.progress == PROGRESS
     page = read_page(service.http.get(f"/submissions/{made.id}").text)
     assert page.find("meta", http_equiv="refresh", content="3")
-    for text in ("1 of 2", "122 of 500", "square", "75.60", "zero gradient", "Under attack"):
+    for text in (
+        "1 of 2",
+        "122 of 500",
+        "square",
+        "75.60",
+        "71.6–79.2",
+        "140\u202f331",
+        "120\u202f331 forward",
+        "zero gradient",
+        "Under attack",
+    ):
         assert text in page.text
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,13 +15,16 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
+import benchmark
 from benchmark.report import CheckOutcome, EvaluationReport
 from benchmark.threat_models import official_board
 from model_zoo.registry import bundled_checkpoint, card
 from store.claims import Claim
 from store.services import Services
+from store.submissions import cancel
 from store.views import State
 from tests.worker.work import (
+    alive,
     children_of,
     claimed_shard,
     limits,
@@ -32,6 +37,7 @@ from tests.worker.work import (
     submitted,
     wait_for,
 )
+from worker.child import work as work_of_child
 from worker.messages import Request
 from worker.process import COMMAND
 
@@ -118,6 +124,24 @@ def test_a_child_killed_in_the_middle_of_an_attack_changes_no_result(
     assert services.blobs.read(examples) == undisturbed[1]
 
 
+def test_a_submission_cancelled_in_the_middle_of_an_attack_ends_its_child(services: Services, tmp_path: Path) -> None:
+    work = claimed_shard(services, ROBUST)
+    thread = threading.Thread(target=run, args=(services, work, limits(tmp_path, save_every_s=0.1)))
+    thread.start()
+    wait_for(lambda: in_the_middle(newest_snapshot(services, work), 0))
+    (child,) = children_of(os.getpid())
+    cancel(services.db, work.submission_id)
+    cancelled = time.monotonic()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert time.monotonic() - cancelled < 5
+    assert not alive(child)
+    view = submission(services, work)
+    assert (view.state, shard(services, work).report_sha256) == (State.CANCELLED, None)
+    assert view.progress.forward_passes > 0
+    assert view.progress.points_done < 500
+
+
 def newest_snapshot(services: Services, work: Claim) -> dict[str, torch.Tensor]:
     sha256 = shard(services, work).checkpoint
     return load(services.blobs.read(sha256)) if sha256 else {}
@@ -152,6 +176,20 @@ def test_a_snapshot_of_another_run_is_not_taken_up(services: Services, tmp_path:
     foreign = services.blobs.put(save({"x_adv": torch.zeros(1)}, metadata={"run": "another"}))
     run(services, work.model_copy(update={"resume_sha256": foreign}), limits(tmp_path))
     assert stored_report(services, work).n_points == 20
+
+
+def test_a_snapshot_of_another_program_is_not_taken_up(
+    services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an update the state may have other fields, or fields of another meaning."""
+    request = check_request(os.getpid())
+    before = work_of_child._identity(request)
+    assert work_of_child._identity(request) == before
+    updated = tmp_path / "benchmark"
+    shutil.copytree(Path(benchmark.__file__).parent, updated)
+    (updated / "engine.py").write_text("# updated", encoding="utf-8")
+    monkeypatch.setattr(benchmark, "__file__", str(updated / "__init__.py"))
+    assert work_of_child._identity(request) != before
 
 
 def test_the_child_gives_up_what_it_does_not_need(services: Services, tmp_path: Path) -> None:
@@ -194,12 +232,15 @@ def test_nothing_but_messages_reaches_the_parents_pipe(tmp_path: Path) -> None:
     assert b"Traceback" in done.stderr
 
 
-def ask(scratch: Path, parent: int) -> subprocess.CompletedProcess[bytes]:
+def check_request(parent: int) -> Request:
     board = official_board("digits", "Linf")
-    request = Request(
+    return Request(
         kind="check", parent=parent, architecture="digits_cnn", dataset="digits", norm=board.budget.norm,
         epsilon=str(board.epsilon), protocol="standard", seed=0, first=0, last=500, checkpoint_sha256="0" * 64,
-        claimed_standard_accuracy=None, resume=False, slot_width=64, threads=1, save_every_s=60,
+        claimed_standard_accuracy=None, resume=False, slot_width=64, threads=1, device="cpu", save_every_s=60,
     )  # fmt: skip
-    line = request.model_dump_json().encode() + b"\n"
+
+
+def ask(scratch: Path, parent: int) -> subprocess.CompletedProcess[bytes]:
+    line = check_request(parent).model_dump_json().encode() + b"\n"
     return subprocess.run(COMMAND, input=line, cwd=scratch, capture_output=True, check=False, timeout=60)

@@ -92,6 +92,21 @@ def test_no_more_children_run_than_allowed(services: Services, tmp_path: Path) -
         worker.stop()
 
 
+def test_children_are_spread_over_the_devices(services: Services, tmp_path: Path) -> None:
+    for name in ("Digits_Standard", "Digits_FGSM", "Digits_PGD2"):
+        submitted(services, name)
+    note = tmp_path / "devices"
+    program = f"open({str(note)!r}, 'a').write(request['device'] + ' ')\n{HANGING}"
+    options = Options(3, 300, limits(tmp_path, played(program)), devices=("cuda:0", "cuda:1"))
+    worker = Dispatcher(services, tmp_path / "var", options)
+    worker.start()
+    try:
+        wait_for(lambda: note.exists() and len(note.read_text("ascii").split()) == 3)
+    finally:
+        worker.stop()
+    assert sorted(note.read_text("ascii").split()) == ["cuda:0", "cuda:0", "cuda:1"]
+
+
 def test_two_services_never_share_a_directory(services: Services, tmp_path: Path) -> None:
     first = engine(services, tmp_path / "var", limits(tmp_path))
     first.start()

@@ -12,7 +12,7 @@ from store.services import Services
 from store.states import LEGAL, OPEN
 from store.submissions import cancel, get_submission
 from store.views import Progress, State, SubmissionView
-from web.formats import percent, words
+from web.formats import percent, span, words
 from web.rendering import Page, model_address, render, submission_address
 from web.services import Store
 
@@ -117,7 +117,9 @@ def summary(view: SubmissionView) -> str:
             return "The checkpoint is loaded and checked against the rules."
         case State.RUNNING:
             bound = view.progress.robust_accuracy_at_most
-            known = "" if bound is None else f" Robust accuracy is at most {percent(bound, unit=True)} so far."
+            interval = view.progress.robust_interval_at_most
+            within = f" (95\u202f% interval {span(interval)})" if interval else ""
+            known = "" if bound is None else f" Robust accuracy is at most {percent(bound, unit=True)}{within} so far."
             return f"The attacks are at work.{known}"
         case State.EVALUATED:
             return "All attacks are done. The result is being published."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from benchmark.allocator import keep_freed_memory
 from worker.child.confinement import confine
 from worker.messages import MAX_LINE_BYTES, Failed, Message, Request
 
@@ -22,6 +23,7 @@ def main() -> None:
 
     request = Request.model_validate_json(sys.stdin.buffer.readline(MAX_LINE_BYTES))
     confine(request)
+    keep_freed_memory()
     try:
         from worker.child.work import answer  # loads torch: only after the confinement
 

@@ -25,12 +25,10 @@ def confine(request: Request) -> None:
     if os.getppid() != request.parent:
         sys.exit("The parent is gone.")  # it died before the line above
     _prctl(libc, _PR_SET_NO_NEW_PRIVS, 1)
-    for limit, value in (
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NOFILE, _OPEN_FILES),
-        (resource.RLIMIT_FSIZE, _FILE_BYTES),
-        (resource.RLIMIT_AS, _ADDRESS_SPACE_BYTES),
-    ):
+    limits = {resource.RLIMIT_CORE: 0, resource.RLIMIT_NOFILE: _OPEN_FILES, resource.RLIMIT_FSIZE: _FILE_BYTES}
+    if request.device == "cpu":  # CUDA reserves addresses for the memory of all its devices
+        limits[resource.RLIMIT_AS] = _ADDRESS_SPACE_BYTES
+    for limit, value in limits.items():
         resource.setrlimit(limit, (value, value))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 import time
@@ -13,15 +14,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+import benchmark
 from benchmark import datasets
+from benchmark.admission import admission_checks
+from benchmark.datasets import LabelledPoints
 from benchmark.ensemble import EvaluationProgress, Run, Snapshot
 from benchmark.errors import EvaluationFailed, GauntletError, InvalidCheckpoint
-from benchmark.pipeline import evaluate_points
+from benchmark.pipeline import device_named, evaluate_points, slot_width
 from benchmark.protocols import protocol_named
 from benchmark.report import Check, CheckOutcome
 from benchmark.threat_models import ThreatModel
 from model_zoo.checkpoints.safetensors import load_checkpoint
-from worker.child.admission import admission_checks
 from worker.messages import (
     EXAMPLES_FILE,
     MODEL_FILE,
@@ -75,20 +78,24 @@ def _unsound(error: InvalidCheckpoint) -> Check:
     )
 
 
-def _run(request: Request) -> Run:
+def _run(request: Request, model: nn.Module, points: LabelledPoints) -> Run:
+    device = device_named(request.device)
+    width = request.slot_width if device.type == "cpu" else slot_width(None, model.to(device), points.x.to(device))
     return Run(
         threat_model=ThreatModel(request.norm, request.epsilon, request.dataset),
         protocol=protocol_named(request.protocol),
         seed=request.seed,
-        width=request.slot_width,
-        device=torch.device("cpu"),
+        width=width,
+        device=device,
         checkpoint_sha256=request.checkpoint_sha256,
     )
 
 
 def _check(request: Request, model: nn.Module) -> Checked:
     points = datasets.load(request.dataset, "test", request.last)
-    checks = admission_checks(model, points, _run(request), request.claimed_standard_accuracy)
+    run = _run(request, model, points)
+    points = LabelledPoints(points.x.to(run.device), points.y.to(run.device), points.index)
+    checks = admission_checks(model, points, run, request.claimed_standard_accuracy)
     return Checked(checks=checks, parameters=sum(parameter.numel() for parameter in model.parameters()))
 
 
@@ -96,18 +103,19 @@ def _evaluate(request: Request, model: nn.Module, send: Send) -> None:
     points = datasets.load(request.dataset, "test", request.last)
     rows = slice(request.first, request.last)
     told = _Told(request, send)
+    run = _run(request, model, points)
     result = evaluate_points(
         model,
-        points.x[rows],
-        points.y[rows],
+        points.x[rows].to(run.device),
+        points.y[rows].to(run.device),
         points.index[rows],
-        _run(request),
+        run,
         progress=told.progress,
         save=told.save,
         resume=_resumed(request),
     )
     Path(REPORT_FILE).write_bytes(result.report.to_bytes())
-    save_file({"x_adv": result.x_adv.contiguous()}, EXAMPLES_FILE)
+    save_file({"x_adv": result.x_adv.cpu().contiguous()}, EXAMPLES_FILE)
 
 
 class _Told:
@@ -147,9 +155,15 @@ class _Told:
 
 
 def _identity(request: Request) -> str:
-    """Everything that must be equal for a snapshot to be of use."""
+    """Everything that must be equal for a snapshot to be of use, the program itself included."""
     kept = request.model_dump(exclude={"parent", "resume", "save_every_s", "kind", "claimed_standard_accuracy"})
-    return json.dumps({**kept, "torch": torch.__version__}, sort_keys=True)
+    return json.dumps({**kept, "torch": torch.__version__, "program": _program_sha256()}, sort_keys=True)
+
+
+def _program_sha256() -> str:
+    """Return a hash of the evaluation library: after an update its state may have other fields, or another meaning."""
+    sources = sorted(Path(benchmark.__file__).parent.rglob("*.py"))
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
 
 
 def _resumed(request: Request) -> Snapshot | None:

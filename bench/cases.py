@@ -1,0 +1,46 @@
+"""What the speed benchmark measures: a network, an attacker, points, and who runs how often."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchmark import ThreatModel
+
+OURS, PYAUTOATTACK, TORCHATTACKS = "ours", "pyautoattack", "torchattacks"
+TUNED = "pyautoattack, tuned"
+"""The peer with our allocator settings and frozen parameters: what it gains by what any caller can do for it."""
+BARE = "bare"
+"""No attack: passes of the model alone."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One evaluation, by ours and by peers.
+
+    Args:
+        protocol: ours; the peers always run their version "standard" in float32.
+        peers: run in turns with ours.
+        repeats: of ours and of each peer but the tuned one, which runs once.
+    """
+
+    name: str
+    network: str
+    threat_model: ThreatModel
+    points: int
+    protocol: str = "standard"
+    peers: tuple[str, ...] = (PYAUTOATTACK, TUNED, TORCHATTACKS)
+    repeats: int = 2
+
+
+_LARGE = ThreatModel("Linf", "3/10", "mnist")
+CASES = {
+    case.name: case
+    for case in (
+        Case("robust", "mnist_linf", _LARGE, 48),
+        Case("mixed", "mnist_linf", _LARGE, 48, protocol="mixed", peers=(PYAUTOATTACK,)),
+        Case("undefended", "mnist_standard", _LARGE, 200, repeats=3),
+        # The slowest by far, so every side runs once.
+        Case("resnet", "cifar_linf", ThreatModel("Linf", "4/255", "cifar10"), 160, peers=(PYAUTOATTACK,), repeats=1),
+    )
+}
+MEMORY_CASE = "resnet"

@@ -1,0 +1,159 @@
+"""An evaluation run again from its report, under the settings that the report records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import accumulate, pairwise
+from typing import get_args
+
+import torch
+from torch import nn
+
+from benchmark import datasets
+from benchmark.admission import admission_checks
+from benchmark.datasets import LabelledPoints
+from benchmark.ensemble import EvaluationProgress, Run
+from benchmark.errors import InvalidInput
+from benchmark.pipeline import device_named, evaluate_points
+from benchmark.protocols import protocol_named
+from benchmark.report import Check, EvaluationReport, Shard, merge_reports, worst_of
+from benchmark.restrictions import run_checks
+from benchmark.search_model import Precision
+from benchmark.threat_models import ThreatModel
+
+_MOST_THREADS = 1024
+"""More than any machine has: a report is a file, and might ask for a billion."""
+
+
+def rerun(
+    report: EvaluationReport, model: nn.Module, *, progress: Callable[[EvaluationProgress], None] | None = None
+) -> EvaluationReport:
+    """Run the evaluation again that the report tells of: same points, protocol, seed, device, threads and batches.
+
+    A service's report is run shard by shard, and with the service's check of the model.
+
+    Args:
+        report: what to repeat; nothing in it is trusted.
+        model: the model it is about.
+        progress: as for `evaluate`; where there are shards, each begins anew.
+    Returns:
+        The report of the repeated evaluation.
+    Raises:
+        InvalidInput: the report cannot be repeated with this installation, or on this machine.
+        EvaluationFailed: the model failed during the attacks.
+    """
+    provenance = report.provenance
+    if provenance.precision not in get_args(Precision):
+        raise InvalidInput.because(
+            "precision", found=provenance.precision, expected=" or ".join(get_args(Precision)),
+            remedy="use the version that wrote the report",
+        )  # fmt: skip
+    points = _points(report)
+    shards = provenance.shards or (_whole(report),)
+    runs = [_run(report, shard) for shard in shards]
+    with _settings(shards[0], deterministic=_admitted(report)):
+        checks = _checks(report, model, points, runs[0])
+    pieces = []
+    bounds = pairwise(accumulate((shard.points for shard in shards), initial=0))
+    for shard, run, (first, last) in zip(shards, runs, bounds, strict=True):
+        with _settings(shard, deterministic=_admitted(report)):
+            evaluation = evaluate_points(
+                model.to(run.device),
+                points.x[first:last].to(run.device),
+                points.y[first:last].to(run.device),
+                points.index[first:last],
+                run,
+                checks=() if provenance.shards else checks,
+                progress=progress,
+            )
+        pieces.append(evaluation.report)
+    found = pieces[0]
+    if provenance.shards:
+        found = merge_reports(pieces, worst_of([*checks, *(check for piece in pieces for check in piece.checks)]))
+    names = {"architecture": provenance.architecture, "zoo_id": provenance.zoo_id}
+    return found.model_copy(update={"provenance": found.provenance.model_copy(update=names)})
+
+
+def _whole(report: EvaluationReport) -> Shard:
+    """Return the one piece in which a report without shards was made."""
+    provenance = report.provenance
+    return Shard(
+        points=report.n_points,
+        threads=provenance.threads,
+        layout=provenance.layout,
+        device=provenance.device,
+        hardware=provenance.hardware,
+        versions=provenance.versions,
+    )
+
+
+def _run(report: EvaluationReport, shard: Shard) -> Run:
+    if not 0 < shard.threads <= _MOST_THREADS:
+        raise InvalidInput.because(
+            "threads", found=shard.threads, expected=f"1 to {_MOST_THREADS}", remedy="check where the report comes from"
+        )
+    return Run(
+        threat_model=ThreatModel(report.norm, report.epsilon, report.dataset),
+        protocol=protocol_named(report.protocol),
+        seed=report.provenance.seed,
+        width=report.provenance.slot_width,
+        device=device_named(shard.device),
+        checkpoint_sha256=report.provenance.checkpoint_sha256,
+    )
+
+
+def _points(report: EvaluationReport) -> LabelledPoints:
+    """Return the report's points, whichever of the data set they are."""
+    if report.dataset is None:
+        raise InvalidInput.because(
+            "dataset", found="none", expected="a data set by name",
+            remedy="repeat the call of evaluate() that made this report: only its caller has the points",
+        )  # fmt: skip
+    everything = datasets.load(report.dataset, "test")
+    rows = {index: row for row, index in enumerate(everything.index)}
+    missing = [index for index in report.points.index if index not in rows]
+    if missing:
+        raise InvalidInput.because(
+            "points", found=f"point {missing[0]}", expected=f"points of {report.dataset}, which has {len(rows)}",
+            remedy="check that the report belongs to this data set",
+        )  # fmt: skip
+    chosen = torch.tensor([rows[index] for index in report.points.index])
+    x, y = everything.x[chosen], everything.y[chosen]
+    if tuple(y.tolist()) != report.points.label:
+        raise InvalidInput.because(
+            "points", found="other labels than the data set's", expected=f"the labels of {report.dataset}",
+            remedy="check that the report belongs to this data set",
+        )  # fmt: skip
+    return LabelledPoints(x, y, report.points.index)
+
+
+def _admitted(report: EvaluationReport) -> bool:
+    """Tell whether the report bears the check that a service makes of every model."""
+    return any(check.code == "short_attack" for check in report.checks)
+
+
+def _checks(report: EvaluationReport, model: nn.Module, points: LabelledPoints, run: Run) -> tuple[Check, ...]:
+    """Repeat the checks that the report bears: a service's, those of `evaluate`, or none where it is of bare points."""
+    codes = {check.code: check for check in report.checks}
+    model.to(run.device)
+    points = LabelledPoints(points.x.to(run.device), points.y.to(run.device), points.index)
+    if _admitted(report):
+        claim = codes.get("standard_accuracy")
+        return admission_checks(model, points, run, claim.threshold if claim else None)
+    if "zero_gradient" in codes:
+        return run_checks(model, points.x, points.y, run.threat_model)
+    return ()
+
+
+@contextmanager
+def _settings(shard: Shard, *, deterministic: bool) -> Iterator[None]:
+    """Compute with a shard's threads, and as a service's worker does where it was one."""
+    threads, before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(shard.threads)
+    torch.use_deterministic_algorithms(deterministic or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(before)

@@ -1,0 +1,323 @@
+"""What several reports say together: whether two models differ, and how far a number moves with the seed.
+
+Nothing here needs torch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from statistics import stdev
+from typing import Annotated
+
+from pydantic import Field
+
+from benchmark.errors import InvalidInput
+from benchmark.report import Accuracy, Count, EvaluationReport, Interval, Name, Part, Sha256
+
+_SMALLEST = math.ulp(0.0)
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """How often two classifiers agree on the same points, and how surprising their disagreement would be by chance.
+
+    Args:
+        both: points on which both are right.
+        only_a: points on which only the first is.
+        only_b: points on which only the second is.
+        neither: points on which none is.
+    """
+
+    both: int
+    only_a: int
+    only_b: int
+    neither: int
+
+    @property
+    def difference(self) -> float:
+        """Accuracy of the second less that of the first."""
+        return (self.only_b - self.only_a) / (self.both + self.only_a + self.only_b + self.neither)
+
+    @property
+    def p_value(self) -> float:
+        """The exact two-sided p-value as a float; the smallest positive one where the exact value is below it."""
+        return max(float(exact_p_value(self.only_a, self.only_b)), _SMALLEST)
+
+
+def exact_p_value(only_a: int, only_b: int) -> Fraction:
+    """Return the two-sided p-value of an equal split: P(a split as uneven or more), for tosses of a fair coin.
+
+    Args:
+        only_a: tosses of one kind.
+        only_b: tosses of the other.
+    Source:
+        McNemar 1947; the exact binomial version, which needs no correction for continuity and no minimal counts.
+    """
+    tosses, fewer = only_a + only_b, min(only_a, only_b)
+    ways = term = 1
+    for i in range(fewer):
+        term = term * (tosses - i) // (i + 1)
+        ways += term
+    # The two tails meet in the middle where the split is even.
+    return min(Fraction(2 * ways, 2**tosses), Fraction(1))
+
+
+def mcnemar(a: EvaluationReport, b: EvaluationReport) -> McNemar:
+    """Test whether two models, or two evaluations of one, are equally robust on the same points.
+
+    Args:
+        a: a report.
+        b: another, of the same points under the same threat model; its protocol may be another.
+    Raises:
+        InvalidInput: data set, norm, epsilon or points differ.
+    """
+    check_comparable(a, b)
+    return paired(a.points.robust, b.points.robust)
+
+
+def paired(a: Sequence[bool], b: Sequence[bool]) -> McNemar:
+    """Count how two verdicts on the same points agree."""
+    pairs = list(zip(a, b, strict=True))
+    return McNemar(
+        both=pairs.count((True, True)),
+        only_a=pairs.count((True, False)),
+        only_b=pairs.count((False, True)),
+        neither=pairs.count((False, False)),
+    )
+
+
+def check_comparable(a: EvaluationReport, b: EvaluationReport) -> None:
+    """Refuse two reports that do not speak of the same points under the same threat model.
+
+    Raises:
+        InvalidInput: they do not.
+    """
+    for field in ("dataset", "norm", "epsilon"):
+        first, second = getattr(a, field), getattr(b, field)
+        if first != second:
+            raise InvalidInput.because(
+                field, found=f"{first} and {second}", expected="the same in both reports",
+                remedy="evaluate both models on one data set under one threat model",
+            )  # fmt: skip
+    if (a.points.index, a.points.label) != (b.points.index, b.points.label):
+        shared = len(set(a.points.index) & set(b.points.index))
+        raise InvalidInput.because(
+            "points",
+            found=f"{a.n_points} and {b.n_points} points, {shared} positions in common"
+            + (" with other labels" if a.points.index == b.points.index else ""),
+            expected="the same points in both reports",
+            remedy="evaluate both models on the same points",
+        )
+
+
+class Stage(Part):
+    """Two reports side by side after the same attack."""
+
+    after: Name
+    """An attack's name; "clean" before the first."""
+    accuracy_a: Accuracy
+    accuracy_b: Accuracy
+    difference: Annotated[float, Field(ge=-1, le=1)]
+    """The second less the first."""
+    both: Count
+    only_a: Count
+    only_b: Count
+    neither: Count
+    p_value: Annotated[float, Field(gt=0, le=1)]
+    """Exact two-sided p-value of McNemar's test; not corrected for the number of stages."""
+
+
+class Side(Part):
+    """What one of two compared reports says."""
+
+    protocol: Name
+    seed: int
+    checkpoint_sha256: Sha256 | None
+    standard_accuracy: Accuracy
+    standard_interval: Interval
+    robust_accuracy: Accuracy
+    robust_interval: Interval
+    results_sha256: Sha256
+
+
+class Comparison(Part):
+    """Two reports on the same points."""
+
+    dataset: Name | None
+    norm: Name
+    epsilon: Name
+    n_points: Annotated[int, Field(gt=0)]
+    a: Side
+    b: Side
+    stages: tuple[Stage, ...]
+    """On clean images, and after each attack that both protocols run, in the order of the first. Each report has then
+    seen the attacks that its own protocol runs before that one."""
+    robust: Stage
+    """After all attacks, whatever the protocols: the comparison to quote."""
+
+
+def compare_reports(a: EvaluationReport, b: EvaluationReport) -> Comparison:
+    """Compare two reports before the attacks, after each attack that both ran, and at the end.
+
+    Raises:
+        InvalidInput: data set, norm, epsilon or points differ.
+    """
+    check_comparable(a, b)
+    others = {attack.name for attack in b.attacks}
+    shared = ["clean", *(attack.name for attack in a.attacks if attack.name in others)]
+    stages = tuple(_stage(name, standing_after(a, name), standing_after(b, name)) for name in shared)
+    return Comparison(
+        dataset=a.dataset,
+        norm=a.norm,
+        epsilon=a.epsilon,
+        n_points=a.n_points,
+        a=_side(a),
+        b=_side(b),
+        stages=stages,
+        robust=_stage("all attacks", a.points.robust, b.points.robust),
+    )
+
+
+def _side(report: EvaluationReport) -> Side:
+    return Side(
+        protocol=report.protocol,
+        seed=report.provenance.seed,
+        checkpoint_sha256=report.provenance.checkpoint_sha256,
+        standard_accuracy=report.standard_accuracy,
+        standard_interval=report.standard_interval,
+        robust_accuracy=report.robust_accuracy,
+        robust_interval=report.robust_interval,
+        results_sha256=report.results_sha256(),
+    )
+
+
+def standing_after(report: EvaluationReport, attack: str) -> tuple[bool, ...]:
+    """Tell which points are still classified correctly once that attack is done; "clean" is before the first."""
+    order = ["clean", *(outcome.name for outcome in report.attacks)]
+    fallen = {*order[: order.index(attack) + 1]}
+    return tuple(by not in fallen for by in report.points.broken_by)
+
+
+def _stage(after: str, a: Sequence[bool], b: Sequence[bool]) -> Stage:
+    test = paired(a, b)
+    return Stage(
+        after=after,
+        accuracy_a=sum(a) / len(a),
+        accuracy_b=sum(b) / len(b),
+        difference=test.difference,
+        both=test.both,
+        only_a=test.only_a,
+        only_b=test.only_b,
+        neither=test.neither,
+        p_value=test.p_value,
+    )
+
+
+class Spread(Part):
+    """Mean, spread and range of one number over seeds."""
+
+    mean: float
+    standard_deviation: float
+    """Of a sample, with one less than the number of seeds as divisor."""
+    minimum: float
+    maximum: float
+
+
+class SeedResult(Part):
+    """What one seed gave."""
+
+    seed: int
+    robust_accuracy: Accuracy
+    after: tuple[Accuracy, ...]
+    """Robust accuracy after each attack of the ensemble, in order."""
+    seconds: float
+    results_sha256: Sha256
+
+
+class SeedStudy(Part):
+    """The same evaluation under several seeds.
+
+    The standard deviation is that of a sample (n - 1 as divisor): the seeds stand for all that might have been drawn,
+    and of four of them the population's formula would tell a spread 13 % too small.
+    """
+
+    norm: Name
+    epsilon: Name
+    dataset: Name | None
+    protocol: Name
+    n_points: Annotated[int, Field(gt=0)]
+    standard_accuracy: Accuracy
+    checkpoint_sha256: Sha256 | None
+    attacks: tuple[Name, ...]
+    robust_accuracy: Spread
+    after: tuple[Spread, ...]
+    """Robust accuracy after each attack of the ensemble, in order."""
+    seconds: Spread
+    seeds: tuple[SeedResult, ...]
+
+
+def study_seeds(reports: Sequence[EvaluationReport]) -> SeedStudy:
+    """Sum up the reports of one evaluation under at least two different seeds.
+
+    Raises:
+        InvalidInput: there are fewer, a seed comes twice, or they differ in more than the seed.
+    """
+    seeds = [report.provenance.seed for report in reports]
+    if len(set(seeds)) < max(len(seeds), 2):
+        raise InvalidInput.because(
+            "seeds", found=", ".join(map(str, seeds)) or "none", expected="at least two, all different",
+            remedy="evaluate under more seeds",
+        )  # fmt: skip
+    for one, other in pairwise(reports):
+        check_comparable(one, other)
+        for field, first, second in (
+            ("protocol", one.protocol, other.protocol),
+            ("checkpoint", one.provenance.checkpoint_sha256, other.provenance.checkpoint_sha256),
+        ):
+            if first != second:
+                raise InvalidInput.because(
+                    field, found=f"{first} and {second}", expected="the same under every seed",
+                    remedy="change nothing but the seed",
+                )  # fmt: skip
+    first_report = reports[0]
+    stages = list(
+        zip(*([attack.robust_accuracy_after for attack in report.attacks] for report in reports), strict=True)
+    )
+    return SeedStudy(
+        norm=first_report.norm,
+        epsilon=first_report.epsilon,
+        dataset=first_report.dataset,
+        protocol=first_report.protocol,
+        n_points=first_report.n_points,
+        standard_accuracy=first_report.standard_accuracy,
+        checkpoint_sha256=first_report.provenance.checkpoint_sha256,
+        attacks=tuple(attack.name for attack in first_report.attacks),
+        robust_accuracy=_spread([report.robust_accuracy for report in reports]),
+        after=tuple(_spread(stage) for stage in stages),
+        seconds=_spread([report.provenance.seconds for report in reports]),
+        seeds=tuple(
+            SeedResult(
+                seed=report.provenance.seed,
+                robust_accuracy=report.robust_accuracy,
+                after=tuple(attack.robust_accuracy_after for attack in report.attacks),
+                seconds=report.provenance.seconds,
+                results_sha256=report.results_sha256(),
+            )
+            for report in reports
+        ),
+    )
+
+
+def _spread(values: Sequence[float]) -> Spread:
+    """Sum values up exactly, so that equal ones have no spread at all."""
+    exact = [Fraction(value) for value in values]
+    return Spread(
+        mean=float(sum(exact) / len(exact)),
+        standard_deviation=float(stdev(exact)),
+        minimum=min(values),
+        maximum=max(values),
+    )
