@@ -20,10 +20,11 @@ from benchmark.threat_models import ThreatModel
 Make = Callable[[Setting], Attack[Any]]
 
 
-def attack_maker(name: str, steps: int) -> Make:
-    """The attack of that name, with its steps cut down where it has any."""
-    cut = [option for option in ("steps", "queries") if option in CATALOGUE[name].options]
-    return lambda setting: attack_named(name, setting, dict.fromkeys(cut, steps))
+def attack_maker(name: str, steps: int, restarts: int = 1) -> Make:
+    """The attack of that name, with its steps cut down where it has any, and restarts where it knows them."""
+    wanted = {"steps": steps, "queries": steps, "restarts": restarts}
+    options = {option: value for option, value in wanted.items() if option in CATALOGUE[name].options}
+    return lambda setting: attack_named(name, setting, options)
 
 
 def protocol_of(*makers: Make) -> Protocol:

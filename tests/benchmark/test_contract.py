@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmark.catalogue import CATALOGUE
-from benchmark.ensemble import Run
+from benchmark.attacks.apgd_l1 import ApgdL1
+from benchmark.attacks.base import Setting
+from benchmark.attacks.square_exchange import SquareL1
+from benchmark.catalogue import CATALOGUE, attack_named
+from benchmark.ensemble import Run, Snapshot
 from benchmark.errors import EvaluationFailed
 from benchmark.norms import norm_named
 from benchmark.pipeline import Evaluation, evaluate_points
@@ -166,3 +170,66 @@ def test_verdicts_do_not_depend_on_width_order_or_neighbours(
     for other_verdicts in verdicts[1:]:
         equal = sum(other_verdicts[i] == by for i, by in verdicts[0].items())
         assert equal / len(x) >= 0.995
+
+
+WITH_RESTARTS = [name for name in ATTACKS if "restarts" in CATALOGUE[name].options]
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("attack", WITH_RESTARTS)
+def test_restarts_break_more_and_leave_the_first_run_as_it_was(
+    blob_model: nn.Module, blob_points: tuple[Tensor, Tensor], attack: str, norm: str
+) -> None:
+    x, y = blob_points[0][:60], blob_points[1][:60]
+    steps, factor = (25, 1.4) if attack == "square" else (3, 0.9)
+    once, thrice = (
+        attacked(
+            blob_model, x, y,
+            settings(norm, factor * EPSILON_OF_BLOBS[norm], protocol_of(attack_maker(attack, steps, restarts))),
+        )
+        for restarts in (1, 3)
+    )  # fmt: skip
+    first, all_runs = once.report.points, thrice.report.points
+    broken = torch.tensor([by == attack for by in first.broken_by])
+    assert bool(broken.any())
+    assert torch.equal(once.x_adv[broken], thrice.x_adv[broken])
+    for row in torch.nonzero(broken).flatten().tolist():
+        assert (first.step[row], first.distance[row]) == (all_runs.step[row], all_runs.distance[row])
+        assert not all_runs.robust[row]
+    assert sum(all_runs.robust) <= sum(first.robust)
+    (one,), (three,) = once.report.attacks, thrice.report.attacks
+    assert (one.parameters["restarts"], three.parameters["restarts"]) == (1, 3)
+    # Whatever stays robust costs three runs instead of one.
+    assert three.forward_passes >= one.forward_passes + 2 * sum(all_runs.robust)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_going_on_from_anywhere_gives_the_same_bytes(
+    blob_model: nn.Module, blob_points: tuple[Tensor, Tensor], attack: str, norm: str
+) -> None:
+    x, y = blob_points[0][:16], blob_points[1][:16]
+    run = settings(norm, EPSILON_OF_BLOBS[norm], protocol_of(attack_maker(attack, 8, restarts=2)), width=8)
+    kept: list[Snapshot] = []
+    calls = itertools.count()
+
+    def save(snapshot: Callable[[], Snapshot]) -> None:
+        if next(calls) in {1, 5, 14}:
+            kept.append(snapshot())
+
+    whole = evaluate_points(blob_model, x, y, range(16), run, save=save)
+    assert len(kept) >= 1 + (attack != "fgsm")
+    for snapshot in kept:
+        resumed = evaluate_points(blob_model, x, y, range(16), run, resume=snapshot)
+        assert resumed.report.results_sha256() == whole.report.results_sha256()
+        assert torch.equal(resumed.x_adv, whole.x_adv)
+
+
+def test_contract_covers_every_attack_in_every_norm() -> None:
+    """The catalogue is what the cases above are made from; these are the attacks it must hold."""
+    expected = {"apgd-ce", "apgd-dlr", "apgd-t", "fab", "fab-t", "fgsm", "multi-targeted", "pgd", "square"}
+    assert set(ATTACKS) >= expected
+    assert set(WITH_RESTARTS) == set(ATTACKS) - {"fgsm"}
+    setting = Setting(norm_named("L1"), 1.0, (3, 8, 8), 10)
+    kinds = [type(attack_named(name, setting)) for name in ("apgd-ce", "apgd-dlr", "apgd-t", "square")]
+    assert kinds == [ApgdL1, ApgdL1, ApgdL1, SquareL1]

@@ -72,6 +72,16 @@ def test_cross_entropy_of_many_classes_stays_above_the_exact_robust_accuracy(cla
     assert exact - 1 / N < report.robust_accuracy <= exact + 0.15
 
 
+@pytest.mark.parametrize("norm", ["Linf", "L2"])
+@pytest.mark.parametrize(("shape", "classes"), [case for case in CASES if case[1] >= 3])
+def test_dlr_of_many_classes_finds_the_exact_robust_accuracy(shape: Shape, classes: int, norm: str) -> None:
+    """Untargeted as well, but what it climbs towards is the closest class."""
+    model, x, y, epsilon, distances = _case(shape, classes, norm)
+    exact = float((distances > epsilon).double().mean())
+    report = attacked(model, x, y, settings(norm, epsilon, protocol_of(attack_maker("apgd-dlr", 100)))).report
+    assert exact - 1 / N < report.robust_accuracy <= exact + 0.01
+
+
 @pytest.mark.parametrize(("shape", "classes"), CASES)
 def test_l1_ensemble_finds_the_exact_robust_accuracy(shape: Shape, classes: int) -> None:
     model, x, y, epsilon, distances = _case(shape, classes, "L1")

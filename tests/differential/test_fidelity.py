@@ -1,4 +1,4 @@
-"""Ours against the reference's code, on the bundled models; the full table is docs/benchmarks/fidelity.md."""
+"""The standard ensemble against the reference's code, as in docs/benchmarks/fidelity.md, on the bundled models."""
 
 from __future__ import annotations
 
@@ -6,32 +6,28 @@ from statistics import mean
 
 import pytest
 
-from bench.fidelity import ATTACKS, MODELS, Comparison, compare
+from bench.fidelity import MODELS, Comparison, compare
 
-POINTS = 250
-"""One point is 0.4 percentage points."""
+POINTS = 500
+"""One point is 0.2 percentage points; with 250 single verdicts would weigh too much for the limits below."""
 
 pytestmark = [pytest.mark.differential, pytest.mark.timeout(1800)]
 
 
-def test_the_ensemble_reaches_the_reference_on_every_model_and_norm() -> None:
-    results = [r for model in MODELS for norm in ("Linf", "L2") for r in compare(model, norm, POINTS, 0, ["ensemble"])]
-    published = [result.excess for result in results if result.attack == "ensemble"]
-    assert len(published) == len(MODELS) * 2
-    assert max(published) <= 1
-    assert mean(published) <= 0.3
-    # Against the mended Square one seed of 250 points may differ by a few; 500 points are within 0.6.
-    assert max(result.excess for result in results if result.attack == "ensemble, all windows") <= 1.6
+@pytest.fixture(scope="module")
+def results() -> list[Comparison]:
+    return [r for model in MODELS for norm in ("Linf", "L2") for r in compare(model, norm, POINTS, 0, ["ensemble"])]
 
 
-@pytest.mark.parametrize(("model", "norm"), [("Digits_PGD10", "Linf"), ("Digits_PGD10_L2", "L2")])
-def test_every_attack_alone_reaches_the_reference(model: str, norm: str) -> None:
-    alone = compare(model, norm, POINTS, 0, ATTACKS)
-    excess = {result.attack: result.excess for result in alone}
-    # The reference's Square never reaches the last row and column; ours may be stronger, never weaker.
-    assert excess.pop("square") <= 1.5
-    assert set(excess) == {"apgd-ce", "apgd-t", "fab-t", "square, all windows"}
-    assert all(abs(value) <= 1.5 for value in excess.values()), excess
+@pytest.mark.parametrize(("attack", "most_on_average"), [("ensemble", 0.2), ("ensemble, all windows", 0.3)])
+def test_the_ensemble_reaches_the_reference_on_every_model_and_norm(
+    results: list[Comparison], attack: str, most_on_average: float
+) -> None:
+    """Ours may find more, for the published Square leaves out a row and a column; it may hardly find less."""
+    excess = [result.excess for result in results if result.attack == attack]
+    assert len(excess) == len(MODELS) * 2
+    assert max(excess) <= 1
+    assert mean(excess) <= most_on_average
 
 
 def test_excess_is_in_points_and_positive_where_ours_finds_less() -> None:
