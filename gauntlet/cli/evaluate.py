@@ -48,10 +48,13 @@ def evaluate(
     if json_path is not None and not to_stdout:
         require_writable(json_path)
     budget = official_board(dataset, threat_model).budget
-    loaded = load_named(model, dataset, threat_model, architecture)
 
     import benchmark
     from benchmark import datasets
+    from benchmark.allocator import keep_freed_memory
+
+    keep_freed_memory()
+    loaded = load_named(model, dataset, threat_model, architecture)
 
     labelled = datasets.load(dataset, "test", points)
     names = {"checkpoint_sha256": loaded.sha256, "architecture": loaded.architecture, "zoo_id": loaded.zoo_id}

@@ -36,10 +36,13 @@ def reproduce(
     that the result differs.
     """
     recorded = read_report(report)
-    model = load_reported(recorded, checkpoint, architecture)
 
+    from benchmark.allocator import keep_freed_memory
     from benchmark.reproduction import compare_runs
     from benchmark.rerun import rerun
+
+    keep_freed_memory()
+    model = load_reported(recorded, checkpoint, architecture)
 
     with evaluation_bar(silent=as_json) as show:
         found = rerun(recorded, model, progress=show)
