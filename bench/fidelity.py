@@ -61,8 +61,8 @@ BUDGETS: dict[str, dict[str, ThreatModel]] = {
     # Those that leave a fifth to four fifths of the points.
     "mnist": {
         "Linf": ThreatModel("Linf", "3/10", "mnist"),
-        "L2": ThreatModel("L2", 2, "mnist"),
-        "L1": ThreatModel("L1", 10, "mnist"),
+        "L2": ThreatModel("L2", "13/10", "mnist"),
+        "L1": ThreatModel("L1", 3, "mnist"),
     },
     "cifar10": {"Linf": ThreatModel("Linf", "4/255", "cifar10"), "L2": ThreatModel("L2", "1/4", "cifar10")},
 }
