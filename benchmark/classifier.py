@@ -43,6 +43,7 @@ class Classifier:
         memory_format: how the images that the model sees lie in memory.
         search: whether the passes are an attack's, which on CUDA may round as the reference's do; a judge's may not.
         sizes: batch sizes to keep to, ascending; any multiple of 8 by default.
+        classes: number of logits of every answer; by default that of the first.
     """
 
     def __init__(
@@ -55,10 +56,12 @@ class Classifier:
         memory_format: torch.memory_format = torch.contiguous_format,
         search: bool = False,
         sizes: tuple[int, ...] = (),
+        classes: int | None = None,
     ) -> None:
         self._model = model
         self._search = search
         self._sizes = sizes
+        self._classes = classes
         self._passes = passes
         self._memory_format = memory_format
         self.image_shape = image_shape
@@ -177,10 +180,24 @@ class Classifier:
             logits = self._model(images)
         except Exception as error:
             raise _failure("forward", error) from error
-        if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(x):
-            shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            raise EvaluationFailed(f"The model answered {len(x)} images with {shape}, not with ({len(x)}, classes).")
+        if not isinstance(logits, Tensor) or not self._usable(logits, len(x)):
+            found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            classes = "classes" if self._classes is None else self._classes
+            raise EvaluationFailed(
+                f"The model answered {len(x)} images with {found}, not with ({len(x)}, {classes}) real numbers."
+            )
+        self._classes = logits.shape[1]
         return logits.float()
+
+    def _usable(self, logits: Tensor, rows: int) -> bool:
+        # A width that changes between batches would pair targets and logits of different classes.
+        return (
+            logits.layout is torch.strided
+            and not logits.is_complex()
+            and logits.ndim == 2
+            and len(logits) == rows
+            and self._classes in {None, logits.shape[1]}
+        )
 
 
 def _finite(grad: Tensor | None, x: Tensor) -> Tensor:

@@ -134,8 +134,9 @@ class Ensemble:
             sizes = cuda.widths_below(self._run.width, MIN_ROWS)
             model = cuda.Captured(model, sizes)
         return Classifier(
-            model, self._shape, self._run.width, memory_format=self.search.memory_format, search=True, sizes=sizes
-        )
+            model, self._shape, self._run.width,
+            memory_format=self.search.memory_format, search=True, sizes=sizes, classes=self.classes,
+        )  # fmt: skip
 
     def work(
         self,
@@ -258,7 +259,7 @@ class Ensemble:
         passes = self._run.protocol.passes
         if passes == 1:
             return ()
-        classifier = Classifier(self._model, self._shape, self._run.width)
+        classifier = Classifier(self._model, self._shape, self._run.width, classes=self.classes)
         wrong = [misclassified(classifier.logits_of_all(self.x_adv), self._y) for _ in range(passes)]
         return (mean_accuracy_check([1 - float(one.double().mean()) for one in wrong]),)
 

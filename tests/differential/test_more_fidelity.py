@@ -34,9 +34,9 @@ def test_fab_and_square_alone_reach_the_reference_in_l1() -> None:
 
 @pytest.mark.parametrize("attack", ["apgd-ce", "apgd-t"])
 def test_apgd_alone_reaches_the_reference_in_l1(attack: str) -> None:
-    """It stalls at places that depend on its start: single seeds move by 1.5 points on both sides."""
-    results = [result for seed in range(4) for result in compare("Digits_PGD10", "L1", POINTS, seed, [attack])]
-    assert len(results) == 4
+    """It stalls at places that depend on its start: single seeds move by three points on both sides."""
+    results = [result for seed in range(8) for result in compare("Digits_PGD10", "L1", POINTS, seed, [attack])]
+    assert len(results) == 8
     assert abs(mean(result.excess for result in results)) <= 1.5
 
 
