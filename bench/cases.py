@@ -36,11 +36,11 @@ _LARGE = ThreatModel("Linf", "3/10", "mnist")
 CASES = {
     case.name: case
     for case in (
-        Case("robust", "mnist_linf", _LARGE, 48),
-        Case("mixed", "mnist_linf", _LARGE, 48, protocol="mixed", peers=(PYAUTOATTACK,)),
+        Case("robust", "mnist_linf", _LARGE, 72),
+        Case("mixed", "mnist_linf", _LARGE, 72, protocol="mixed", peers=(PYAUTOATTACK,)),
         Case("undefended", "mnist_standard", _LARGE, 200, repeats=3),
         # The slowest by far, so every side runs once.
-        Case("resnet", "cifar_linf", ThreatModel("Linf", "4/255", "cifar10"), 160, peers=(PYAUTOATTACK,), repeats=1),
+        Case("resnet", "cifar_linf", ThreatModel("Linf", "4/255", "cifar10"), 176, peers=(PYAUTOATTACK,), repeats=1),
     )
 }
 MEMORY_CASE = "resnet"
