@@ -60,7 +60,7 @@ BUDGETS: dict[str, dict[str, ThreatModel]] = {
     | {"L1": ThreatModel("L1", 1, "digits")},
     # Those that leave a fifth to four fifths of the points.
     "mnist": {
-        "Linf": ThreatModel("Linf", "3/10", "mnist"),
+        "Linf": ThreatModel("Linf", "33/100", "mnist"),
         "L2": ThreatModel("L2", "13/10", "mnist"),
         "L1": ThreatModel("L1", 3, "mnist"),
     },
