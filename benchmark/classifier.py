@@ -13,7 +13,7 @@ from benchmark.cuda import precision_of
 from benchmark.errors import EvaluationFailed, InvalidInput
 
 MIN_ROWS = 8
-"""Batches grow in steps of this, and none is smaller: on CPU one row takes other kernels, and its gradients differ."""
+"""No batch is smaller: on CPU a batch of one row takes other kernels, and its gradients differ."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Classifier:
             at random.
         memory_format: how the images that the model sees lie in memory.
         search: whether the passes are an attack's, which on CUDA may round as the reference's do; a judge's may not.
-        sizes: batch sizes to keep to, ascending; any multiple of 8 by default.
+        sizes: batch sizes to keep to, ascending; by default 8, 16, 32, … and the width.
         classes: number of logits of every answer; by default that of the first.
     """
 
@@ -161,11 +161,21 @@ class Classifier:
             parts.append(logits[: len(rows)])
         return torch.cat(parts)
 
+    @property
+    def has_fixed_sizes(self) -> bool:
+        """Whether batches must have one of a few sizes."""
+        return bool(self._sizes)
+
     def padded(self, rows: int) -> int:
-        """Return the batch size in which ``rows`` rows run: the next size, multiple of 8 or the width."""
+        """Return the batch size in which ``rows`` rows run: one of the sizes, by default 8, 16, 32, …, or the width.
+
+        They are few, because kernels are made, and kept, for every size.
+        """
         if self._sizes:
-            return next((size for size in self._sizes if size >= rows), max(self.width, rows))
-        return min(MIN_ROWS * -(-max(rows, 1) // MIN_ROWS), max(self.width, rows))
+            size = next((size for size in self._sizes if size >= rows), rows)
+        else:
+            size = max(MIN_ROWS, 1 << max(rows - 1, 0).bit_length())
+        return min(size, max(self.width, rows))
 
     def _count(self, x: Tensor, live: int | None) -> int:
         rows = len(x) if live is None else live

@@ -19,10 +19,12 @@ from torch import Tensor
 
 from benchmark import randomness
 from benchmark.attacks.base import Attack, Slots, rank_targets
-from benchmark.classifier import Classifier, pad_rows
+from benchmark.classifier import MIN_ROWS, Classifier, pad_rows
 from benchmark.judging import Judgement, judge
 
 _UNBROKEN = torch.iinfo(torch.int64).max
+_MANY_ROUNDS = 4
+"""From so many rounds on a last one that is nearly empty does not matter."""
 _SHRINK_BELOW = 0.75
 """Share of the batch that live slots must leave free before it is made smaller: making it smaller copies the rest."""
 
@@ -226,10 +228,12 @@ class Engine:
         return taken % n, taken // n
 
     def _even_width(self) -> int:
-        """Return the least width that needs no more rounds than the full one, so that the last is not nearly empty."""
+        """Return the width of the batch: the full one, or less where that keeps the last of a few rounds full."""
         full = self._classifier.width
         rounds = -(-self.items // full)
-        return self._classifier.padded(-(-self.items // max(rounds, 1)))
+        if self._classifier.has_fixed_sizes or rounds >= _MANY_ROUNDS:
+            return self._classifier.padded(min(self.items, full))
+        return max(-(-self.items // max(rounds, 1)), MIN_ROWS)
 
     def _shrink(self, live: int) -> None:
         """Once the queue is empty, let the batch get smaller with the live slots."""

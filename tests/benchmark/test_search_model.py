@@ -9,6 +9,7 @@ from torch.fx import GraphModule
 from torch.nn import functional
 
 from benchmark import ThreatModel, datasets, evaluate
+from benchmark.input_convolution import InputConvolution
 from benchmark.search_model import SearchModel, search_model
 from model_zoo import load_model
 from tests.benchmark.models import points
@@ -111,6 +112,7 @@ def test_normalisations_disappear_only_where_they_can() -> None:
 def test_input_gradients_are_the_models() -> None:
     model = _trained(Residual)
     found, x = _search(model)
+    assert [name for name, layer in found.model.named_modules() if isinstance(layer, InputConvolution)] == ["first"]
     gradients = []
     for network in (model, found.model):
         images = x.clone(memory_format=found.memory_format).requires_grad_()
