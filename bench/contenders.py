@@ -119,7 +119,7 @@ def _warm_up(model: nn.Module, x: Tensor) -> None:
 def _ours(model: nn.Module, data: Points, case: Case, seed: int, tally: _Tally) -> Callable[[], Tensor]:
     protocol = protocol_named(case.protocol)
     run = Run(case.threat_model, protocol, seed, WIDTH, torch.device("cpu"))
-    bare = tally.bare = Interleaved(BarePasses(model, data.x, data.y, protocol.precision))
+    bare = tally.bare = Interleaved(BarePasses(model, data.x, data.y, case.threat_model.radius, protocol.precision))
 
     def evaluate() -> Tensor:
         found = evaluate_points(model, data.x, data.y, range(len(data.x)), run, progress=bare)
@@ -162,7 +162,7 @@ def _torchattacks(model: nn.Module, data: Points, case: Case, seed: int, tally: 
 
 
 def _bare(model: nn.Module, data: Points, case: Case, seed: int, tally: _Tally) -> Callable[[], Tensor]:
-    passes = BarePasses(model, data.x, data.y, protocol_named(case.protocol).precision)
+    passes = BarePasses(model, data.x, data.y, case.threat_model.radius, protocol_named(case.protocol).precision)
 
     def evaluate() -> Tensor:
         for _ in range(_BARE_ROUNDS):

@@ -228,12 +228,12 @@ class Engine:
         return taken % n, taken // n
 
     def _even_width(self) -> int:
-        """Return the width of the batch: the full one, or less where that keeps the last of a few rounds full."""
+        """Return the width of the batch: the full one, or one that spares it a last round nearly empty."""
         full = self._classifier.width
-        rounds = -(-self.items // full)
-        if self._classifier.has_fixed_sizes or rounds >= _MANY_ROUNDS:
+        if self._classifier.has_fixed_sizes or self.items >= _MANY_ROUNDS * full:
             return self._classifier.padded(min(self.items, full))
-        return max(-(-self.items // max(rounds, 1)), MIN_ROWS)
+        rounds = max(round(self.items / full), 1)
+        return max(-(-self.items // rounds), MIN_ROWS)
 
     def _shrink(self, live: int) -> None:
         """Once the queue is empty, let the batch get smaller with the live slots."""

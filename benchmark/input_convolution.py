@@ -55,10 +55,12 @@ class _Convolve(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (blocks,), side = ctx.saved_tensors, ctx.side
         _, _, height, width = ctx.shape
-        top, left = (size - 1 - margin for size, margin in zip(ctx.kernel, ctx.padding, strict=True))
-        # Blocks that stick out over the lower and the right edge see zeros there.
-        below, right = top + -height % side, left + -width % side
-        grad = F.conv2d(F.pad(grads[0], (left, right, top, below)), blocks, stride=side)
+        margins = [size - 1 - margin for size, margin in zip(ctx.kernel, ctx.padding, strict=True)]
+        grad = grads[0]
+        if height % side or width % side:
+            # Blocks that stick out over the lower and the right edge see zeros there.
+            grad = F.pad(grad, (0, -width % side, 0, -height % side))
+        grad = F.conv2d(grad, blocks, stride=side, padding=margins)
         return F.pixel_shuffle(grad, side)[:, :, :height, :width], None, None, None, None, None
 
 

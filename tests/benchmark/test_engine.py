@@ -225,7 +225,7 @@ def _equal(one: Findings, other: Findings) -> bool:
 @pytest.mark.parametrize("norm", ["Linf", "L2", "L1"])
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_continuing_from_any_snapshot_is_bit_identical(name: str, norm: str, blob_model: nn.Module) -> None:
-    x, _ = blobs(40, seed=5)
+    x, _ = blobs(50, seed=5)
     y = answers(blob_model, x)
     make = attack_maker(name, 12)
     attack: Attack[Any] = make(Setting(norm_named(norm), {"Linf": 0.1, "L2": 0.6, "L1": 3.0}[norm], (1, 8, 8), 4))
