@@ -29,7 +29,7 @@ class InputConvolution(nn.Conv2d):
     def __init__(self, layer: nn.Conv2d) -> None:
         super().__init__(
             layer.in_channels, layer.out_channels, layer.kernel_size,  # type: ignore[arg-type]
-            padding=layer.padding, bias=layer.bias is not None,  # type: ignore[arg-type]
+            padding=layer.padding, bias=layer.bias is not None, device="meta",  # type: ignore[arg-type]
         )  # fmt: skip
         self.weight, self.bias = layer.weight, layer.bias
         self._side = block_side(layer)
