@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -42,7 +43,8 @@ class PassTimes:
 class BarePasses:
     """Runs the model as our search does, on batches of full width.
 
-    The images are perturbed as an attack's are: on a CPU, pooling takes longer on noise than on plain surfaces.
+    The images are perturbed, and anew for every pass, as an attack's are: on a CPU, pooling takes longer on noise than
+    on plain surfaces, and longer on a batch that it has not seen than on one that it is given again and again.
     """
 
     def __init__(self, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, precision: Precision) -> None:
@@ -50,10 +52,15 @@ class BarePasses:
             answers = model(x[:8])
         self.search: SearchModel = search_model(model, x[:8], answers, precision)
         rows = torch.arange(WIDTH) % len(x)
-        signs = torch.randint(0, 2, (WIDTH, *x.shape[1:]), generator=torch.Generator().manual_seed(0)) * 2.0 - 1
-        perturbed = (x[rows] + epsilon * signs).clamp(0, 1)
+        self._clean, self._labels, self._epsilon = x[rows], y[rows], epsilon
+        self._generator = torch.Generator().manual_seed(0)
+        self.renew()
+
+    def renew(self) -> None:
+        """Perturb the images anew, for the next pass."""
+        signs = 2.0 * torch.randint(0, 2, self._clean.shape, generator=self._generator) - 1
+        perturbed = (self._clean + self._epsilon * signs).clamp(0, 1)
         self._images = perturbed.contiguous(memory_format=self.search.memory_format)
-        self._labels = y[rows]
 
     def forward(self) -> None:
         with torch.no_grad():
@@ -84,14 +91,17 @@ class Interleaved:
         began, cpu = time.perf_counter(), time.process_time()
         if self._forward and began - self._last < _SHARE * (self._forward[-1] + self._gradient[-1]):
             return
-        self.passes.forward()
-        middle = time.perf_counter()
-        self.passes.gradient()
+        self._forward.append(self._timed(self.passes.forward))
+        self._gradient.append(self._timed(self.passes.gradient))
         self._last = time.perf_counter()
-        self._forward.append(middle - began)
-        self._gradient.append(self._last - middle)
         self.wall += self._last - began
         self.cpu += time.process_time() - cpu
+
+    def _timed(self, work: Callable[[], None]) -> float:
+        self.passes.renew()
+        began = time.perf_counter()
+        work()
+        return time.perf_counter() - began
 
     def times(self) -> PassTimes:
         search = self.passes.search
