@@ -41,11 +41,12 @@ def test_apgd_alone_reaches_the_reference_in_l1(attack: str) -> None:
 
 
 def test_the_l1_ensemble_reaches_the_reference() -> None:
-    models = ("Digits_Standard", "Digits_FGSM_RS", "Digits_PGD10")
-    results = [result for model in models for result in compare(model, "L1", POINTS, 0, ["ensemble"])]
+    """Two seeds: a single one moves the difference by two points of 250, either way."""
+    cases = [(model, seed) for model in ("Digits_FGSM_RS", "Digits_PGD10") for seed in range(2)]
+    results = [result for model, seed in cases for result in compare(model, "L1", POINTS, seed, ["ensemble"])]
     for attack in ("ensemble", "ensemble, all windows"):
         excess = [result.excess for result in results if result.attack == attack]
-        assert len(excess) == len(models)
+        assert len(excess) == len(cases)
         assert max(excess) <= 1, attack
         assert mean(excess) <= 0.2, attack
 
