@@ -35,6 +35,10 @@ class InputConvolution(nn.Conv2d):
         self._side = block_side(layer)
         self.register_buffer("_blocks", block_kernel(layer.weight.detach(), self._side))
 
+    def lower_gradient(self) -> None:
+        """Compute the input gradient from numbers in bfloat16; the convolution itself stays as it is."""
+        self.register_buffer("_blocks", self.get_buffer("_blocks").bfloat16())
+
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name is torch's
         """Return the convolution, (n, channels, h, w)."""
         blocks, padding = self.get_buffer("_blocks"), _sizes(self.padding)
@@ -56,12 +60,13 @@ class _Convolve(torch.autograd.Function):
         (blocks,), side = ctx.saved_tensors, ctx.side
         _, _, height, width = ctx.shape
         margins = [size - 1 - margin for size, margin in zip(ctx.kernel, ctx.padding, strict=True)]
-        grad = grads[0]
+        grad = grads[0].to(blocks.dtype)
         if height % side or width % side:
             # Blocks that stick out over the lower and the right edge see zeros there.
             grad = F.pad(grad, (0, -width % side, 0, -height % side))
         grad = F.conv2d(grad, blocks, stride=side, padding=margins)
-        return F.pixel_shuffle(grad, side)[:, :, :height, :width], None, None, None, None, None
+        grad = F.pixel_shuffle(grad.to(grads[0].dtype), side)
+        return grad[:, :, :height, :width], None, None, None, None, None
 
 
 def block_side(layer: nn.Conv2d) -> int:

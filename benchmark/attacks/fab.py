@@ -100,9 +100,9 @@ class _Boundary(Attack[FabSlots]):
         )
         length = self.norm.distance(both).clamp_min(1e-8)
         alpha = (length[:n] / (length[:n] + length[n:])).clamp_max(self.alpha_max)[:, None]
-        from_iterate = state.x_adv + self.eta * both[:n]
-        from_clean = state.x + self.eta * both[n:]
-        return ((1 - alpha) * from_iterate + alpha * from_clean).clamp(0, 1)
+        from_iterate = state.x_adv.add(both[:n], alpha=self.eta)
+        from_clean = state.x.add(both[n:], alpha=self.eta)
+        return torch.lerp(from_iterate, from_clean, alpha).clamp_(0, 1)
 
 
 @dataclass(frozen=True)

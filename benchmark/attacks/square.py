@@ -24,7 +24,7 @@ class SquareSlots(Slots):
     Args:
         x_best: the example with the smallest margin so far, (n, d).
         margin: that margin, (n,).
-        draws: uniform numbers for the queries to come, (n, queries, numbers).
+        draws: what `Square._prepare` made of uniform numbers for the queries to come, (n, queries, k).
         drawn_at: the query of the first of them, (n,), int64.
     """
 
@@ -39,14 +39,21 @@ class Windows:
     """One window in each of n images.
 
     Args:
-        mask: 1 inside and 0 outside, (n, 1, h, w); numbers, for on a CPU these select faster than booleans.
+        rows: 1 for each pixel row inside and 0 outside, (n, h): numbers, for on a CPU they select faster than booleans.
+        columns: likewise, (n, w).
         row: each pixel row's number inside the window, counted from its upper edge, (n, h, 1).
         column: each pixel column's number inside the window, counted from its left edge, (n, 1, w).
     """
 
-    mask: Tensor
+    rows: Tensor
+    columns: Tensor
     row: Tensor
     column: Tensor
+
+    @property
+    def mask(self) -> Tensor:
+        """1 inside and 0 outside, (n, 1, h, w)."""
+        return self.rows[:, None, :, None] * self.columns[:, None, None, :]
 
 
 class Square(Attack[SquareSlots]):
@@ -121,9 +128,13 @@ class Square(Attack[SquareSlots]):
     def _numbers(self) -> int:
         """Uniform numbers that a change takes."""
 
+    def _prepare(self, draw: Tensor, halvings: Tensor) -> Tensor:
+        """Turn uniform numbers, (n, numbers), into what `_change` needs of them and of the schedule, (n, k)."""
+        return torch.cat((draw, halvings[:, None]), 1)
+
     @abstractmethod
-    def _change(self, state: SquareSlots, draw: Tensor, halvings: Tensor) -> Tensor:
-        """Make the examples to try next, (n, d), from uniform numbers, (n, numbers)."""
+    def _change(self, state: SquareSlots, prepared: Tensor) -> Tensor:
+        """Make the examples to try next, (n, d)."""
 
     def start(self, slots: Slots) -> SquareSlots:
         x_best = self._first(slots, randomness.at_step(slots.key, slots.step))
@@ -134,21 +145,22 @@ class Square(Attack[SquareSlots]):
 
     def _draw(self, slots: Slots) -> Tensor:
         """Draw for many queries at once: each draw is small, and the many small operations behind it are what costs."""
-        queries = torch.arange(self.ahead, device=slots.step.device)
-        keys = randomness.at_step(slots.key[:, None], slots.step[:, None] + queries).flatten()
-        return randomness.uniform(keys, self._numbers).view(-1, self.ahead, self._numbers)
+        queries = (slots.step[:, None] + torch.arange(self.ahead, device=slots.step.device)).flatten()
+        keys = randomness.at_step(slots.key.repeat_interleave(self.ahead), queries)
+        halvings = torch.bucketize(queries, self._bounds.to(queries.device), right=False)
+        prepared = self._prepare(randomness.uniform(keys, self._numbers), halvings)
+        return prepared.view(len(slots.step), self.ahead, -1)
 
     def step(self, state: SquareSlots, classifier: Classifier, live: int) -> Proposal:
-        first = state.step == 0
         ahead = state.step - state.drawn_at
-        if bool((ahead >= self.ahead).any()):
+        if int(ahead.max()) >= self.ahead:
             state.draws, state.drawn_at = self._draw(state), state.step.clone()
             ahead = torch.zeros_like(ahead)
-        draw = state.draws[torch.arange(len(ahead), device=ahead.device), ahead]
-        halvings = torch.bucketize(state.step, self._bounds.to(state.step.device), right=False)
-        candidate = self._change(state, draw, halvings)
-        if bool(first.any()):
-            candidate = torch.where(first[:, None], state.x_best, candidate)
+        candidate = self._change(state, state.draws[torch.arange(len(ahead), device=ahead.device), ahead])
+        # The first query is the start itself.
+        first = torch.nonzero(state.step == 0).flatten()
+        if len(first):
+            candidate[first] = state.x_best[first]
         logits = classifier.logits(candidate, live)
         margin = losses.margin(logits, state.y)
         # The comparison is false for NaN, so an unusable answer is never kept as the best.
@@ -173,7 +185,7 @@ class Square(Attack[SquareSlots]):
         limit = side[:, None]
         rows = ((row >= 0) & (row < limit)).to(draw.dtype)
         columns = ((column >= 0) & (column < limit)).to(draw.dtype)
-        return Windows(rows[:, None, :, None] * columns[:, None, None, :], row[:, :, None], column[:, None, :])
+        return Windows(rows, columns, row[:, :, None], column[:, None, :])
 
 
 class SquareLinf(Square):
@@ -192,9 +204,16 @@ class SquareLinf(Square):
     def _numbers(self) -> int:
         return 2 + self.image_shape[0]
 
-    def _change(self, state: SquareSlots, draw: Tensor, halvings: Tensor) -> Tensor:
-        mask = self._windows(draw[:, :2], self.sides.to(draw.device)[halvings]).mask
-        sign = randomness.signs(draw[:, 2:])[:, :, None, None]
+    def _prepare(self, draw: Tensor, halvings: Tensor) -> Tensor:
+        """Return rows and columns of the window as masks, and the change of each channel, (n, h + w + c)."""
+        windows = self._windows(draw[:, :2], self.sides.to(draw.device)[halvings])
+        change = self.epsilon * randomness.signs(draw[:, 2:])
+        return torch.cat((windows.rows, windows.columns, change), 1)
+
+    def _change(self, state: SquareSlots, prepared: Tensor) -> Tensor:
+        channels, height, width = self.image_shape
+        rows, columns, change = prepared.split((height, width, channels), 1)
+        mask = rows[:, None, :, None] * columns[:, None, None, :]
         # A step of ±2 epsilon, clipped to the ball and the box, always ends here, wherever it began.
-        moved = state.x.view(-1, *self.image_shape).add(sign, alpha=self.epsilon).clamp_(0, 1)
+        moved = state.x.view(-1, channels, height, width).add(change[:, :, None, None]).clamp_(0, 1)
         return torch.lerp(state.x_best.view_as(moved), moved, mask).flatten(1)

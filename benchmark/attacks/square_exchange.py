@@ -71,8 +71,8 @@ class SquareExchange(Square):
     def _numbers(self) -> int:
         return 5 + self.image_shape[0]
 
-    def _change(self, state: SquareSlots, draw: Tensor, halvings: Tensor) -> Tensor:
-        delta = self.exchange(state.x, state.x_best, draw, halvings)
+    def _change(self, state: SquareSlots, prepared: Tensor) -> Tensor:
+        delta = self.exchange(state.x, state.x_best, prepared[:, :-1], prepared[:, -1].long())
         return self._permitted(state.x, delta)
 
     def exchange(self, x: Tensor, x_best: Tensor, draw: Tensor, halvings: Tensor) -> Tensor:

@@ -84,12 +84,15 @@ def test_share_halves_on_schedule(kind: type[Square], norm: Linf | L2, iteration
     if kind is SquareL2:
         side = min(max(side, 3) + 1 - max(side, 3) % 2, 31)
     assert int(attack.sides[halvings]) == side
-    asked: list[int] = []
+    asked: list[float] = []
 
     class Listening(kind):  # type: ignore[misc, valid-type]
-        def _change(self, state: object, draw: Tensor, halvings: Tensor) -> Tensor:
-            asked.extend(halvings.tolist())
-            return Tensor(super()._change(state, draw, halvings))
+        def _prepare(self, draw: Tensor, halvings: Tensor) -> Tensor:
+            return torch.cat((super()._prepare(draw, halvings), halvings[:, None]), 1)
+
+        def _change(self, state: object, prepared: Tensor) -> Tensor:
+            asked.extend(prepared[:, -1].tolist())
+            return Tensor(super()._change(state, prepared[:, :-1]))
 
     listening = Listening(norm, 0.1, shape)
     state = listening.start(_slots(torch.full((8, *shape), 0.5), torch.zeros(8, dtype=torch.int64)))
