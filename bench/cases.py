@@ -37,7 +37,7 @@ _SMALL = ThreatModel("Linf", "4/255", "cifar10")
 CASES = {
     case.name: case
     for case in (
-        Case("undefended", "mnist_standard", _LARGE, 200, repeats=3),
+        Case("undefended", "mnist_standard", _LARGE, 600, repeats=3),
         # At least 60 of the points survive, so that the batch is full to the end.
         Case("robust", "mnist_linf", _LARGE, 72),
         Case("mixed", "mnist_linf", _LARGE, 72, protocol="mixed", peers=(PYAUTOATTACK,), repeats=1),

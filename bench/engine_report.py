@@ -73,9 +73,10 @@ def _efficiency(ours: Sequence[Measurement]) -> str:
 
 
 def _memory(ours: Sequence[Measurement], bare: Measurement) -> str:
-    grown = max(run.grown for run in ours)
+    grown, peak = (max(getattr(run, name) for run in ours) for name in ("grown", "peak"))
     return (
-        f"\nMemory: above what is resident with model and points loaded, our evaluation peaks at {grown / 2**20:.1f} "
-        f"MiB and a bare forward and backward pass of width {WIDTH} at {bare.grown / 2**20:.1f} MiB: "
-        f"{grown / bare.grown:.2f} times as much."
+        f"\nMemory: the process of our evaluation peaks at {peak / 2**20:.0f} MiB, one that only makes forward and "
+        f"backward passes of width {WIDTH} at {bare.peak / 2**20:.0f} MiB: {peak / bare.peak:.2f} times as much. Above "
+        f"what is resident with model and points loaded, these are {grown / 2**20:.1f} and {bare.grown / 2**20:.1f} "
+        f"MiB: {grown / bare.grown:.2f} times as much."
     )

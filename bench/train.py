@@ -29,7 +29,7 @@ from benchmark.threat_models import ThreatModel
 from model_zoo.recipes.perturbations import Scheme, perturb
 
 MNIST_TRAINING = 9000
-POINTS = 200
+MNIST_POINTS, CIFAR_POINTS = 600, 200
 # Pixels by which training images are shifted at most.
 _SHIFT = {28: 2, 32: 4}
 
@@ -139,9 +139,9 @@ def make_network(name: str, mnist: Path | None, cifar: Path | None) -> None:
 
 def make_points(name: str, mnist: Path | None, cifar: Path | None) -> None:
     if name == "mnist_points":
-        images, labels = (part[MNIST_TRAINING:][:POINTS] for part in read_mnist(given(mnist, "--mnist")))
+        images, labels = (part[MNIST_TRAINING:][:MNIST_POINTS] for part in read_mnist(given(mnist, "--mnist")))
     else:
-        images, labels = read_cifar(given(cifar, "--cifar"), "test", POINTS // 10)
+        images, labels = read_cifar(given(cifar, "--cifar"), "test", CIFAR_POINTS // 10)
     save(name, {"images": images, "labels": labels}, {"points": name})
 
 

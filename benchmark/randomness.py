@@ -69,11 +69,11 @@ def signs(draw: Tensor) -> Tensor:
 
 
 def _mix(bits: Tensor) -> Tensor:
-    bits = (bits ^ _shift(bits, 30)) * _MIX_1
-    bits = (bits ^ _shift(bits, 27)) * _MIX_2
-    return bits ^ _shift(bits, 31)
+    bits = _shift(bits, 30).bitwise_xor_(bits).mul_(_MIX_1)
+    bits = _shift(bits, 27).bitwise_xor_(bits).mul_(_MIX_2)
+    return _shift(bits, 31).bitwise_xor_(bits)
 
 
 def _shift(bits: Tensor, by: int) -> Tensor:
     """Shift right without sign: torch's own shift of int64 copies the sign bit."""
-    return (bits >> by) & ((1 << (64 - by)) - 1)
+    return (bits >> by).bitwise_and_((1 << (64 - by)) - 1)
