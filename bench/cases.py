@@ -40,7 +40,7 @@ CASES = {
         Case("undefended", "mnist_standard", _LARGE, 600, repeats=3),
         # At least 60 of the points survive, so that the batch is full to the end.
         Case("robust", "mnist_linf", _LARGE, 72),
-        Case("mixed", "mnist_linf", _LARGE, 72, protocol="mixed", peers=(PYAUTOATTACK,), repeats=1),
+        Case("mixed", "mnist_linf", _LARGE, 72, protocol="mixed", peers=(PYAUTOATTACK,)),
         # The slowest by far, so every side runs once, and the tuned peer on a part of the points.
         Case("resnet", "cifar_linf", _SMALL, 176, peers=(PYAUTOATTACK,), repeats=1),
         Case("resnet-tuned", "cifar_linf", _SMALL, 16, peers=(PYAUTOATTACK, TUNED), repeats=1),
