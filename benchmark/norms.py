@@ -244,6 +244,12 @@ def _box_step(x: Tensor, weight: Tensor, gap: Tensor, speed: Tensor) -> Tensor:
 
     With multiplier t the change is ``sum(|weight| * min(t * speed, room))``: concave, increasing, piecewise linear. So
     Newton's method from t = 0 climbs to the root without passing it, and ends after as many steps as pieces are met.
+
+    Args:
+        x: points in the box, (n, d).
+        weight: normals of the hyperplanes, (n, d).
+        gap: what is missing to them, (n,).
+        speed: of every coordinate, (n, d), or one for all of a point, (n, 1).
     """
     # The step does not depend on the scale of weight and gap, so neither may the tolerances.
     tiny = torch.finfo(weight.dtype).tiny

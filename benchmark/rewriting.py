@@ -25,14 +25,20 @@ class Pooling(nn.MaxPool2d):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name is torch's
         """Return the maxima, (n, channels, h, w)."""
-        options = (self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
-        if input.requires_grad or input.is_cuda or options not in {(2, 2, 0, 1, False), ((2, 2), (2, 2), 0, 1, False)}:
+        if input.requires_grad or input.is_cuda or not self._by_blocks():
             pooled: Tensor = super().forward(input)
             return pooled
         height, width = (size - size % 2 for size in input.shape[2:])
         upper, lower = input[:, :, 0:height:2, :width], input[:, :, 1:height:2, :width]
         return torch.maximum(
             torch.maximum(upper[..., 0::2], upper[..., 1::2]), torch.maximum(lower[..., 0::2], lower[..., 1::2])
+        )
+
+    def _by_blocks(self) -> bool:
+        """Return whether the blocks are 2×2 and do not overlap."""
+        wanted = ((self.kernel_size, 2), (self.stride, 2), (self.padding, 0), (self.dilation, 1))
+        return not self.ceil_mode and all(
+            size == value or (not isinstance(size, int) and list(size) == [value, value]) for size, value in wanted
         )
 
 

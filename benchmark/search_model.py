@@ -133,8 +133,9 @@ def _lower(model: nn.Module, images: Tensor) -> None:
     if isinstance(layers[0], InputConvolution):
         layers[0].lower_gradient()
     # Pooling is slower in bfloat16, and leaves less to convert.
-    pools = len(order) > 1 and order[0] is layers[0] and isinstance(order[1], Pooling)
-    order[1 if pools else 0].register_forward_hook(lambda _module, _inputs, output: output.bfloat16())
+    behind = order[order.index(layers[0]) + 1]
+    last_precise = behind if isinstance(behind, Pooling) else layers[0]
+    last_precise.register_forward_hook(lambda _module, _inputs, output: output.bfloat16())
 
 
 def _cast_to_weight(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

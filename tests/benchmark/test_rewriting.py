@@ -125,6 +125,9 @@ def test_pooling_without_gradient_is_pooling(dtype: torch.dtype, memory_format: 
         found = Pooling(2)(x)
         assert torch.equal(found, functional.max_pool2d(x, 2))
         assert found.is_contiguous(memory_format=memory_format)
+    x = torch.randn(4, 3, 5, 8).to(dtype)
+    for same in (Pooling((2, 2)), Pooling([2, 2], stride=[2, 2], padding=[0, 0])):  # type: ignore[arg-type]
+        assert torch.equal(same(x), functional.max_pool2d(x, 2))
     x = torch.zeros(1, 1, 2, 2)
     x[0, 0, 1, 0] = torch.nan
     assert bool(Pooling(2)(x).isnan()[0, 0, 0, 0])

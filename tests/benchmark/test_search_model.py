@@ -161,13 +161,32 @@ def test_gradients_in_lower_precision_point_the_same_way(kind: type[nn.Module]) 
     assert float(functional.cosine_similarity(gradient(model), gradient(found.model)).median()) > 0.99
 
 
-def test_lower_precision_begins_behind_the_first_pooling() -> None:
-    found, x = _search(_trained(Pooled), "mixed")
-    pooling = next(module for module in found.model.modules() if isinstance(module, Pooling))
+class PooledAtOnce(Pooled):
+    """Pools the image itself as well."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(functional.max_pool2d(x, 2))
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (Pooled, [torch.float32, torch.bfloat16] + 2 * [torch.bfloat16]),
+        (PooledAtOnce, 2 * [torch.float32] + [torch.float32, torch.bfloat16] + 2 * [torch.bfloat16]),
+    ],
+)
+def test_lower_precision_begins_behind_the_first_layer_and_its_pooling(
+    kind: type[nn.Module], expected: list[torch.dtype]
+) -> None:
+    found, x = _search(_trained(kind), "mixed")
     seen: list[torch.dtype] = []
-    pooling.register_forward_hook(lambda _module, inputs, output: seen.extend((inputs[0].dtype, output.dtype)))
+    for module in found.model.modules():
+        if isinstance(module, Pooling):
+            # Behind the hooks that lower the precision.
+            module.register_forward_hook(lambda _module, inputs, output: seen.extend((inputs[0].dtype, output.dtype)))
     found.model(x.clone(memory_format=found.memory_format))
-    assert seen == [torch.float32, torch.bfloat16]
+    assert found.precision == "mixed"
+    assert seen == expected
 
 
 def test_without_inner_layers_there_is_nothing_to_lower() -> None:
