@@ -41,7 +41,10 @@ class InputConvolution(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name is torch's
         """Return the convolution, (n, channels, h, w)."""
-        blocks, padding = self.get_buffer("_blocks"), _sizes(self.padding)
+        padding = _sizes(self.padding)
+        if not input.requires_grad:
+            return F.conv2d(input, self.weight, self.bias, padding=padding)
+        blocks = self.get_buffer("_blocks")
         out: Tensor = _Convolve.apply(input, self.weight, self.bias, blocks, padding, self._side)  # type: ignore[no-untyped-call]
         return out
 

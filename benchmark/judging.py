@@ -52,4 +52,5 @@ def judge(classifier: Classifier, x: Tensor, y: Tensor, x_adv: Tensor, norm: Nor
 
 def misclassified(logits: Tensor, y: Tensor) -> Tensor:
     """Return which answers are not the label, (n,)."""
-    return (logits.argmax(1) != y) | ~torch.isfinite(logits).all(1)
+    # A finite number less itself is 0, anything else is not: fewer operations than torch.isfinite.
+    return ~((logits.argmax(1) == y) & (logits - logits == 0).all(1))

@@ -35,20 +35,21 @@ def targeted_dlr(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
     Source:
         Croce & Hein 2020, arXiv:2003.01690, equation 7.
     """
-    largest = logits.topk(4, dim=1).values
-    scale = largest[:, 0] - (largest[:, 2] + largest[:, 3]) / 2 + _TINY
-    return logit_gap(logits, y, target) / scale
+    place = logits.detach().topk(4, dim=1).indices
+    wanted, label, first, _, third, fourth = _pick(logits, target[:, None], y[:, None], place)
+    return (wanted - label) / (first - (third + fourth) / 2 + _TINY)
 
 
 def logit_gap(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
     """Return target logit minus label logit, (n,): above 0 the target wins."""
-    return _pick(logits, target) - _pick(logits, y)
+    wanted, label = _pick(logits, target[:, None], y[:, None])
+    return wanted - label
 
 
 def margin(logits: Tensor, y: Tensor) -> Tensor:
     """Return label logit minus the largest other logit, (n,): below 0 the point is misclassified."""
     others = logits.scatter(1, y[:, None], -torch.inf)
-    return _pick(logits, y) - others.amax(1)
+    return logits.gather(1, y[:, None]).squeeze(1) - others.amax(1)
 
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -62,5 +63,6 @@ LOSSES: Mapping[LossName, Loss] = {
 """What APGD climbs, by the name that reports bear."""
 
 
-def _pick(logits: Tensor, label: Tensor) -> Tensor:
-    return logits.gather(1, label[:, None]).squeeze(1)
+def _pick(logits: Tensor, *places: Tensor) -> tuple[Tensor, ...]:
+    """Return the logits at some places, (n, k) each, column by column, (n,); differentiated as one operation."""
+    return logits.gather(1, torch.cat(places, 1)).unbind(1)

@@ -153,20 +153,22 @@ class Square(Attack[SquareSlots]):
 
     def step(self, state: SquareSlots, classifier: Classifier, live: int) -> Proposal:
         ahead = state.step - state.drawn_at
-        if int(ahead.max()) >= self.ahead:
+        # One look at all of them: on a CPU each operation costs more than the numbers.
+        waited = ahead.tolist()
+        if max(waited) >= self.ahead:
             state.draws, state.drawn_at = self._draw(state), state.step.clone()
             ahead = torch.zeros_like(ahead)
         candidate = self._change(state, state.draws[torch.arange(len(ahead), device=ahead.device), ahead])
-        # The first query is the start itself.
-        first = torch.nonzero(state.step == 0).flatten()
-        if len(first):
+        if min(waited) == 0:
+            # The first query is the start itself.
+            first = torch.nonzero(state.step == 0).flatten()
             candidate[first] = state.x_best[first]
         logits = classifier.logits(candidate, live)
         margin = losses.margin(logits, state.y)
         # The comparison is false for NaN, so an unusable answer is never kept as the best.
         better = margin < state.margin
         state.x_best = torch.lerp(state.x_best, candidate, better.to(candidate.dtype)[:, None])
-        state.margin = torch.where(better, margin, state.margin)
+        state.margin = torch.fmin(state.margin, margin)
         state.step = state.step + 1
         return Proposal(candidate, misclassified(logits, state.y), state.step == self._queries)
 
@@ -213,7 +215,7 @@ class SquareLinf(Square):
     def _change(self, state: SquareSlots, prepared: Tensor) -> Tensor:
         channels, height, width = self.image_shape
         rows, columns, change = prepared.split((height, width, channels), 1)
-        mask = rows[:, None, :, None] * columns[:, None, None, :]
+        mask = rows.reshape(-1, 1, height, 1) * columns.reshape(-1, 1, 1, width)
         # A step of ±2 epsilon, clipped to the ball and the box, always ends here, wherever it began.
-        moved = state.x.view(-1, channels, height, width).add(change[:, :, None, None]).clamp_(0, 1)
+        moved = state.x.view(-1, channels, height, width).add(change.reshape(-1, channels, 1, 1)).clamp_(0, 1)
         return torch.lerp(state.x_best.view_as(moved), moved, mask).flatten(1)
