@@ -41,7 +41,7 @@ class InputConvolution(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name is torch's
         """Return the convolution, (n, channels, h, w)."""
-        padding = _sizes(self.padding)
+        padding = sizes(self.padding)
         if not input.requires_grad:
             return F.conv2d(input, self.weight, self.bias, padding=padding)
         blocks = self.get_buffer("_blocks")
@@ -74,14 +74,14 @@ class _Convolve(torch.autograd.Function):
 
 def block_side(layer: nn.Conv2d) -> int:
     """Return the side of the blocks in which a layer's input gradient costs least; 1 where blocks do not help."""
-    height, width = _sizes(layer.kernel_size)
+    height, width = sizes(layer.kernel_size)
     plain = (
         layer.groups == 1
-        and _sizes(layer.stride) == (1, 1)
-        and _sizes(layer.dilation) == (1, 1)
+        and sizes(layer.stride) == (1, 1)
+        and sizes(layer.dilation) == (1, 1)
         and layer.padding_mode == "zeros"
         and not isinstance(layer.padding, str)
-        and all(margin < size for margin, size in zip(_sizes(layer.padding), (height, width), strict=True))
+        and all(margin < size for margin, size in zip(sizes(layer.padding), (height, width), strict=True))
     )
     if not plain:
         return 1
@@ -114,8 +114,8 @@ def block_kernel(weight: Tensor, side: int) -> Tensor:
     return blocks.flatten(0, 2)
 
 
-def _sizes(value: object) -> tuple[int, int]:
+def sizes(value: object) -> tuple[int, int]:
     """Return height and width of what torch lets be one number or two."""
-    if isinstance(value, tuple):
+    if isinstance(value, (tuple, list)):
         return int(value[0]), int(value[1])
     return (int(value), int(value)) if isinstance(value, int) else (-1, -1)

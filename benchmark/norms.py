@@ -11,13 +11,12 @@ import torch
 from torch import Tensor
 
 from benchmark import randomness
+from benchmark.classifier import MIN_ROWS, pad_rows
 from benchmark.errors import UnsupportedNorm
 
 _TINY = 1e-12
 _LEAST_SLOPE = 1e-30
 _NEWTON_STEPS = 64
-_FEW_ROWS = 8
-"""No batch of rows gets smaller, so that sums over them run as in any other batch."""
 _ROUNDING = 1e-7
 """Relative error of a sum of float32 numbers that were rounded one by one."""
 
@@ -286,9 +285,9 @@ def _newton(wanted: Tensor, size: Tensor, speed: Tensor, room: Tensor) -> Tensor
             break
         here = here + step
         t[rows] = here
-        if len(moves) <= len(rows) // 2 and len(rows) > _FEW_ROWS:
+        if len(moves) <= len(rows) // 2 and len(rows) > MIN_ROWS:
             # Most rows arrive after two or three steps; the others go on in a smaller batch.
-            moves = torch.cat((moves, moves[:1].expand(_FEW_ROWS - len(moves)))) if len(moves) < _FEW_ROWS else moves
+            moves = pad_rows(moves, MIN_ROWS)
             rows, here, wanted = rows[moves], here[moves], wanted[moves]
             size, speed, room, steepness = size[moves], speed[moves], room[moves], steepness[moves]
     return t

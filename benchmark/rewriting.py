@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.fx import Graph, GraphModule, Node, Tracer
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from benchmark.input_convolution import sizes
+
 _POOLING_OPTIONS = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
 _POOLINGS = (F.max_pool2d, torch.max_pool2d)
 _RELUS = (F.relu, torch.relu)
@@ -23,9 +25,14 @@ class Pooling(nn.MaxPool2d):
     maxima, which only the way back needs.
     """
 
+    def __init__(self, kernel_size: int | tuple[int, int], **options: Any) -> None:
+        super().__init__(kernel_size, **options)
+        given = [sizes(value) for value in (self.kernel_size, self.stride, self.padding, self.dilation)]
+        self._by_blocks = given == [(2, 2), (2, 2), (0, 0), (1, 1)] and not self.ceil_mode
+
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name is torch's
         """Return the maxima, (n, channels, h, w)."""
-        if input.requires_grad or input.is_cuda or not self._by_blocks():
+        if input.requires_grad or input.is_cuda or not self._by_blocks:
             pooled: Tensor = super().forward(input)
             return pooled
         height, width = (size - size % 2 for size in input.shape[2:])
@@ -34,20 +41,13 @@ class Pooling(nn.MaxPool2d):
             torch.maximum(upper[..., 0::2], upper[..., 1::2]), torch.maximum(lower[..., 0::2], lower[..., 1::2])
         )
 
-    def _by_blocks(self) -> bool:
-        """Return whether the blocks are 2×2 and do not overlap."""
-        wanted = ((self.kernel_size, 2), (self.stride, 2), (self.padding, 0), (self.dilation, 1))
-        return not self.ceil_mode and all(
-            size == value or (not isinstance(size, int) and list(size) == [value, value]) for size, value in wanted
-        )
-
 
 def rewritten(model: nn.Module) -> tuple[GraphModule, tuple[str, ...]]:
     """Return a copy of a model with a shorter graph, and what was done to it.
 
     - "folded": every batch normalisation right behind a convolution is part of it.
-    - "pooled first": the maximum is taken before the ReLU, which then has less to do; the two may change places because
-      a ReLU keeps the order.
+    - "pooled first": every max pooling is a `Pooling`, and runs before a ReLU in front of it, which then has less to
+      do; the two may change places because a ReLU keeps the order.
 
     Raises:
         ValueError: there is nothing to rewrite.
@@ -98,23 +98,26 @@ def _pool_first(twin: nn.Module, graph: Graph) -> int:
             continue
         name = f"_pooling_{pooled}"
         twin.add_module(name, Pooling(**options))
-        before = node.args[0]
-        swap = isinstance(before, Node) and _is_relu(twin, before) and len(before.users) == 1
-        # A ReLU in place would otherwise change what somebody else reads.
-        swap = swap and len(before.args[0].users) == 1
+        (before,) = node.all_input_nodes
         with graph.inserting_before(node):
-            new = graph.call_module(name, (before.args[0] if swap else before,))
-        node.replace_all_uses_with(new)
-        if swap:
-            with graph.inserting_after(new):
-                relu = graph.node_copy(before)
-            new.replace_all_uses_with(relu)
-            relu.args = (new, *before.args[1:])
+            pooling = graph.call_module(name, (before,))
+        node.replace_all_uses_with(pooling)
         graph.erase_node(node)
-        if swap:
-            graph.erase_node(before)
+        if _is_relu(twin, before):
+            _swap(before, pooling)
         pooled += 1
     return pooled
+
+
+def _swap(relu: Node, pooling: Node) -> None:
+    """Let a ReLU run behind the pooling, unless somebody else reads it or, as it may work in place, what it reads."""
+    (source,) = relu.all_input_nodes
+    if len(relu.users) > 1 or len(source.users) > 1:
+        return
+    pooling.replace_input_with(relu, source)
+    pooling.replace_all_uses_with(relu)
+    relu.replace_input_with(source, pooling)
+    pooling.append(relu)
 
 
 def _pooling_options(twin: nn.Module, node: Node) -> dict[str, Any] | None:

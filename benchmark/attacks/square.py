@@ -53,7 +53,7 @@ class Windows:
     @property
     def mask(self) -> Tensor:
         """1 inside and 0 outside, (n, 1, h, w)."""
-        return self.rows[:, None, :, None] * self.columns[:, None, None, :]
+        return _inside(self.rows, self.columns)
 
 
 class Square(Attack[SquareSlots]):
@@ -165,7 +165,7 @@ class Square(Attack[SquareSlots]):
             candidate[first] = state.x_best[first]
         logits = classifier.logits(candidate, live)
         margin = losses.margin(logits, state.y)
-        # The comparison is false for NaN, so an unusable answer is never kept as the best.
+        # The comparison is false for NaN and fmin passes over it, so an unusable answer is never kept as the best.
         better = margin < state.margin
         state.x_best = torch.lerp(state.x_best, candidate, better.to(candidate.dtype)[:, None])
         state.margin = torch.fmin(state.margin, margin)
@@ -215,7 +215,13 @@ class SquareLinf(Square):
     def _change(self, state: SquareSlots, prepared: Tensor) -> Tensor:
         channels, height, width = self.image_shape
         rows, columns, change = prepared.split((height, width, channels), 1)
-        mask = rows.reshape(-1, 1, height, 1) * columns.reshape(-1, 1, 1, width)
+        mask = _inside(rows, columns)
         # A step of ±2 epsilon, clipped to the ball and the box, always ends here, wherever it began.
         moved = state.x.view(-1, channels, height, width).add(change.reshape(-1, channels, 1, 1)).clamp_(0, 1)
         return torch.lerp(state.x_best.view_as(moved), moved, mask).flatten(1)
+
+
+def _inside(rows: Tensor, columns: Tensor) -> Tensor:
+    """Return windows as masks, (n, 1, h, w), from the masks of their rows, (n, h), and columns, (n, w)."""
+    n = len(rows)
+    return rows.view(n, 1, -1, 1) * columns.view(n, 1, 1, -1)

@@ -60,6 +60,8 @@ def test_efficiency_is_the_time_of_the_passes_alone_over_the_whole() -> None:
 
 def test_memory_is_told_beside_that_of_a_bare_pass() -> None:
     text = markdown([measured(OURS, 3, grown=6 * 2**20), measured(BARE, 1, grown=5 * 2**20)], 1)
+    assert "our evaluation peaks at 1 MiB" in text
+    assert "of width 64 at 1 MiB: 1.00 times as much" in text
     assert "these are 6.0 and 5.0 MiB: 1.20 times as much" in text
 
 

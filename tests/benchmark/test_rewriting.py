@@ -46,6 +46,7 @@ def _both(model: nn.Module, x: Tensor, weight_seed: int = 1) -> tuple[Tensor, Te
 REWRITTEN: dict[str, tuple[Way, tuple[str, ...]]] = {
     "functional": (lambda n, x: functional.max_pool2d(functional.relu(n.first(x)), 2), ("pooled first",)),
     "torch's names": (lambda n, x: torch.max_pool2d(torch.relu(n.first(x)), 2), ("pooled first",)),
+    "named arguments": (lambda n, x: torch.max_pool2d(torch.relu(input=n.first(x)), 2), ("pooled first",)),
     "method": (lambda n, x: n.pool(n.first(x).relu()), ("pooled first",)),
     "modules": (lambda n, x: n.pool(n.relu(n.first(x))), ("pooled first",)),
     "in place": (lambda n, x: n.pool(n.in_place(n.first(x))), ("pooled first",)),
@@ -91,7 +92,7 @@ def test_rewritten_models_are_the_same_function(name: str) -> None:
             torch.testing.assert_close(found(x), model(x), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["functional", "modules", "in place", "twice"])
+@pytest.mark.parametrize("name", ["functional", "named arguments", "modules", "in place", "twice"])
 def test_relu_comes_behind_the_pooling(name: str) -> None:
     found, _ = rewritten(Net(REWRITTEN[name][0]))
     order = [str(node.target) for node in found.graph.nodes if node.op.startswith("call")]

@@ -34,7 +34,7 @@ class Residual(nn.Module):
 
 
 class Pooled(Residual):
-    """Pools twice, and once behind a ReLU."""
+    """Pools twice, the second time with blocks that overlap."""
 
     def forward(self, x: Tensor) -> Tensor:
         x = functional.max_pool2d(functional.relu(self.first_norm(self.first(x))), 2)
