@@ -9,8 +9,9 @@ peer's Square never places a window in the last row or column and shares one win
 first costs it several points. So there Square, and the ensembles with it, are also compared with the peer's whose
 windows may lie everywhere.
 
-The table shows means over the seeds: a single seed moves an attack on a network with masked gradients by points. A
-network trained in Linf and attacked in L2 or L1 is such a network.
+The table shows means over the seeds, and how many verdicts differ each way: a single seed moves an attack on a network
+with masked gradients by points, and a network trained in Linf and attacked in L2 or L1 is such a network. Where points
+are missed about as often as found, the difference is chance.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ CASES: dict[str, tuple[Protocol, tuple[str, ...]]] = {
 }
 """What can be compared: the protocol, and which of its attacks run."""
 DEFAULT_MODELS = ("Digits_PGD10", "mnist_linf", "cifar_linf")
-POINTS = {"digits": 300, "mnist": 80, "cifar10": 48}
+POINTS = {"digits": 500, "mnist": 80, "cifar10": 48}
 """By default, for each data set."""
 BUDGETS: dict[str, dict[str, ThreatModel]] = {
     "digits": {norm: official_board("digits", norm).budget for norm in ("Linf", "L2")}
@@ -70,7 +71,14 @@ BUDGETS: dict[str, dict[str, ThreatModel]] = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """Robust accuracies of one model under one norm and one attack or ensemble, in [0, 1]."""
+    """Verdicts on one model under one norm and one attack or ensemble.
+
+    Args:
+        model, norm, attack, seed: what was compared.
+        ours, reference: robust accuracies, in [0, 1].
+        missed: points that the reference alone broke.
+        found: points that ours alone broke.
+    """
 
     model: str
     norm: str
@@ -78,6 +86,19 @@ class Comparison:
     seed: int
     ours: float
     reference: float
+    missed: int
+    found: int
+
+    @classmethod
+    def of(cls, model: str, norm: str, attack: str, seed: int, ours: Tensor, reference: Tensor) -> Comparison:
+        """Compare which points each side left robust, both (n,)."""
+        return cls(
+            model, norm, attack, seed,
+            ours=ours.float().mean().item(),
+            reference=reference.float().mean().item(),
+            missed=int((ours & ~reference).sum()),
+            found=int((reference & ~ours).sum()),
+        )  # fmt: skip
 
     @property
     def excess(self) -> float:
@@ -85,15 +106,15 @@ class Comparison:
         return 100 * (self.ours - self.reference)
 
 
-def robust_accuracy(model: nn.Module, x: Tensor, y: Tensor, threat_model: ThreatModel, case: str, seed: int) -> float:
-    """Return ours."""
+def our_survivors(model: nn.Module, x: Tensor, y: Tensor, threat_model: ThreatModel, case: str, seed: int) -> Tensor:
+    """Return which points ours leaves robust, (n,)."""
     protocol, attacks = CASES[case]
     chosen = Protocol("chosen", 1, lambda setting: tuple(a for a in protocol.attacks(setting) if a.name in attacks))
     run = Run(threat_model, chosen, seed, WIDTH, torch.device("cpu"))
-    return evaluate_points(model, x, y, range(len(x)), run).report.robust_accuracy
+    return torch.tensor(evaluate_points(model, x, y, range(len(x)), run).report.points.robust)
 
 
-def reference_robust_accuracy(
+def reference_survivors(
     model: nn.Module,
     x: Tensor,
     y: Tensor,
@@ -102,8 +123,8 @@ def reference_robust_accuracy(
     seed: int,
     *,
     all_windows: bool = False,
-) -> float:
-    """Return the peer's, by our judge."""
+) -> Tensor:
+    """Return which points the peer leaves robust by our judge, (n,)."""
     norm, radius = threat_model.norm, threat_model.radius
     protocol, attacks = CASES[case]
     # Not its version "custom", which leaves five restarts to every attack.
@@ -113,7 +134,7 @@ def reference_robust_accuracy(
         peer.square.random_int = _inclusive
     # The peer draws from the global generator and sets its seed itself.
     x_adv = peer.run_standard_evaluation(x.contiguous(), y.contiguous(), batch_size=len(x))[0]
-    return survivors(model, x, y, x_adv, threat_model).float().mean().item()
+    return survivors(model, x, y, x_adv, threat_model)
 
 
 def _inclusive(low: int = 0, high: int = 1, shape: Sequence[int] = (1,)) -> Tensor:
@@ -141,12 +162,12 @@ def compare(name: str, norm: str, points: int, seed: int, chosen: Sequence[str])
     budget = BUDGETS[dataset_of(name)][norm]
     results = []
     for case in chosen:
-        ours = robust_accuracy(model, data.x, data.y, budget, case, seed)
-        reference = reference_robust_accuracy(model, data.x, data.y, budget, case, seed)
-        results.append(Comparison(name, norm, case, seed, ours, reference))
+        ours = our_survivors(model, data.x, data.y, budget, case, seed)
+        reference = reference_survivors(model, data.x, data.y, budget, case, seed)
+        results.append(Comparison.of(name, norm, case, seed, ours, reference))
         if "square" in CASES[case][1] and dataset_of(name) == "digits":
-            reference = reference_robust_accuracy(model, data.x, data.y, budget, case, seed, all_windows=True)
-            results.append(Comparison(name, norm, f"{case}, all windows", seed, ours, reference))
+            reference = reference_survivors(model, data.x, data.y, budget, case, seed, all_windows=True)
+            results.append(Comparison.of(name, norm, f"{case}, all windows", seed, ours, reference))
     return results
 
 
@@ -156,13 +177,17 @@ def table(results: Sequence[Comparison]) -> str:
     for result in results:
         cases.setdefault((result.attack, result.norm, result.model), []).append(result)
     excess: dict[str, list[float]] = {}
-    lines = ["| attack | norm | model | seeds | ours % | reference % | difference |", "|---|---|---|---|---|---|---|"]
+    lines = [
+        "| attack | norm | model | seeds | ours % | reference % | difference | missed | found |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
     for (attack, norm, model), seeds in cases.items():
         ours = 100 * mean(result.ours for result in seeds)
         reference = 100 * mean(result.reference for result in seeds)
         excess.setdefault(attack, []).append(ours - reference)
         lines.append(
-            f"| {attack} | {norm} | {model} | {len(seeds)} | {ours:.1f} | {reference:.1f} | {ours - reference:+.1f} |"
+            f"| {attack} | {norm} | {model} | {len(seeds)} | {ours:.1f} | {reference:.1f} | {ours - reference:+.1f} "
+            f"| {sum(result.missed for result in seeds)} | {sum(result.found for result in seeds)} |"
         )
     lines += ["", "| attack | cases | mean difference | lowest | highest |", "|---|---|---|---|---|"]
     for attack, values in excess.items():

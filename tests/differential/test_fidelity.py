@@ -5,6 +5,7 @@ from __future__ import annotations
 from statistics import mean
 
 import pytest
+import torch
 
 from bench.fidelity import MODELS, Comparison, compare
 
@@ -30,5 +31,10 @@ def test_the_ensemble_reaches_the_reference_on_every_model_and_norm(
     assert mean(excess) <= most_on_average
 
 
-def test_excess_is_in_points_and_positive_where_ours_finds_less() -> None:
-    assert Comparison("m", "Linf", "square", 0, ours=0.51, reference=0.5).excess == pytest.approx(1)
+def test_a_comparison_counts_the_verdicts_that_differ_each_way() -> None:
+    """Its excess is in percentage points, and positive where ours finds less."""
+    ours = torch.tensor([True, True, True, False, False])
+    reference = torch.tensor([True, False, False, True, False])
+    comparison = Comparison.of("m", "Linf", "square", 0, ours, reference)
+    assert (comparison.missed, comparison.found) == (2, 1)
+    assert comparison.excess == pytest.approx(20)
