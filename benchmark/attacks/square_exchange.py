@@ -57,9 +57,13 @@ class SquareExchange(Square):
         channels, height, width = self.image_shape
         tile = max(min(height, width) // 5, 1)
         rows, columns = height // tile, width // tile
-        draw = randomness.signs(randomness.uniform(key, channels * rows * columns))
+        signed = channels * rows * columns
+        draw = randomness.uniform(key, signed + rows * columns)
+        sign = randomness.signs(draw[:, :signed]).view(-1, channels, rows, 1, columns, 1)
+        upright = (draw[:, signed:] < 0.5).view(-1, 1, rows, 1, columns, 1)
         bump = _bump(tile, self.order).to(slots.x.device)
-        tiles = draw.view(-1, channels, rows, 1, columns, 1) * bump[None, None, None, :, None, :]
+        # A random half of the tiles lies on its side, in all channels alike, as the windows do that follow.
+        tiles = sign * torch.where(upright, bump[:, None, :], bump.T[:, None, :])
         delta = slots.x.new_zeros(len(slots.x), channels, height, width)
         top, left = (height - rows * tile) // 2, (width - columns * tile) // 2
         delta[:, :, top : top + rows * tile, left : left + columns * tile] = tiles.reshape(
