@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 
@@ -27,9 +28,21 @@ _BACKWARD = 101 + 909 + 900
 
 
 def admission_checks(
-    model: nn.Module, points: LabelledPoints, run: Run, claimed_standard_accuracy: float | None
+    model: nn.Module,
+    points: LabelledPoints,
+    run: Run,
+    claimed_standard_accuracy: float | None,
+    limit_s: float = math.inf,
 ) -> tuple[Check, ...]:
-    """Return the restrictions, standard accuracy against the claim, and what a short attack shows."""
+    """Return the restrictions, standard accuracy against the claim, what a short attack shows, and the predicted cost.
+
+    Args:
+        model: the model.
+        points: those of the board.
+        run: the evaluation that is to follow.
+        claimed_standard_accuracy: in [0, 1], where the author claims one.
+        limit_s: predicted seconds of one worker above which the model is rejected.
+    """
     dataset = run.threat_model.dataset
     classes = CLASSES[dataset] if dataset else None
     checks = run_checks(model, points.x, points.y, run.threat_model, classes=classes)
@@ -44,7 +57,7 @@ def admission_checks(
         *checks,
         _standard_accuracy(model, points, run, claimed_standard_accuracy),
         _short_attack(report),
-        _predicted_cost(report, len(points.y), seconds),
+        _predicted_cost(report, len(points.y), seconds, limit_s),
     )
 
 
@@ -74,14 +87,17 @@ def _short_attack(report: EvaluationReport) -> Check:
     )
 
 
-def _predicted_cost(report: EvaluationReport, points: int, seconds: float) -> Check:
+def _predicted_cost(report: EvaluationReport, points: int, seconds: float, limit_s: float) -> Check:
     """Tell how long the ensemble takes if nothing more breaks than in the short attack."""
     passes = sum(attack.forward_passes + 2 * attack.backward_passes for attack in report.attacks)
     per_pass = seconds / max(passes, 1)
     cost = points * report.robust_accuracy * (_FORWARD + 2 * _BACKWARD) * per_pass
+    above = cost > limit_s
     return Check(
         code="predicted_cost",
-        outcome=CheckOutcome.PASSED,
+        outcome=CheckOutcome.REJECTED if above else CheckOutcome.PASSED,
         value=round(cost, 1),
+        threshold=limit_s if math.isfinite(limit_s) else None,
         message=f"The evaluation will take about {cost:.0f} seconds of one worker at most.",
+        remedy="Submit a smaller or faster model: the board's limit holds for everybody." if above else "",
     )

@@ -77,6 +77,8 @@ class Board:
         epsilon: the attacker's budget; None where there is no attacker.
         points: size of the evaluation set.
         evaluated_here: whether this service can run evaluations for it.
+        needs_cuda: whether an evaluation takes a GPU to end in reasonable time.
+        limit_s: predicted seconds of one worker above which a model is refused.
     """
 
     dataset: str
@@ -85,6 +87,8 @@ class Board:
     epsilon: Fraction | None
     points: int
     evaluated_here: bool = False
+    needs_cuda: bool = False
+    limit_s: float = 24 * 3600.0
 
     @property
     def name(self) -> str:
@@ -107,10 +111,10 @@ BOARDS: tuple[Board, ...] = (
     Board("cifar10", "corruptions", "CIFAR-10, common corruptions", None, 10_000),
     Board("cifar100", "Linf", "CIFAR-100, Linf 8/255", Fraction(8, 255), 10_000),
     Board("cifar100", "corruptions", "CIFAR-100, common corruptions", None, 10_000),
-    Board("imagenet", "Linf", "ImageNet, Linf 4/255", Fraction(4, 255), 5_000),
-    Board("imagenet", "corruptions", "ImageNet, common corruptions", None, 5_000),
-    Board("digits", "Linf", "UCI digits, Linf 0.2", Fraction(1, 5), 500, evaluated_here=True),
-    Board("digits", "L2", "UCI digits, L2 0.8", Fraction(4, 5), 500, evaluated_here=True),
+    Board("imagenet", "Linf", "ImageNet, Linf 4/255", Fraction(4, 255), 5_000, needs_cuda=True),
+    Board("imagenet", "corruptions", "ImageNet, common corruptions", None, 5_000, needs_cuda=True),
+    Board("digits", "Linf", "UCI digits, Linf 0.2", Fraction(1, 5), 500, evaluated_here=True, limit_s=6 * 3600),
+    Board("digits", "L2", "UCI digits, L2 0.8", Fraction(4, 5), 500, evaluated_here=True, limit_s=6 * 3600),
 )
 
 

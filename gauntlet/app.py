@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from alembic.util import CommandError
 from fastapi import FastAPI
@@ -22,7 +23,8 @@ from gauntlet.guards import BodyLimit, HeadAsGet, KnownHost, SameSite, SecurityH
 from gauntlet.settings import Settings, read_settings
 from store.blobs import LocalBlobs
 from store.database import Database
-from store.migrate import upgrade
+from store.doorbell import Doorbell, Silence
+from store.migrate import require_newest, upgrade
 from store.reference import import_reference_boards
 from store.services import Services
 from worker.attempt import Limits
@@ -46,7 +48,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         dispatcher = _dispatcher(settings, services)
-        if settings.worker_children:
+        if settings.worker_children and settings.redis_url is None:
             try:
                 await asyncio.to_thread(dispatcher.start)
             except GauntletError as failure:
@@ -79,19 +81,37 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return app
 
 
-def make_services(settings: Settings) -> Services:
-    """Open what the settings name: the database, brought up to date, and the blobs."""
+def make_services(settings: Settings, *, upgrading: bool = True) -> Services:
+    """Open what the settings name: the database and the blobs.
+
+    Args:
+        settings: the settings.
+        upgrading: bring the database up to date; otherwise it must be so already.
+    """
     settings.var_dir.mkdir(parents=True, exist_ok=True)
-    db = _database(settings.database_address)
+    db = open_database(settings, upgrading=upgrading)
     limit = settings.max_checkpoint_bytes
     return Services(db, LocalBlobs(settings.var_dir / "blobs"), ZooAdmission(limit), limit)
 
 
-def _database(address: str) -> Database:
+def open_database(settings: Settings, *, upgrading: bool) -> Database:
+    """Open the database that the settings name.
+
+    Args:
+        settings: the settings.
+        upgrading: bring it up to date; otherwise it must be so already.
+    Raises:
+        InvalidInput: it cannot be used.
+    """
+    address = settings.database_address
     try:
-        upgrade(address)
-        db = Database(address)
-        import_reference_boards(db)
+        if upgrading:
+            upgrade(address)
+        else:
+            require_newest(address)
+        db = Database(address, _doorbell(settings))
+        if upgrading:
+            import_reference_boards(db)
     except (SQLAlchemyError, CommandError, ModuleNotFoundError) as error:
         # The driver's own words, without the address: it may hold a password.
         reason = str(getattr(error, "orig", None) or error).partition("\n")[0]
@@ -102,6 +122,14 @@ def _database(address: str) -> Database:
             remedy="correct GAUNTLET_DATABASE_URL, or put a sound copy of the file in its place",
         ) from error
     return db
+
+
+def _doorbell(settings: Settings) -> Doorbell:
+    if settings.redis_url is None:
+        return Silence()  # the embedded engine, where there is one, sets its own
+    from worker.bell import CeleryBell  # loads Celery, which the embedded service does without
+
+    return CeleryBell(settings.redis_url)
 
 
 def _guard(app: FastAPI, settings: Settings) -> None:
@@ -121,6 +149,15 @@ def _guard(app: FastAPI, settings: Settings) -> None:
 
 def _dispatcher(settings: Settings, services: Services) -> Dispatcher:
     """Make the embedded worker; it does nothing before it is started."""
-    limits = Limits(scratch=settings.var_dir / "scratch", lease_ms=settings.lease_ms, beat_ms=settings.beat_ms)
-    options = Options(settings.worker_children, settings.sweep_ms, limits, settings.worker_devices)
+    limits = limits_of(settings, settings.var_dir / "scratch")
+    options = Options(
+        settings.worker_children, settings.sweep_ms, limits, settings.worker_devices, settings.worker_datasets
+    )
     return Dispatcher(services, settings.var_dir, options)
+
+
+def limits_of(settings: Settings, scratch: Path) -> Limits:
+    """Return how the settings have attempts run."""
+    return Limits(
+        scratch=scratch, lease_ms=settings.lease_ms, beat_ms=settings.beat_ms, threads=settings.worker_threads
+    )

@@ -42,13 +42,20 @@ class Settings(BaseSettings):
     names while listening on a loopback address, and all otherwise."""
     database_url: str | None = None
     """SQLAlchemy address of the database; by default the file gauntlet.sqlite in var_dir."""
+    redis_url: Annotated[str | None, Field(pattern=r"^(redis|rediss|redis\+socket)://")] = None
+    """Address of the Redis that wakes the workers of the distributed engine. Without it the service evaluates by
+    itself; with it `gauntlet worker` does, on any number of machines, beside `gauntlet sweep`."""
     max_checkpoint_bytes: Annotated[int, Field(gt=0)] = 512 * MEBIBYTE
     """Size in bytes above which an uploaded checkpoint is refused."""
     worker_children: Annotated[int, Field(ge=0, le=256)] = 2
-    """Evaluations that the embedded worker runs at the same time; 0 starts no worker."""
+    """Evaluations that the embedded worker runs at the same time; 0 starts no worker. With redis_url there is none."""
     worker_devices: Annotated[tuple[Device, ...], NoDecode, Field(min_length=1)] = ("cpu",)
     """Where the embedded worker's evaluations run, separated by commas, such as "cuda:0,cuda:1"; each new one takes the
     device with the fewest."""
+    worker_datasets: Annotated[tuple[str, ...], NoDecode, Field(min_length=1)] = ("digits",)
+    """Data sets that this machine's workers have, separated by commas; they claim only what they can run."""
+    worker_threads: Annotated[int, Field(ge=1, le=256)] = 1
+    """Threads of an evaluation on the processor; more than one makes small models slower."""
     lease_ms: Annotated[int, Field(gt=0)] = 90_000
     """Milliseconds after which a worker that has gone silent loses its work to another."""
     beat_ms: Annotated[int, Field(gt=0)] = 15_000
@@ -63,7 +70,7 @@ class Settings(BaseSettings):
     def _split_lists(cls, values: dict[str, object]) -> dict[str, object]:
         lists = {
             name: tuple(item.strip() for item in text.split(",") if item.strip())
-            for name in ("allowed_hosts", "worker_devices")
+            for name in ("allowed_hosts", "worker_devices", "worker_datasets")
             if isinstance(text := values.get(name), str)
         }
         return values | lists

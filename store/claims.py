@@ -6,22 +6,31 @@ up late changes nothing.
 
 from __future__ import annotations
 
+import random
 import secrets
+import time
 from enum import StrEnum
 from typing import Literal
 
-from sqlalchemy import ColumnElement, Select, and_, case, select, update
+from sqlalchemy import ColumnElement, and_, select, update
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from store.database import Database, database_now_ms
+from store.database import Database, database_now_ms, is_lock_conflict, ring_after_commit
 from store.errors import StaleClaim
-from store.states import Fault, move
+from store.queue import next_work, take_turn
+from store.states import Fault, lock_submission, move
 from store.submission_views import as_submitted
-from store.submissions import close_shards
-from store.tables import RunRow, ShardRow, SubmissionRow
-from store.views import NewSubmission, Progress, State, View
+from store.submissions import close_run, close_shards
+from store.tables import RunRow, ShardRow, WorkerRow
+from store.views import NewSubmission, Progress, Purpose, State, View
+from store.workers import Worker
 
 MAX_ATTEMPTS = 3
+_CLAIM_TRIES = 10
+_CLAIM_PAUSE_S = (0.002, 0.02)
+_BEGINS = {"check": (State.RECEIVED, State.CHECKING), "shard": (State.QUEUED, State.RUNNING)}
+"""How the submission's state changes when the first work of a kind begins."""
 
 
 class Claim(View):
@@ -41,6 +50,8 @@ class Claim(View):
     epsilon: str
     protocol: str
     seed: int
+    purpose: Purpose
+    needs_cuda: bool
     first: int
     last: int
     """One past the last point."""
@@ -58,22 +69,33 @@ class Beat(StrEnum):
     """The submission was cancelled: stop and discard."""
 
 
-def claim(db: Database, worker: str, lease_ms: int) -> Claim | None:
-    """Claim the next piece of work, checks before hours-long shards, the oldest first; None where there is none."""
+def claim(db: Database, worker: Worker, lease_ms: int) -> Claim | None:
+    """Claim the next piece of work that the worker can run; None where there is none or it is to claim nothing."""
+    for _ in range(_CLAIM_TRIES):
+        try:
+            return _claim(db, worker, lease_ms)
+        except OperationalError as error:
+            if not is_lock_conflict(error):
+                raise
+            time.sleep(random.uniform(*_CLAIM_PAUSE_S))  # noqa: S311 - only so that two do not meet again
+    return None
+
+
+def _claim(db: Database, worker: Worker, lease_ms: int) -> Claim | None:
     with db.transaction() as session:
-        shard = session.scalar(next_work())
-        if shard is None:
+        known = session.get(WorkerRow, worker.name)
+        found = None if known is not None and known.draining else session.execute(next_work(worker)).first()
+        if found is None:
             return None
+        shard, run, submission = found
         now, token = database_now_ms(session), secrets.token_hex(16)
         shard.state, shard.lease_token, shard.lease_until = "running", token, now + lease_ms
-        shard.attempt, shard.worker, shard.beat_at, shard.progress_at = shard.attempt + 1, worker, now, now
-        run = session.get_one(RunRow, shard.run_id)
-        submission = session.get_one(SubmissionRow, run.submission_id)
+        shard.attempt, shard.worker, shard.beat_at, shard.progress_at = shard.attempt + 1, worker.name, now, now
         session.flush()
-        if shard.kind == "check" and submission.state == State.RECEIVED:
-            move(session, submission.id, State.CHECKING)
-        if shard.kind == "shard" and submission.state == State.QUEUED:
-            move(session, submission.id, State.RUNNING)
+        begins = _BEGINS[shard.kind]
+        if submission.state == begins[0] and lock_submission(session, submission.id, wait=False).state == begins[0]:
+            move(session, submission.id, begins[1])
+        take_turn(session, submission.submitter)
         return Claim(
             kind="check" if shard.kind == "check" else "shard",
             shard_id=shard.id,
@@ -87,25 +109,12 @@ def claim(db: Database, worker: str, lease_ms: int) -> Claim | None:
             epsilon=run.epsilon,
             protocol=run.protocol,
             seed=run.seed,
+            purpose=Purpose(run.purpose),
+            needs_cuda=run.needs_cuda,
             first=shard.first,
             last=shard.last,
             resume_sha256=shard.checkpoint,
         )
-
-
-def next_work() -> Select[ShardRow]:
-    """Return the query for the piece of work that is claimed next.
-
-    FOR UPDATE SKIP LOCKED lets claimers on PostgreSQL pass each other; on SQLite, where the transaction holds the only
-    write lock already, it is compiled to nothing.
-    """
-    return (
-        select(ShardRow)
-        .where(ShardRow.state == "queued")
-        .order_by(case((ShardRow.kind == "check", 0), else_=1), ShardRow.run_id, ShardRow.first)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    )
 
 
 def beat(db: Database, claim: Claim, lease_ms: int, progress: Progress | None = None) -> Beat:
@@ -154,7 +163,7 @@ def release(db: Database, claim: Claim) -> None:
         StaleClaim: the lease is no longer held.
     """
     with db.transaction() as session:
-        write_held(session, claim, state="queued", lease_token=None, lease_until=None, attempt=claim.attempt - 1)
+        _put_back(session, claim, attempt=claim.attempt - 1)
 
 
 def release_worker(db: Database, worker: str) -> int:
@@ -166,13 +175,15 @@ def release_worker(db: Database, worker: str) -> int:
         Number of pieces of work.
     """
     with db.transaction() as session:
-        released = session.execute(
+        released = session.scalars(
             update(ShardRow)
             .where(ShardRow.worker == worker, ShardRow.state == "running", ShardRow.attempt < MAX_ATTEMPTS)
-            .values(state="queued", lease_token=None, lease_until=None)
+            .values(state="queued", queued_ms=database_now_ms(session), lease_token=None, lease_until=None)
             .returning(ShardRow.id)
             .execution_options(synchronize_session=False)
         ).all()
+        for shard_id in released:
+            ring_after_commit(session, shard_id)
         return len(released)
 
 
@@ -180,22 +191,44 @@ def fail_attempt(db: Database, claim: Claim, reason: str, fault: Fault) -> None:
     """Report an attempt that came to nothing.
 
     A fault of the service is tried again, up to three attempts in all; a fault of the model would only repeat itself
-    and ends the submission at once.
+    and ends the run at once.
 
     Raises:
         StaleClaim: the lease is no longer held.
     """
     with db.transaction() as session:
-        final = fault == "model" or claim.attempt >= MAX_ATTEMPTS
-        write_held(session, claim, state="failed" if final else "queued", lease_token=None, lease_until=None)
-        if final:
-            fail_submission(session, claim.submission_id, reason, fault)
+        if fault == "model" or claim.attempt >= MAX_ATTEMPTS:
+            lock_submission(session, claim.submission_id)
+            write_held(session, claim, state="failed", lease_token=None, lease_until=None)
+            fail_run(session, claim.run_id, reason, fault)
+        else:
+            _put_back(session, claim)
+
+
+def fail_run(session: Session, run_id: int, reason: str, fault: Fault) -> str | None:
+    """Give a run up, and with it the submission that was to be ranked by it.
+
+    Returns:
+        The submission's id; None for a follow-up, which its published entry survives.
+    """
+    run = session.get_one(RunRow, run_id)
+    if run.purpose == Purpose.FOLLOW_UP:
+        close_run(session, run_id, "failed")
+        return None
+    fail_submission(session, run.submission_id, reason, fault)
+    return run.submission_id
 
 
 def fail_submission(session: Session, submission_id: str, reason: str, fault: Fault) -> None:
     """End a submission as failed, and all its unfinished work with it."""
     move(session, submission_id, State.FAILED, reason=reason, fault=fault)
     close_shards(session, submission_id, "failed")
+
+
+def _put_back(session: Session, claim: Claim, **values: int) -> None:
+    now = database_now_ms(session)
+    write_held(session, claim, state="queued", queued_ms=now, lease_token=None, lease_until=None, **values)
+    ring_after_commit(session, claim.shard_id)
 
 
 def held(claim: Claim, now: int) -> ColumnElement[bool]:

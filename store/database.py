@@ -6,14 +6,24 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from store.doorbell import Doorbell, Silence
+from store.tables import Base
+
 BUSY_TIMEOUT_MS = 30_000
+
+_QUEUED = "queued"
+_LOCK_CONFLICTS = frozenset({"55P03", "40P01"})
+"""PostgreSQL's codes for a lock that was not to be waited for, and for two transactions that wait for each other."""
 
 _NOW_MS = {
     "sqlite": "SELECT CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)",
@@ -26,21 +36,27 @@ class Database:
 
     Args:
         url: an SQLAlchemy URL, such as "sqlite:///var/gauntlet.sqlite".
+        doorbell: rung for work that a transaction has queued, once it is committed.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, doorbell: Doorbell | None = None) -> None:
         self.url = url
+        self.doorbell = doorbell or Silence()
         self.engine = _engine(url)
         self._writer = self.engine.execution_options(gauntlet_writes=True)
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
-        """Yield a session that may write; commit at the end, roll back on any error.
+        """Yield a session that may write; commit at the end, then ring for the work it queued; roll back on any error.
 
         On SQLite the write lock is taken at once, so that a transaction never fails half-way for want of it.
         """
-        with Session(self._writer, expire_on_commit=False) as session, session.begin():
-            yield session
+        with Session(self._writer, expire_on_commit=False) as session:
+            with session.begin():
+                yield session
+            queued = session.info.get(_QUEUED)
+        if queued:
+            self.doorbell.ring(queued)
 
     @contextmanager
     def snapshot(self) -> Iterator[Session]:
@@ -53,6 +69,22 @@ class Database:
     def close(self) -> None:
         """Close all pooled connections."""
         self.engine.dispose()
+
+
+def ring_after_commit(session: Session, shard_id: int) -> None:
+    """Have the bell rung for this piece of work once the session's transaction is committed."""
+    session.info.setdefault(_QUEUED, []).append(shard_id)
+
+
+def upsert(session: Session, table: type[Base], key: dict[str, Any], values: dict[str, Any]) -> None:
+    """Insert a row, or update the one that has the key, whoever else does so at the same moment."""
+    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    session.execute(insert(table).values(**key, **values).on_conflict_do_update(index_elements=list(key), set_=values))
+
+
+def is_lock_conflict(error: DBAPIError) -> bool:
+    """Tell whether a transaction only failed because another one was in its way, so that it may be tried again."""
+    return getattr(error.orig, "sqlstate", None) in _LOCK_CONFLICTS
 
 
 def database_now_ms(connection: Session | Connection) -> int:

@@ -6,9 +6,14 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import text
 
+from benchmark.errors import InvalidInput
 from store.database import Database
 
+_UPGRADE_LOCK = 0x6761756E746C6574
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 
 
@@ -22,6 +27,29 @@ def downgrade(url: str, revision: str = "base") -> None:
     _run(url, revision, down=True)
 
 
+def require_newest(url: str) -> None:
+    """Raise where the database is not of this version; a worker leaves bringing it up to date to the service.
+
+    Raises:
+        InvalidInput: the database was made by another version, or by none yet.
+    """
+    script = ScriptDirectory(str(MIGRATIONS))
+    newest = script.get_current_head()
+    database = Database(url)
+    try:
+        with database.engine.connect() as connection:
+            found = MigrationContext.configure(connection).get_current_revision()
+    finally:
+        database.close()
+    if found != newest:
+        raise InvalidInput.because(
+            "database_url",
+            found=f"a database of version {found or 'none'}",
+            expected=f"one of version {newest}",
+            remedy="start `gauntlet serve` of this version first; it brings the database up to date",
+        )
+
+
 def _run(url: str, revision: str, *, down: bool) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
@@ -29,6 +57,9 @@ def _run(url: str, revision: str, *, down: bool) -> None:
     database = Database(url)
     try:
         with database.transaction() as session:
+            if session.get_bind().dialect.name == "postgresql":
+                # Two services that start at the same moment upgrade one after the other.
+                session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
             config.attributes["connection"] = session.connection()
             (command.downgrade if down else command.upgrade)(config, revision)
     finally:

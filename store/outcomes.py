@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
 from pydantic import ValidationError
@@ -13,12 +12,12 @@ from store.blobs import Blobs
 from store.claims import Claim, write_held
 from store.database import Database
 from store.publication import reduce_run
-from store.states import move
-from store.submissions import close_shards, queued_shard
+from store.queue import SHARD_POINTS, blocks, queue_work
+from store.states import lock_submission, move
+from store.submissions import close_shards
 from store.tables import RunRow
 from store.views import Progress, State
 
-SHARD_POINTS = 512
 MAX_PARAMETERS = 2**63
 MAX_REPORT_BYTES = 64 * 1024 * 1024
 
@@ -49,6 +48,7 @@ def finish_check(
         raise EvaluationFailed("The check reports an impossible number of parameters.")
     rejected = [check for check in checks if check.outcome is CheckOutcome.REJECTED]
     with db.transaction() as session:
+        lock_submission(session, claim.submission_id)
         write_held(session, claim, state="done")
         run = session.get_one(RunRow, claim.run_id)
         run.checks = canonical_json([check.model_dump(mode="json") for check in checks]).decode()
@@ -58,15 +58,8 @@ def finish_check(
             close_shards(session, claim.submission_id, "cancelled")
             return State.REJECTED
         move(session, claim.submission_id, State.QUEUED)
-        session.add_all(queued_shard(run.id, "shard", first, last) for first, last in blocks(run.points, shard_points))
+        queue_work(session, run.id, "shard", blocks(run.points, shard_points))
         return State.QUEUED
-
-
-def blocks(points: int, size: int) -> tuple[tuple[int, int], ...]:
-    """Cut a range of points into the fewest blocks of at most that size, as equal as possible."""
-    count = -(-points // size)
-    bounds = [points * i // count for i in range(count + 1)]
-    return tuple(itertools.pairwise(bounds))
 
 
 def finish_shard(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from sqlalchemy import update
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.selectable import ForUpdateParameter
 
 from benchmark.errors import Conflict, NotFound
 from store.database import database_now_ms
@@ -50,23 +50,34 @@ def move(session: Session, submission_id: str, to: State, *, reason: str = "", f
         NotFound: there is no such submission.
         Conflict: the state may not follow the present one.
     """
-    row = session.get(SubmissionRow, submission_id)
-    if row is None:
-        raise submission_not_found(submission_id)
+    row = lock_submission(session, submission_id)
     present = State(row.state)
     if to not in LEGAL[present]:
         raise _illegal(present, to)
     now = database_now_ms(session)
-    changed = session.execute(
-        update(SubmissionRow)
-        .where(SubmissionRow.id == submission_id, SubmissionRow.state == present)
-        .values(state=to, reason=reason, fault=fault, updated_ms=now)
-        .returning(SubmissionRow.id)
-    ).all()
-    if not changed:
-        raise _illegal(present, to)
+    row.state, row.reason, row.fault, row.updated_ms = to, reason, fault, now
     session.add(TransitionRow(submission_id=submission_id, state=to, reason=reason, at_ms=now))
     session.flush()
+
+
+def lock_submission(session: Session, submission_id: str, *, wait: bool = True) -> SubmissionRow:
+    """Return a submission as it is now, and keep others from changing it until the transaction ends.
+
+    Whoever changes a submission and its shards locks the submission first; in the other order two of them could wait
+    for each other.
+
+    Args:
+        session: the transaction.
+        submission_id: whose row.
+        wait: for one who holds a shard already: False raises OperationalError where somebody else has the submission.
+    Raises:
+        NotFound: there is no such submission.
+    """
+    lock: ForUpdateParameter = {"nowait": not wait}
+    row = session.get(SubmissionRow, submission_id, with_for_update=lock, populate_existing=True)
+    if row is None:
+        raise submission_not_found(submission_id)
+    return row
 
 
 def submission_not_found(submission_id: str) -> NotFound:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from benchmark.report import Check, wilson_interval
 from store.states import WAITING
 from store.tables import RunRow, ShardRow, SubmissionRow, TransitionRow
-from store.views import NewSubmission, Progress, State, SubmissionView, Transition
+from store.views import NewSubmission, Progress, Purpose, State, SubmissionView, Transition
 
 
 def view_submissions(session: Session, rows: Sequence[SubmissionRow]) -> tuple[SubmissionView, ...]:
@@ -25,7 +25,9 @@ def view_submissions(session: Session, rows: Sequence[SubmissionRow]) -> tuple[S
         transitions.setdefault(step.submission_id, []).append(shown)
     runs = {
         run.submission_id: run
-        for run in session.scalars(select(RunRow).where(RunRow.submission_id.in_(ids)).order_by(RunRow.id))
+        for run in session.scalars(
+            select(RunRow).where(RunRow.submission_id.in_(ids), RunRow.purpose == Purpose.RANKING).order_by(RunRow.id)
+        )
     }
     shards: dict[int, list[ShardRow]] = {}
     wanted = [run.id for run in runs.values()]

@@ -14,22 +14,40 @@ from store.admission import Admission, admit, admit_fields
 from store.blobs import Blobs
 from store.database import Database, database_now_ms
 from store.errors import QueueFull
+from store.queue import NORMAL, queue_work
 from store.states import OPEN, move, submission_not_found
 from store.submission_views import view_submissions
 from store.tables import EntryRow, RunRow, ShardRow, SubmissionRow, TransitionRow
-from store.views import NewSubmission, State, SubmissionView
+from store.views import NewSubmission, Purpose, State, SubmissionView
 
 RANKING_PROTOCOL = "standard-1"
 """Label of the protocol that ranks; the only one that submissions are evaluated by."""
+ZOO = "zoo"
+"""The submitter of the models that come with the program."""
 MAX_OPEN = 500
 """Submissions on their way to a result at which no more are taken in; even at a minute each, hours of work."""
+MAX_OPEN_EACH = 50
+"""The same for one submitter, so that nobody fills the queue alone."""
 
 
 def submit(
-    db: Database, blobs: Blobs, new: NewSubmission, admission: Admission, *, max_open: int = MAX_OPEN
+    db: Database,
+    blobs: Blobs,
+    new: NewSubmission,
+    admission: Admission,
+    *,
+    submitter: str = "",
+    max_open: int = MAX_OPEN,
 ) -> SubmissionView:
     """Take a submission in and queue its check.
 
+    Args:
+        db: the database.
+        blobs: where the checkpoint is.
+        new: the submission.
+        admission: what is known of the zoo.
+        submitter: for whom it counts in the fair share, see `store.submitters`.
+        max_open: submissions on their way to a result at which no more are taken in.
     Raises:
         NotFound: there is no such board.
         InvalidSubmission: a field breaks a rule.
@@ -39,10 +57,12 @@ def submit(
         QueueFull: too many submissions are waiting.
     """
     new, board = admit(new, blobs, admission)
-    return _take_in(db, new, board, baseline=False, zoo_id=None, max_open=max_open)
+    return _take_in(db, new, board, baseline=False, zoo_id=None, submitter=submitter, max_open=max_open)
 
 
-def require_admissible(db: Database, new: NewSubmission, admission: Admission, *, max_open: int = MAX_OPEN) -> None:
+def require_admissible(
+    db: Database, new: NewSubmission, admission: Admission, *, submitter: str = "", max_open: int = MAX_OPEN
+) -> None:
     """Raise what `submit` would raise for anything but the checkpoint, so that no file need be kept for nothing.
 
     Raises:
@@ -54,7 +74,7 @@ def require_admissible(db: Database, new: NewSubmission, admission: Admission, *
     new, _ = admit_fields(new, admission)
     with db.snapshot() as session:
         _require_free_name(session, new)
-        _require_room(session, max_open)
+        _require_room(session, submitter, max_open)
 
 
 def ensure_submission(
@@ -69,7 +89,7 @@ def ensure_submission(
         if present is not None and not (present.state == State.FAILED and present.fault == "service"):
             return view_submissions(session, [present])[0]
     new, board = admit(new, blobs, admission)
-    return _take_in(db, new, board, baseline=baseline, zoo_id=zoo_id)
+    return _take_in(db, new, board, baseline=baseline, zoo_id=zoo_id, submitter=ZOO)
 
 
 def cancel(db: Database, submission_id: str) -> SubmissionView:
@@ -107,10 +127,15 @@ def list_submissions(db: Database, limit: int = 50) -> tuple[SubmissionView, ...
 
 def close_shards(session: Session, submission_id: str, state: str) -> None:
     """End all unfinished work of a submission: as "cancelled" or "failed"."""
-    runs = select(RunRow.id).where(RunRow.submission_id == submission_id)
+    for run_id in session.scalars(select(RunRow.id).where(RunRow.submission_id == submission_id)):
+        close_run(session, run_id, state)
+
+
+def close_run(session: Session, run_id: int, state: str) -> None:
+    """End all unfinished work of a run: as "cancelled" or "failed"."""
     session.execute(
         update(ShardRow)
-        .where(ShardRow.run_id.in_(runs), ShardRow.state.in_(("queued", "running")))
+        .where(ShardRow.run_id == run_id, ShardRow.state.in_(("queued", "running")))
         .values(state=state, cancel_requested=True)
         .execution_options(synchronize_session=False)
     )
@@ -123,14 +148,15 @@ def _take_in(
     *,
     baseline: bool,
     zoo_id: str | None,
+    submitter: str,
     max_open: int | None = None,
 ) -> SubmissionView:
     try:
         with db.transaction() as session:
             _require_free_name(session, new)
             if max_open is not None:
-                _require_room(session, max_open)
-            return _insert(session, new, board, baseline=baseline, zoo_id=zoo_id)
+                _require_room(session, submitter, max_open)
+            return _insert(session, new, board, baseline=baseline, zoo_id=zoo_id, submitter=submitter)
     except IntegrityError:
         raise _name_taken(new) from None  # another transaction was faster, where they can run side by side
 
@@ -144,10 +170,14 @@ def _require_free_name(session: Session, new: NewSubmission) -> None:
         raise _name_taken(new, present)
 
 
-def _require_room(session: Session, max_open: int) -> None:
-    waiting = session.scalar(select(func.count()).select_from(SubmissionRow).where(SubmissionRow.state.in_(OPEN))) or 0
+def _require_room(session: Session, submitter: str, max_open: int) -> None:
+    opened = select(func.count()).select_from(SubmissionRow).where(SubmissionRow.state.in_(OPEN))
+    waiting = session.scalar(opened) or 0
     if waiting >= max_open:
         raise QueueFull(f"{waiting} submissions are waiting already; this one was not taken in. Try again later.")
+    own = session.scalar(opened.where(SubmissionRow.submitter == submitter)) or 0
+    if submitter and own >= MAX_OPEN_EACH:
+        raise QueueFull(f"{own} of your submissions are waiting already; this one was not taken in. Try again later.")
 
 
 def _name_taken(new: NewSubmission, present: SubmissionRow | None = None) -> Conflict:
@@ -181,7 +211,7 @@ def _same_name(column: InstrumentedAttribute[str], new: NewSubmission) -> Column
 
 
 def _insert(
-    session: Session, new: NewSubmission, board: Board, *, baseline: bool, zoo_id: str | None
+    session: Session, new: NewSubmission, board: Board, *, baseline: bool, zoo_id: str | None, submitter: str
 ) -> SubmissionView:
     now = database_now_ms(session)
     row = SubmissionRow(
@@ -189,6 +219,7 @@ def _insert(
         **new.model_dump(mode="json"),
         baseline=baseline,
         zoo_id=zoo_id,
+        submitter=submitter,
         state=State.RECEIVED,
         reason="",
         fault=None,
@@ -207,15 +238,12 @@ def _insert(
         points=board.points,
         parameters=None,
         checks="[]",
+        purpose=Purpose.RANKING,
+        priority=NORMAL,
+        needs_cuda=board.needs_cuda,
         created_ms=now,
     )
     session.add(run)
     session.flush()
-    session.add(queued_shard(run.id, "check", 0, board.points))
-    session.flush()
+    queue_work(session, run.id, "check", [(0, board.points)])
     return view_submissions(session, [row])[0]
-
-
-def queued_shard(run_id: int, kind: str, first: int, last: int) -> ShardRow:
-    """Return a new piece of work that anybody may claim."""
-    return ShardRow(run_id=run_id, kind=kind, first=first, last=last, state="queued", attempt=0, cancel_requested=False)

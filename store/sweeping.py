@@ -1,22 +1,27 @@
-"""What nobody holds any more: leases that ran out, and submissions that stand still."""
+"""What nobody holds any more: leases that ran out, submissions that stand still, work that no bell was heard for."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import select, update
+from sqlalchemy import Select, and_, or_, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
 
 from store.blobs import Blobs
-from store.claims import MAX_ATTEMPTS, fail_submission
+from store.claims import MAX_ATTEMPTS, fail_run, fail_submission
 from store.database import Database, database_now_ms
 from store.publication import reduce_run
-from store.states import OPEN
-from store.tables import LeaseRow, RunRow, ShardRow, SubmissionRow
-from store.views import State
+from store.queue import queue_again
+from store.states import OPEN, lock_submission
+from store.tables import LeaseRow, ReportRow, RunRow, ShardRow, SubmissionRow
+from store.views import Purpose, State
 
 DISPATCHER = "dispatcher"
+SWEEPER = "sweeper"
+RING_AGAIN_MS = 20_000
+"""Time after which a bell for queued work counts as lost."""
+RUNG_AT_ONCE = 256
+"""Most pieces of work that a sweep rings for; the oldest come first."""
 STALE_UPLOAD_S = 24 * 3600.0
 """Time without a byte after which an upload counts as broken off; what a killed service left behind ends so."""
 
@@ -37,25 +42,32 @@ class Swept:
 
 
 def sweep(db: Database, blobs: Blobs) -> Swept:
-    """Put expired work back, give up what failed three times or cannot go on, and merge runs that are complete."""
+    """Put expired work back, give up what failed three times or cannot go on, and merge runs that are complete.
+
+    Each finding is a transaction of its own, so that nothing waits long for a sweep and none holds up the others.
+    """
     blobs.discard_stale(STALE_UPLOAD_S)
-    with db.transaction() as session:
-        requeued, given_up = _expire(session)
-        stuck = _stuck(session)
-        complete = _complete(session)
-    published = [submission for run, submission in complete if reduce_run(db, blobs, run) is State.PUBLISHED]
-    return Swept(requeued, (*given_up, *stuck), tuple(published))
+    requeued: list[int] = []
+    failed: list[str] = []
+    for shard_id, submission_id in _expired(db):
+        again, given_up = _expire(db, shard_id, submission_id)
+        requeued += again
+        failed += given_up
+    failed += [submission_id for submission_id in _stuck(db) if _give_up(db, submission_id)]
+    published = [submission_id for run, submission_id in _complete(db) if reduce_run(db, blobs, run) is State.PUBLISHED]
+    _ring_again(db)
+    return Swept(tuple(requeued), tuple(failed), tuple(published))
 
 
-def elect_dispatcher(db: Database, holder: str, lease_ms: int) -> bool:
-    """Try to become, or stay, the one dispatcher; tell whether ``holder`` is it for the next ``lease_ms``."""
+def elect(db: Database, role: str, holder: str, lease_ms: int) -> bool:
+    """Try to get, or keep, a role that one process has at a time; tell whether ``holder`` has it for ``lease_ms``."""
     with db.transaction() as session:
         now = database_now_ms(session)
-        lease = session.get(LeaseRow, DISPATCHER, with_for_update=True)
+        lease = session.get(LeaseRow, role, with_for_update=True)
         if lease is None:
             try:
                 with session.begin_nested():
-                    session.add(LeaseRow(name=DISPATCHER, holder=holder, until_ms=now + lease_ms))
+                    session.add(LeaseRow(name=role, holder=holder, until_ms=now + lease_ms))
             except IntegrityError:
                 return False  # another process was first
             return True
@@ -65,68 +77,107 @@ def elect_dispatcher(db: Database, holder: str, lease_ms: int) -> bool:
         return True
 
 
-def resign_dispatcher(db: Database, holder: str) -> None:
-    """Give the dispatcher's role back, so that a successor need not wait for the lease to run out."""
+def resign(db: Database, role: str, holder: str) -> None:
+    """Give a role back, so that a successor need not wait for the lease to run out."""
     with db.transaction() as session:
-        session.execute(
-            update(LeaseRow).where(LeaseRow.name == DISPATCHER, LeaseRow.holder == holder).values(until_ms=0)
+        session.execute(update(LeaseRow).where(LeaseRow.name == role, LeaseRow.holder == holder).values(until_ms=0))
+
+
+def _expired(db: Database) -> list[tuple[int, str]]:
+    """Return the pieces of work whose lease has run out, with their submissions."""
+    with db.snapshot() as session:
+        found = session.execute(
+            select(ShardRow.id, RunRow.submission_id)
+            .join(RunRow, RunRow.id == ShardRow.run_id)
+            .where(ShardRow.state == "running", ShardRow.lease_until < database_now_ms(session))
+            .order_by(ShardRow.id)
         )
+        return [(shard_id, submission_id) for shard_id, submission_id in found]
 
 
-def _expire(session: Session) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    now = database_now_ms(session)
-    expired = session.scalars(
-        select(ShardRow)
-        .where(ShardRow.state == "running", ShardRow.lease_until < now)
-        .with_for_update(skip_locked=True)
-    ).all()
-    requeued: list[int] = []
-    failed: list[str] = []
-    for shard in expired:
-        shard.lease_token = shard.lease_until = None
+def _expire(db: Database, shard_id: int, submission_id: str) -> tuple[list[int], list[str]]:
+    """Put one piece of work back or give its run up, unless its worker has shown life after all."""
+    with db.transaction() as session:
+        lock_submission(session, submission_id)
+        now = database_now_ms(session)
+        shard = session.scalar(
+            select(ShardRow)
+            .where(ShardRow.id == shard_id, ShardRow.state == "running", ShardRow.lease_until < now)
+            .with_for_update()
+        )
+        if shard is None:
+            return [], []
         if shard.attempt < MAX_ATTEMPTS:
-            shard.state = "queued"
-            requeued.append(shard.id)
-            continue
-        shard.state = "failed"
+            queue_again(session, shard)
+            return [shard_id], []
+        shard.state, shard.lease_token, shard.lease_until = "failed", None, None
         session.flush()
-        submission = session.get_one(SubmissionRow, session.get_one(RunRow, shard.run_id).submission_id)
-        if submission.id not in failed:
-            reason = f"the evaluation broke off {MAX_ATTEMPTS} times without an answer"
-            fail_submission(session, submission.id, reason, "service")
-            failed.append(submission.id)
-    session.flush()
-    return tuple(requeued), tuple(failed)
+        reason = f"the evaluation broke off {MAX_ATTEMPTS} times without an answer"
+        failed = fail_run(session, shard.run_id, reason, "service")
+        return [], [failed] if failed is not None else []
 
 
-def _stuck(session: Session) -> tuple[str, ...]:
-    """Give up open submissions that have neither unfinished work nor a complete run."""
+def _stuck(db: Database) -> list[str]:
+    """Return open submissions that have neither unfinished work nor a complete run."""
+    with db.snapshot() as session:
+        complete = [submission_id for _, submission_id in session.execute(_complete_runs())]
+        return list(session.scalars(_without_work().where(SubmissionRow.id.not_in(complete))))
+
+
+def _give_up(db: Database, submission_id: str) -> bool:
+    """Give one of them up, unless it has gone on after all."""
+    with db.transaction() as session:
+        # Nobody can queue work for it now, so what is found in this order holds until the end.
+        lock_submission(session, submission_id)
+        still = session.scalar(_without_work().where(SubmissionRow.id == submission_id)) is not None
+        if not still or session.execute(_complete_runs().where(RunRow.submission_id == submission_id)).first():
+            return False
+        fail_submission(session, submission_id, "the work on it was lost", "service")
+        return True
+
+
+def _without_work() -> Select[str]:
     unfinished = (
         select(ShardRow.id)
         .join(RunRow, RunRow.id == ShardRow.run_id)
         .where(RunRow.submission_id == SubmissionRow.id, ShardRow.state.in_(("queued", "running")))
     )
-    complete = [submission for _, submission in _complete(session)]
-    stuck = session.scalars(
-        select(SubmissionRow.id).where(
-            SubmissionRow.state.in_(OPEN), ~unfinished.exists(), SubmissionRow.id.not_in(complete)
-        )
-    ).all()
-    for submission_id in stuck:
-        fail_submission(session, submission_id, "the work on it was lost", "service")
-    return tuple(stuck)
+    return select(SubmissionRow.id).where(SubmissionRow.state.in_(OPEN), ~unfinished.exists())
 
 
-def _complete(session: Session) -> list[tuple[int, str]]:
-    """Return the runs, with their submissions, that are running though every shard is done."""
+def _complete(db: Database) -> list[tuple[int, str]]:
+    with db.snapshot() as session:
+        return [(run_id, submission_id) for run_id, submission_id in session.execute(_complete_runs())]
+
+
+def _complete_runs() -> Select[int, str]:
+    """Return the query for runs, with their submissions, whose shards are done and whose report is still to be made."""
     shards = select(ShardRow.id).where(ShardRow.run_id == RunRow.id, ShardRow.kind == "shard")
-    rows = session.execute(
+    reported = select(ReportRow.id).where(ReportRow.run_id == RunRow.id)
+    return (
         select(RunRow.id, RunRow.submission_id)
         .join(SubmissionRow, SubmissionRow.id == RunRow.submission_id)
         .where(
-            SubmissionRow.state == State.RUNNING,
+            or_(
+                and_(RunRow.purpose == Purpose.RANKING, SubmissionRow.state == State.RUNNING),
+                and_(RunRow.purpose == Purpose.FOLLOW_UP, SubmissionRow.state == State.PUBLISHED),
+            ),
+            ~reported.exists(),
             shards.exists(),
             ~shards.where(ShardRow.state != "done").exists(),
         )
     )
-    return [(run_id, submission_id) for run_id, submission_id in rows]
+
+
+def _ring_again(db: Database) -> None:
+    """Ring for queued work that nobody has come for: the message may be lost, or the worker that heard it."""
+    with db.snapshot() as session:
+        overdue = (
+            select(ShardRow.id)
+            .where(ShardRow.state == "queued", ShardRow.queued_ms < database_now_ms(session) - RING_AGAIN_MS)
+            .order_by(ShardRow.queued_ms, ShardRow.id)
+            .limit(RUNG_AT_ONCE)
+        )
+        shard_ids = session.scalars(overdue).all()
+    if shard_ids:
+        db.doorbell.ring(shard_ids)

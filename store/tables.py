@@ -62,6 +62,8 @@ class SubmissionRow(Base):
     notes: Mapped[str]
     baseline: Mapped[bool]
     zoo_id: Mapped[str | None]
+    submitter: Mapped[str] = mapped_column(index=True)
+    """For whom it counts where submitters share the workers; never shown."""
     state: Mapped[str]
     reason: Mapped[str]
     fault: Mapped[str | None]
@@ -97,6 +99,12 @@ class RunRow(Base):
     """Parameters of the model, as the check run counted them."""
     checks: Mapped[str]
     """The check run's findings, a JSON array."""
+    purpose: Mapped[str]
+    """"ranking", or "follow_up" for a closer look at a published entry."""
+    priority: Mapped[int]
+    """The greater is claimed first."""
+    needs_cuda: Mapped[bool]
+    """Whether only a worker with a CUDA device can run it in reasonable time."""
     created_ms: Mapped[int] = mapped_column(BigInteger)
 
 
@@ -115,6 +123,8 @@ class ShardRow(Base):
     """One past the last point."""
     state: Mapped[str]
     """"queued", "running", "done", "failed" or "cancelled"."""
+    queued_ms: Mapped[int] = mapped_column(BigInteger)
+    """When it was queued last."""
     attempt: Mapped[int]
     lease_token: Mapped[str | None]
     lease_until: Mapped[int | None] = mapped_column(BigInteger)
@@ -208,6 +218,36 @@ class LeaseRow(Base):
     name: Mapped[str] = mapped_column(primary_key=True)
     holder: Mapped[str]
     until_ms: Mapped[int] = mapped_column(BigInteger)
+
+
+class WorkerRow(Base):
+    """A process that claims work, as it has announced itself."""
+
+    __tablename__ = "worker"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    host: Mapped[str]
+    devices: Mapped[str]
+    """A JSON array, such as ["cpu"] or ["cuda:0"]."""
+    datasets: Mapped[str]
+    """A JSON array of the data sets that it has."""
+    draining: Mapped[bool]
+    """Whether it finishes what it has and claims nothing more."""
+    started_ms: Mapped[int] = mapped_column(BigInteger)
+    seen_ms: Mapped[int] = mapped_column(BigInteger)
+
+
+class ShareRow(Base):
+    """When a submitter's work was claimed last, so that submitters take turns."""
+
+    __tablename__ = "share"
+
+    submitter: Mapped[str] = mapped_column(primary_key=True)
+    served_ms: Mapped[int] = mapped_column(BigInteger)
+
+
+SUBMITTER_SALT = "submitter_salt"
+"""Key of the random text, made with the database, that keeps hashes of addresses from being undone."""
 
 
 class MetaRow(Base):

@@ -30,6 +30,14 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
+class Purpose(StrEnum):
+    """What a run is for."""
+
+    RANKING = "ranking"
+    FOLLOW_UP = "follow_up"
+    """A closer look, with a stronger ensemble, at a published entry whose number is in doubt."""
+
+
 class Badge(StrEnum):
     """Whose number an entry shows."""
 

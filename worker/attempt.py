@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 
 from benchmark.errors import EvaluationFailed
+from benchmark.threat_models import official_board
 from store import claims, outcomes
 from store.claims import Beat, Claim
 from store.errors import StaleClaim, StorageFull
@@ -171,6 +172,7 @@ class _Attempt:
             last=claim.last,
             checkpoint_sha256=claim.checkpoint_sha256,
             claimed_standard_accuracy=claim.submission.claimed_standard_accuracy,
+            limit_s=official_board(claim.submission.dataset, claim.submission.threat_model).limit_s,
             resume=self._handover.offer(claim.resume_sha256, messages.RESUME_FILE),
             slot_width=limits.slot_width,
             threads=limits.threads,

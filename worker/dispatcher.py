@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import fcntl
 import logging
 import os
 import secrets
 import shutil
+import socket
 import threading
-import time
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-
-from sqlalchemy.exc import OperationalError
 
 from benchmark.errors import Conflict
 from store import claims
 from store.claims import Claim
-from store.errors import StaleClaim, StorageFull
 from store.services import Services
-from store.sweeping import elect_dispatcher, resign_dispatcher, sweep
-from worker.attempt import Limits, run_attempt
+from store.sweeping import DISPATCHER
+from store.workers import Worker
+from worker.attempt import Limits
+from worker.engine import Engine
+from worker.sweeper import Role, Sweeper
 
 logger = logging.getLogger(__name__)
 
-_POLL_S = 0.3
-_PAUSE_S = 5.0
-"""Rest after the machine ran out of something, such as disk space, so that it is not asked for more at once."""
-_EXHAUSTED = frozenset({errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE})
+_POLL_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -41,12 +37,14 @@ class Options:
         sweep_ms: time between two sweeps.
         limits: how attempts are run.
         devices: where children compute; each new one takes the device with the fewest.
+        datasets: the data sets that are there.
     """
 
     children: int
     sweep_ms: int
     limits: Limits
     devices: tuple[str, ...] = ("cpu",)
+    datasets: tuple[str, ...] = ("digits",)
 
 
 class Dispatcher:
@@ -67,9 +65,6 @@ class Dispatcher:
         self._running: dict[threading.Thread, str] = {}
         self._loop = threading.Thread(target=self._work, name="dispatcher", daemon=True)
         self._lock: int | None = None
-        self._name = ""
-        self._is_elected = False
-        self._elect_at = self._sweep_at = self._claim_at = 0.0
 
     def start(self) -> None:
         """Begin to work; what an earlier process of this instance left behind is queued again at once.
@@ -79,13 +74,28 @@ class Dispatcher:
         """
         self._lock = _lock(self._home / "service.lock")
         try:
-            self._name = _instance_name(self._home / "instance")
-            shutil.rmtree(self._options.limits.scratch, ignore_errors=True)
-            claims.release_worker(self._services.db, self._name)
+            name = _instance_name(self._home / "instance")
+            limits = self._options.limits
+            worker = Worker(
+                name=name,
+                host=socket.gethostname(),
+                devices=self._options.devices,
+                datasets=self._options.datasets,
+            )
+            self._engine = Engine(self._services, worker, limits, self._stop)
+            self._role = Role(self._services, DISPATCHER, name, limits.lease_ms)
+            self._sweeper = Sweeper(self._services, self._role, self._options.sweep_ms)
+            shutil.rmtree(limits.scratch, ignore_errors=True)
+            claims.release_worker(self._services.db, name)
+            self._services.db.doorbell = self
             self._loop.start()
         except BaseException:
             self._unlock()
             raise
+
+    def ring(self, shard_ids: Sequence[int]) -> None:
+        """Look for work at once instead of at the next turn."""
+        self._wake.set()
 
     def stop(self) -> None:
         """End all children, give their work back and return when nothing runs any more."""
@@ -105,8 +115,9 @@ class Dispatcher:
         while not self._stop.is_set():
             self._wake.clear()
             try:
-                if self._elected():
-                    self._sweep()
+                if self._role.held():
+                    self._engine.show_life()
+                    self._sweeper.turn()
                     self._fill()
             except Exception:  # a full disk or a locked database passes; the next turn tries again
                 logger.exception("the dispatcher could not claim work")
@@ -114,68 +125,28 @@ class Dispatcher:
             self._wake.wait(_POLL_S)
         for thread in list(self._running):
             thread.join()
-        with contextlib.suppress(Exception):
-            resign_dispatcher(self._services.db, self._name)
-
-    def _elected(self) -> bool:
-        """Tell whether this is the dispatcher; the role is renewed long before it runs out, not at every turn."""
-        now = time.monotonic()
-        if now >= self._elect_at:
-            lease_ms = self._options.limits.lease_ms
-            self._is_elected = elect_dispatcher(self._services.db, self._name, lease_ms)
-            self._elect_at = now + (lease_ms / 3000 if self._is_elected else min(1.0, lease_ms / 3000))
-        return self._is_elected
-
-    def _sweep(self) -> None:
-        now = time.monotonic()
-        if now >= self._sweep_at:
-            self._sweep_at = now + self._options.sweep_ms / 1000
-            sweep(self._services.db, self._services.blobs)
+        self._role.resign()
+        self._engine.leave()
 
     def _fill(self) -> None:
         self._running = {thread: device for thread, device in self._running.items() if thread.is_alive()}
         while self._has_room():
-            claim = claims.claim(self._services.db, self._name, self._options.limits.lease_ms)
+            claim = self._engine.claim()
             if claim is None:
                 return
-            busy = list(self._running.values())
-            device = min(self._options.devices, key=busy.count)
+            device = self._engine.device_for(claim, list(self._running.values()))
             thread = threading.Thread(target=self._attempt, args=(claim, device), name=f"work-{claim.shard_id}")
             self._running[thread] = device
             thread.start()
 
     def _has_room(self) -> bool:
-        return (
-            len(self._running) < self._options.children
-            and time.monotonic() >= self._claim_at
-            and not self._stop.is_set()
-        )
+        return len(self._running) < self._options.children and not self._stop.is_set()
 
     def _attempt(self, claim: Claim, device: str) -> None:
         try:
-            run_attempt(self._services, claim, replace(self._options.limits, device=device), self._stop)
-        except Exception as error:
-            logger.exception("work %s could not be brought to an end", claim.shard_id)
-            with contextlib.suppress(Exception):  # what cannot be said now, the end of the lease says
-                self._give_back(claim, error)
+            self._engine.attempt(claim, device)
         finally:
             self._wake.set()
-
-    def _give_back(self, claim: Claim, error: Exception) -> None:
-        """Put work back that the service itself could not do; want of disk space or the like costs no attempt."""
-        with contextlib.suppress(StaleClaim):
-            if _passes(error):
-                self._claim_at = time.monotonic() + _PAUSE_S
-                claims.release(self._services.db, claim)
-            else:
-                claims.fail_attempt(self._services.db, claim, "the service failed; see its log", "service")
-
-
-def _passes(error: Exception) -> bool:
-    """Tell whether the machine or the database is only short of something for now."""
-    return isinstance(error, StorageFull | OperationalError) or (
-        isinstance(error, OSError) and error.errno in _EXHAUSTED
-    )
 
 
 def _lock(path: Path) -> int:

@@ -60,6 +60,8 @@ class Request(_Line):
     """One past the last point."""
     checkpoint_sha256: str
     claimed_standard_accuracy: float | None
+    limit_s: float
+    """Predicted seconds of this worker above which the model is refused."""
     resume: bool
     """Whether an earlier attempt left a snapshot to go on from."""
     slot_width: Count

@@ -10,6 +10,7 @@ from api.errors import responses
 from api.schemas import SubmissionList, SubmissionRequest
 from api.services import Store
 from store.submissions import cancel, get_submission, list_submissions, submit
+from store.submitters import submitter_at
 from store.views import SubmissionView
 
 router = APIRouter(prefix="/submissions", tags=["submissions"])
@@ -20,7 +21,8 @@ SubmissionId = Annotated[str, Path(max_length=100, description="Id that the subm
 @router.post("", status_code=201, responses=responses(400, 409, 503))
 def post_submission(body: SubmissionRequest, request: Request, response: Response, store: Store) -> SubmissionView:
     """Submit a checkpoint that was uploaded before; its live state is at the address in Location."""
-    view = submit(store.db, store.blobs, body.as_new(), store.admission)
+    submitter = submitter_at(store.db, request.client.host if request.client else "")
+    view = submit(store.db, store.blobs, body.as_new(), store.admission, submitter=submitter)
     response.headers["Location"] = request.url_for("read_submission", submission_id=view.id).path
     return view
 

@@ -10,7 +10,7 @@ import typer
 
 from benchmark.errors import ErrorDetail, GauntletError, InvalidInput
 from gauntlet import __version__
-from gauntlet.cli import compare, evaluate, leaderboard, reproduce, serve, submit, zoo
+from gauntlet.cli import compare, evaluate, leaderboard, queue, reproduce, serve, submit, worker, zoo
 from gauntlet.cli.console import EPILOG, ExitCode, exit_code_of, report_error
 
 app = typer.Typer(
@@ -30,9 +30,12 @@ for name, command in (
     ("watch", submit.watch),
     ("cancel", submit.cancel),
     ("leaderboard", leaderboard.leaderboard),
+    ("worker", worker.worker),
+    ("sweep", worker.sweep),
 ):
     app.command(name, epilog=EPILOG)(command)
 app.add_typer(zoo.app, name="zoo")
+app.add_typer(queue.app, name="queue")
 
 
 @app.callback(invoke_without_command=True)

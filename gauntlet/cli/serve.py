@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.errors import InvalidInput
-from gauntlet.cli.console import AsJson, ExitCode, print_json
+from gauntlet.cli.console import AsJson, ExitCode, LogLevel, log_to_stderr, print_json
 
 if TYPE_CHECKING:
     from gauntlet.settings import Settings
@@ -27,7 +27,7 @@ def serve(
         int | None, typer.Option(help="Port to listen on; 0 takes a free one.", show_default="8000")
     ] = None,
     var_dir: Annotated[Path | None, typer.Option(help="Directory of all data.", show_default="./var")] = None,
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "warning",
+    log_level: LogLevel = "warning",
     as_json: AsJson = False,
 ) -> None:
     """Run the service: pages, API and worker. Ctrl-C stops it, and the next start continues where it was.
@@ -36,12 +36,7 @@ def serve(
     """
     from gauntlet.settings import read_settings
 
-    level = logging.getLevelNamesMapping().get(log_level.upper())
-    if level is None:
-        raise InvalidInput.because(
-            "log_level", found=repr(log_level), expected="debug, info, warning or error", remedy="choose one of these"
-        )
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_to_stderr(log_level)
     settings = read_settings(host=host, port=port, var_dir=var_dir)
     with _listen(settings.host, settings.port) as listener:
         _run(settings, listener, as_json=as_json)

@@ -13,6 +13,7 @@ from store.outcomes import finish_check, finish_shard
 from store.submissions import MAX_OPEN, submit
 from store.tables import ShardRow, SubmissionRow
 from store.views import NewSubmission, State, SubmissionView
+from store.workers import Worker
 
 LEASE_MS = 60_000
 CHECKPOINT = b"weights"
@@ -100,8 +101,12 @@ def _attack(name: str, attacked: int, broken: int) -> AttackOutcome:
     )
 
 
+def a_worker(name: str = "w", **changes: object) -> Worker:
+    return Worker.model_validate({"name": name, "datasets": ("digits",)} | changes)
+
+
 def must_claim(db: Database, worker: str = "w", lease_ms: int = LEASE_MS) -> Claim:
-    work = claim(db, worker, lease_ms)
+    work = claim(db, a_worker(worker), lease_ms)
     assert work is not None
     return work
 

@@ -19,7 +19,7 @@ from store.reference import import_reference_boards
 from store.submissions import ensure_submission, get_submission, list_submissions, submit
 from store.tables import EntryRow
 from store.views import Badge, State
-from tests.store.material import Rules, check, must_claim, new_submission, published, shard_report
+from tests.store.material import Rules, a_worker, check, must_claim, new_submission, published, shard_report
 
 
 def add_entry(
@@ -159,7 +159,7 @@ def test_the_number_of_queries_does_not_grow(db: Database, blobs: LocalBlobs, ru
         for i in range(1, size):
             published(db, blobs, f"m{i}")
             submit(db, blobs, new_submission(blobs, name=f"waiting {i}"), rules)
-            claim(db, "w", 60_000)
+            claim(db, a_worker("w"), 60_000)
         newest = list_submissions(db)[0].id
         for name, (expected, query) in QUERIES.items():
             with counted(db) as statements:

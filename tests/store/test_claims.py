@@ -10,15 +10,26 @@ from sqlalchemy.engine import make_url
 
 from benchmark.report import CheckOutcome, wilson_interval
 from store.blobs import LocalBlobs
-from store.claims import Beat, Claim, beat, claim, fail_attempt, next_work, release, save_checkpoint
+from store.claims import Beat, Claim, beat, claim, fail_attempt, release, save_checkpoint
 from store.database import Database
 from store.errors import StaleClaim
 from store.outcomes import finish_check, finish_shard
+from store.queue import next_work
 from store.submissions import cancel, get_submission, submit
 from store.sweeping import sweep
 from store.tables import ShardRow
 from store.views import Progress, State
-from tests.store.material import LEASE_MS, Rules, check, expire, must_claim, new_submission, running, shard_report
+from tests.store.material import (
+    LEASE_MS,
+    Rules,
+    a_worker,
+    check,
+    expire,
+    must_claim,
+    new_submission,
+    running,
+    shard_report,
+)
 
 
 def snapshot(db: Database, work: Claim) -> tuple[object, ...]:
@@ -36,7 +47,7 @@ def test_two_claimers_at_once(db: Database, blobs: LocalBlobs, rules: Rules) -> 
 
     def work(name: str) -> None:
         together.wait()
-        claimed.append(claim(db, name, LEASE_MS))
+        claimed.append(claim(db, a_worker(name), LEASE_MS))
 
     threads = [threading.Thread(target=work, args=(f"w{i}",)) for i in range(6)]
     for thread in threads:
@@ -51,10 +62,10 @@ def test_two_claimers_at_once(db: Database, blobs: LocalBlobs, rules: Rules) -> 
 def test_claimers_on_postgresql_pass_each_other() -> None:
     """There, without a global write lock, it is the row's lock that keeps claims apart."""
     compiled = {
-        name: str(next_work().compile(dialect=make_url(f"{name}://").get_dialect()()))
+        name: str(next_work(a_worker()).compile(dialect=make_url(f"{name}://").get_dialect()()))
         for name in ("postgresql", "sqlite")
     }
-    assert compiled["postgresql"].endswith("FOR UPDATE SKIP LOCKED")
+    assert compiled["postgresql"].endswith("FOR UPDATE OF shard SKIP LOCKED")
     assert "FOR UPDATE" not in compiled["sqlite"]
 
 
@@ -179,7 +190,7 @@ def test_three_attempts_and_no_more(db: Database, blobs: LocalBlobs) -> None:
         fail_attempt(db, work, f"crash {attempt}", "service")
     failed = get_submission(db, view.id)
     assert (failed.state, failed.reason, failed.fault) == (State.FAILED, "crash 3", "service")
-    assert claim(db, "w", LEASE_MS) is None
+    assert claim(db, a_worker("w"), LEASE_MS) is None
     assert other is not None
     assert beat(db, other, LEASE_MS) is Beat.CANCEL
 

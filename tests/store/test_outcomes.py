@@ -15,8 +15,9 @@ from store.blobs import LocalBlobs
 from store.boards import get_board, get_model
 from store.claims import Claim, beat
 from store.database import Database
-from store.outcomes import blocks, finish_check, finish_shard
+from store.outcomes import finish_check, finish_shard
 from store.publication import reduce_run
+from store.queue import blocks
 from store.submissions import cancel, ensure_submission, get_submission, submit
 from store.tables import EntryRow
 from store.views import Progress, State

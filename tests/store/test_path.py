@@ -10,7 +10,7 @@ from store.database import Database
 from store.outcomes import finish_check, finish_shard
 from store.submissions import get_submission, submit
 from store.views import Badge, State
-from tests.store.material import Rules, check, must_claim, new_submission, shard_report
+from tests.store.material import Rules, a_worker, check, must_claim, new_submission, shard_report
 
 
 def test_whole_path(db: Database, blobs: LocalBlobs, rules: Rules) -> None:
@@ -21,7 +21,7 @@ def test_whole_path(db: Database, blobs: LocalBlobs, rules: Rules) -> None:
     assert (checking.kind, checking.first, checking.last) == ("check", 0, 500)
     assert (checking.norm, checking.epsilon, checking.attempt) == ("Linf", "1/5", 1)
     assert get_submission(db, view.id).state is State.CHECKING
-    assert claim(db, "w2", 1_000) is None
+    assert claim(db, a_worker("w2"), 1_000) is None
     assert finish_check(db, checking, [check(), check("odd", CheckOutcome.FLAGGED)], parameters=99) is State.QUEUED
 
     work = must_claim(db)
@@ -29,7 +29,7 @@ def test_whole_path(db: Database, blobs: LocalBlobs, rules: Rules) -> None:
     assert get_submission(db, view.id).state is State.RUNNING
     report = shard_report(work)
     assert finish_shard(db, blobs, work, report.to_bytes()) is State.PUBLISHED
-    assert claim(db, "w", 1_000) is None
+    assert claim(db, a_worker("w"), 1_000) is None
 
     final = get_submission(db, view.id)
     assert [step.state for step in final.transitions] == [
@@ -66,5 +66,5 @@ def test_a_rejected_check_ends_the_submission_with_its_code(db: Database, blobs:
     final = get_submission(db, view.id)
     assert (final.state, final.reason, final.fault) == (State.REJECTED, "randomized", "model")
     assert final.checks == tuple(checks)
-    assert claim(db, "w", 1_000) is None
+    assert claim(db, a_worker("w"), 1_000) is None
     assert get_board(db, "digits", "Linf").rows == ()

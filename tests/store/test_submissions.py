@@ -22,7 +22,7 @@ from store.submissions import (
 )
 from store.tables import SubmissionRow
 from store.views import ExtraData, State
-from tests.store.material import LEASE_MS, Rules, check, must_claim, new_submission, published
+from tests.store.material import LEASE_MS, Rules, a_worker, check, must_claim, new_submission, published
 
 
 def test_all_fields_come_back(db: Database, blobs: LocalBlobs, rules: Rules) -> None:
@@ -159,7 +159,7 @@ def test_cancelling_frees_the_worker(db: Database, blobs: LocalBlobs, rules: Rul
     cancelled = cancel(db, view.id)
     assert (cancelled.state, cancelled.reason, cancelled.fault) == (State.CANCELLED, "cancelled by request", None)
     assert beat(db, work, LEASE_MS) == "cancel"
-    assert claim(db, "other", LEASE_MS) is None
+    assert claim(db, a_worker("other"), LEASE_MS) is None
     with pytest.raises(Conflict):
         cancel(db, view.id)
     with pytest.raises(NotFound):

@@ -13,10 +13,20 @@ from store.claims import claim
 from store.database import Database
 from store.outcomes import finish_shard
 from store.submissions import get_submission, submit
-from store.sweeping import elect_dispatcher, resign_dispatcher, sweep
+from store.sweeping import DISPATCHER, elect, resign, sweep
 from store.tables import LeaseRow, ShardRow, SubmissionRow
 from store.views import State
-from tests.store.material import LEASE_MS, Rules, expire, must_claim, new_submission, published, running, shard_report
+from tests.store.material import (
+    LEASE_MS,
+    Rules,
+    a_worker,
+    expire,
+    must_claim,
+    new_submission,
+    published,
+    running,
+    shard_report,
+)
 
 
 def test_a_quiet_database_stays_as_it_is(db: Database, blobs: LocalBlobs, rules: Rules) -> None:
@@ -31,7 +41,7 @@ def test_a_quiet_database_stays_as_it_is(db: Database, blobs: LocalBlobs, rules:
 def test_an_expired_lease_goes_back_to_the_queue(db: Database, blobs: LocalBlobs) -> None:
     view = running(db, blobs)
     work = must_claim(db)
-    assert claim(db, "other", LEASE_MS) is None
+    assert claim(db, a_worker("other"), LEASE_MS) is None
     expire(db, work)
     assert sweep(db, blobs).requeued == (work.shard_id,)
     again = must_claim(db, "other")
@@ -52,7 +62,7 @@ def test_a_model_that_kills_its_worker_stops_after_three_attempts(
     assert sweep(db, blobs).failed == (view.id,)
     failed = get_submission(db, view.id)
     assert (failed.state, failed.fault) == (State.FAILED, "service")
-    assert claim(db, "w", LEASE_MS) is None
+    assert claim(db, a_worker("w"), LEASE_MS) is None
     assert sweep(db, blobs).failed == ()
 
 
@@ -88,17 +98,17 @@ def test_an_open_submission_without_work_is_given_up(db: Database, blobs: LocalB
 
 
 def test_one_dispatcher_at_a_time(db: Database) -> None:
-    assert elect_dispatcher(db, "a", LEASE_MS)
-    assert not elect_dispatcher(db, "b", LEASE_MS)
-    assert elect_dispatcher(db, "a", LEASE_MS)
+    assert elect(db, DISPATCHER, "a", LEASE_MS)
+    assert not elect(db, DISPATCHER, "b", LEASE_MS)
+    assert elect(db, DISPATCHER, "a", LEASE_MS)
     with db.transaction() as session:
         session.get_one(LeaseRow, "dispatcher").until_ms = 1
-    assert elect_dispatcher(db, "b", LEASE_MS)
-    assert not elect_dispatcher(db, "a", LEASE_MS)
-    resign_dispatcher(db, "a")
-    assert not elect_dispatcher(db, "a", LEASE_MS)
-    resign_dispatcher(db, "b")
-    assert elect_dispatcher(db, "a", LEASE_MS)
+    assert elect(db, DISPATCHER, "b", LEASE_MS)
+    assert not elect(db, DISPATCHER, "a", LEASE_MS)
+    resign(db, DISPATCHER, "a")
+    assert not elect(db, DISPATCHER, "a", LEASE_MS)
+    resign(db, DISPATCHER, "b")
+    assert elect(db, DISPATCHER, "a", LEASE_MS)
 
 
 def test_candidates_at_the_same_moment_elect_one(db: Database) -> None:
@@ -107,7 +117,7 @@ def test_candidates_at_the_same_moment_elect_one(db: Database) -> None:
 
     def stand(name: str) -> None:
         together.wait()
-        elected.append(elect_dispatcher(db, name, LEASE_MS))
+        elected.append(elect(db, DISPATCHER, name, LEASE_MS))
 
     threads = [threading.Thread(target=stand, args=(str(i),)) for i in range(5)]
     for thread in threads:

@@ -238,6 +238,7 @@ def check_request(parent: int) -> Request:
         kind="check", parent=parent, architecture="digits_cnn", dataset="digits", norm=board.budget.norm,
         epsilon=str(board.epsilon), protocol="standard", seed=0, first=0, last=500, checkpoint_sha256="0" * 64,
         claimed_standard_accuracy=None, resume=False, slot_width=64, threads=1, device="cpu", save_every_s=60,
+        limit_s=60,
     )  # fmt: skip
 
 

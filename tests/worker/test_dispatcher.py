@@ -18,7 +18,7 @@ from store.boards import get_board
 from store.claims import release
 from store.services import Services
 from store.submissions import get_submission
-from store.sweeping import elect_dispatcher
+from store.sweeping import DISPATCHER, elect
 from store.tables import ShardRow
 from store.views import Badge, State
 from tests.worker.work import (
@@ -121,7 +121,7 @@ def test_two_services_never_share_a_directory(services: Services, tmp_path: Path
 
 
 def test_a_dispatcher_that_is_not_elected_claims_nothing(services: Services, tmp_path: Path) -> None:
-    assert elect_dispatcher(services.db, "another", 1_500)
+    assert elect(services.db, DISPATCHER, "another", 1_500)
     view = submitted(services)
     worker = engine(services, tmp_path / "var", limits(tmp_path, played(HANGING)))
     worker.start()
@@ -146,7 +146,7 @@ def test_work_whose_worker_vanished_is_done_once_its_lease_has_run_out(services:
 
 
 def test_a_full_disk_costs_no_attempt(services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.dispatcher._PAUSE_S", 0.1)
+    monkeypatch.setattr("worker.engine._PAUSE_S", 0.1)
     work = claimed_shard(services)
     release(services.db, work)
     blobs = LocalBlobs(tmp_path / "blobs", free_floor_bytes=2**62)

@@ -13,8 +13,8 @@ from benchmark.reproduction import compare_runs
 from benchmark.rerun import rerun
 from gauntlet.cli.models import load_reported
 from store.boards import get_model
+from store.queue import queue_work
 from store.services import Services
-from store.submissions import queued_shard
 from store.tables import RunRow, ShardRow
 from store.views import State
 from tests.worker.work import limits, must_claim, run, shard, submission, submitted
@@ -27,7 +27,7 @@ def in_blocks(services: Services, run_id: int) -> None:
     """Cut the run's only shard into several."""
     with services.db.transaction() as session:
         session.execute(delete(ShardRow).where(ShardRow.run_id == run_id, ShardRow.kind == "shard"))
-        session.add_all(queued_shard(run_id, "shard", first, last) for first, last in BLOCKS)
+        queue_work(session, run_id, "shard", BLOCKS)
 
 
 def cut_short(services: Services, submission_id: str) -> int:

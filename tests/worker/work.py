@@ -23,6 +23,7 @@ from store.services import Services
 from store.submissions import get_submission, submit
 from store.tables import ShardRow
 from store.views import NewSubmission, SubmissionView
+from store.workers import Worker
 from worker.attempt import Limits, run_attempt
 
 LEASE_MS = 60_000
@@ -78,7 +79,7 @@ def submitted(services: Services, model: str = "Digits_Standard", *, content: by
 
 
 def must_claim(services: Services, worker: str = "test", lease_ms: int = LEASE_MS) -> Claim:
-    work = claim(services.db, worker, lease_ms)
+    work = claim(services.db, Worker(name=worker, datasets=("digits",)), lease_ms)
     assert work is not None
     return work
 

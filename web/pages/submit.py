@@ -17,6 +17,7 @@ from store.blobs import BlobWriter
 from store.errors import QueueFull, StorageFull
 from store.services import Services
 from store.submissions import require_admissible, submit
+from store.submitters import submitter_at
 from store.views import ExtraData, NewSubmission
 from web.multipart import WHOLE_FORM, FormReader, read_form
 from web.pages.error import Problem
@@ -113,7 +114,7 @@ async def post_submit(request: Request, store: Store) -> Response:
 
     form = await read_form(request, LIMITS, FILE_FIELD, open_file)
     try:
-        submission_id = await run_in_threadpool(take_in, store, form)
+        submission_id = await run_in_threadpool(take_in, store, form, request.client.host if request.client else "")
     finally:
         form.discard()
     if submission_id is not None:
@@ -124,7 +125,7 @@ async def post_submit(request: Request, store: Store) -> Response:
     return render(request, page, max(_status(error) for error in errors.values()))
 
 
-def take_in(services: Services, form: FormReader) -> str | None:
+def take_in(services: Services, form: FormReader, address: str = "") -> str | None:
     """Submit what the form holds and return the submission's id; None where the form has errors, which it then holds.
 
     The file becomes a blob only once everything else is known to be right: nothing stays of a form that is refused.
@@ -136,9 +137,10 @@ def take_in(services: Services, form: FormReader) -> str | None:
         return None
     try:
         new = new.model_copy(update={"checkpoint_sha256": form.file.sha256})
-        require_admissible(services.db, new, services.admission)
+        submitter = submitter_at(services.db, address)
+        require_admissible(services.db, new, services.admission, submitter=submitter)
         form.file.commit(check=services.admission.check_header)
-        return submit(services.db, services.blobs, new, services.admission).id
+        return submit(services.db, services.blobs, new, services.admission, submitter=submitter).id
     except GauntletError as error:
         form.errors[_field_of(error)] = error
         return None

@@ -42,6 +42,8 @@ from worker.messages import (
 
 Send = Callable[[Message], None]
 _PROGRESS_EVERY_S = 0.25
+_OF_THE_ATTEMPT = {"parent", "resume", "save_every_s", "kind", "claimed_standard_accuracy", "limit_s"}
+"""What a request says beyond what decides the result."""
 
 
 def answer(request: Request, send: Send) -> None:
@@ -95,7 +97,7 @@ def _check(request: Request, model: nn.Module) -> Checked:
     points = datasets.load(request.dataset, "test", request.last)
     run = _run(request, model, points)
     points = LabelledPoints(points.x.to(run.device), points.y.to(run.device), points.index)
-    checks = admission_checks(model, points, run, request.claimed_standard_accuracy)
+    checks = admission_checks(model, points, run, request.claimed_standard_accuracy, request.limit_s)
     return Checked(checks=checks, parameters=sum(parameter.numel() for parameter in model.parameters()))
 
 
@@ -156,7 +158,7 @@ class _Told:
 
 def _identity(request: Request) -> str:
     """Everything that must be equal for a snapshot to be of use, the program itself included."""
-    kept = request.model_dump(exclude={"parent", "resume", "save_every_s", "kind", "claimed_standard_accuracy"})
+    kept = request.model_dump(exclude=_OF_THE_ATTEMPT)
     return json.dumps({**kept, "torch": torch.__version__, "program": _program_sha256()}, sort_keys=True)
 
 

@@ -1,0 +1,174 @@
+"""The queue: pieces of work that wait for a worker, and whose turn is next."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+
+from sqlalchemy import Select, case, func, select, update
+from sqlalchemy.orm import Session
+
+from store.database import Database, database_now_ms, ring_after_commit, upsert
+from store.states import lock_submission
+from store.tables import RunRow, ShardRow, ShareRow, SubmissionRow
+from store.views import Purpose, View
+from store.workers import Worker
+
+SHARD_POINTS = 512
+"""Most points of one shard."""
+NORMAL = 0
+"""Priority of a submission unless a maintainer gives it another."""
+FOLLOW_UP = -10
+"""Priority of a closer look at a published entry: it never delays a first look."""
+
+
+def blocks(points: int, size: int) -> tuple[tuple[int, int], ...]:
+    """Cut a range of points into the fewest blocks of at most that size, as equal as possible."""
+    count = -(-points // size)
+    bounds = [points * i // count for i in range(count + 1)]
+    return tuple(itertools.pairwise(bounds))
+
+
+def queue_work(session: Session, run_id: int, kind: str, blocks: Iterable[tuple[int, int]]) -> None:
+    """Add pieces of work that anybody may claim, one for each block of points."""
+    now = database_now_ms(session)
+    shards = [
+        ShardRow(
+            run_id=run_id,
+            kind=kind,
+            first=first,
+            last=last,
+            state="queued",
+            queued_ms=now,
+            attempt=0,
+            cancel_requested=False,
+        )
+        for first, last in blocks
+    ]
+    session.add_all(shards)
+    session.flush()
+    for shard in shards:
+        ring_after_commit(session, shard.id)
+
+
+def queue_again(session: Session, shard: ShardRow) -> None:
+    """Let anybody claim a piece of work that was claimed before."""
+    shard.state, shard.queued_ms = "queued", database_now_ms(session)
+    shard.lease_token = shard.lease_until = None
+    ring_after_commit(session, shard.id)
+
+
+def next_work(worker: Worker) -> Select[ShardRow, RunRow, SubmissionRow]:
+    """Return the query for the piece of work that this worker claims next.
+
+    Of what it can run: the greatest priority; checks, which take minutes, before shards, which take hours; the
+    submitter with the least running, and of those the one whose turn was longest ago; then the oldest.
+
+    FOR UPDATE SKIP LOCKED lets claimers on PostgreSQL pass each other; on SQLite, where the transaction holds the only
+    write lock already, it is compiled to nothing.
+    """
+    busy = (
+        select(SubmissionRow.submitter, func.count().label("running"))
+        .select_from(ShardRow)
+        .join(RunRow, RunRow.id == ShardRow.run_id)
+        .join(SubmissionRow, SubmissionRow.id == RunRow.submission_id)
+        .where(ShardRow.state == "running")
+        .group_by(SubmissionRow.submitter)
+        .subquery()
+    )
+    runnable = [SubmissionRow.dataset.in_(worker.datasets)]
+    if not worker.has_cuda:
+        runnable.append(RunRow.needs_cuda.is_(False))
+    return (
+        select(ShardRow, RunRow, SubmissionRow)
+        .join(RunRow, RunRow.id == ShardRow.run_id)
+        .join(SubmissionRow, SubmissionRow.id == RunRow.submission_id)
+        .outerjoin(busy, busy.c.submitter == SubmissionRow.submitter)
+        .outerjoin(ShareRow, ShareRow.submitter == SubmissionRow.submitter)
+        .where(ShardRow.state == "queued", *runnable)
+        .order_by(
+            RunRow.priority.desc(),
+            case((ShardRow.kind == "check", 0), else_=1),
+            func.coalesce(busy.c.running, 0),
+            func.coalesce(ShareRow.served_ms, 0),
+            ShardRow.run_id,
+            ShardRow.first,
+        )
+        .limit(1)
+        .with_for_update(of=ShardRow, skip_locked=True)
+    )
+
+
+def take_turn(session: Session, submitter: str) -> None:
+    """Note that a submitter was served, so that the others come first next time."""
+    upsert(session, ShareRow, {"submitter": submitter}, {"served_ms": database_now_ms(session)})
+
+
+def set_priority(db: Database, submission_id: str, priority: int) -> None:
+    """Give the work of a submission another place in the queue.
+
+    Raises:
+        NotFound: there is no such submission.
+    """
+    with db.transaction() as session:
+        lock_submission(session, submission_id)
+        session.execute(update(RunRow).where(RunRow.submission_id == submission_id).values(priority=priority))
+
+
+class Piece(View):
+    """A piece of work that is queued or running."""
+
+    shard_id: int
+    submission_id: str
+    name: str
+    dataset: str
+    threat_model: str
+    kind: str
+    purpose: Purpose
+    first: int
+    last: int
+    """One past the last point."""
+    state: str
+    priority: int
+    attempt: int
+    waiting_ms: int
+    """Since it was queued last."""
+    worker: str | None
+
+
+def view_queue(db: Database) -> tuple[Piece, ...]:
+    """Return the work that is running or queued, roughly in the order in which it is claimed."""
+    with db.snapshot() as session:
+        now = database_now_ms(session)
+        rows = session.execute(
+            select(ShardRow, RunRow, SubmissionRow)
+            .join(RunRow, RunRow.id == ShardRow.run_id)
+            .join(SubmissionRow, SubmissionRow.id == RunRow.submission_id)
+            .where(ShardRow.state.in_(("queued", "running")))
+            .order_by(
+                ShardRow.state.desc(),
+                RunRow.priority.desc(),
+                case((ShardRow.kind == "check", 0), else_=1),
+                ShardRow.run_id,
+                ShardRow.first,
+            )
+        )
+        return tuple(
+            Piece(
+                shard_id=shard.id,
+                submission_id=submission.id,
+                name=submission.name,
+                dataset=submission.dataset,
+                threat_model=submission.threat_model,
+                kind=shard.kind,
+                purpose=Purpose(run.purpose),
+                first=shard.first,
+                last=shard.last,
+                state=shard.state,
+                priority=run.priority,
+                attempt=shard.attempt,
+                waiting_ms=max(now - shard.queued_ms, 0),
+                worker=shard.worker,
+            )
+            for shard, run, submission in rows.tuples()
+        )

@@ -1,0 +1,67 @@
+"""A worker of the distributed engine: a process that waits for the bell and does what is queued."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from celery import Celery, signals
+from sqlalchemy.exc import SQLAlchemyError
+
+from worker.celery_app import TASK
+from worker.engine import Engine
+
+logger = logging.getLogger(__name__)
+
+_TURN_S = 1.0
+
+
+def serve_work(app: Celery, engine: Engine, stop: threading.Event, *, name: str) -> None:
+    """Work until a signal says that it is enough; what is under way then is given back with its last snapshot.
+
+    One thread does one piece of work at a time. It outlives every child that it starts, as the children need.
+
+    Args:
+        app: the broker's.
+        engine: claims and attempts.
+        stop: set at the first signal.
+        name: the worker's.
+    """
+
+    @app.task(name=TASK)  # type: ignore[untyped-decorator]
+    def work(shard_id: int) -> None:
+        logger.debug("the bell rang for work %s", shard_id)
+        engine.work_until_idle()
+
+    def shut_down(**_: object) -> None:
+        stop.set()
+
+    signals.worker_shutting_down.connect(shut_down)
+    life = threading.Thread(target=_show_life, args=(engine, stop), name="life", daemon=True)
+    life.start()
+    try:
+        # What was queued before this worker came is done first: its bells may have gone to others.
+        work.delay(0)
+        app.Worker(
+            pool="threads",
+            concurrency=1,
+            hostname=f"{name}@%h",
+            without_gossip=True,
+            without_mingle=True,
+            loglevel=None,
+            quiet=True,
+        ).start()
+    finally:
+        stop.set()
+        life.join()
+        signals.worker_shutting_down.disconnect(shut_down)
+        engine.leave()
+
+
+def _show_life(engine: Engine, stop: threading.Event) -> None:
+    while not stop.is_set():
+        try:
+            engine.show_life()
+        except SQLAlchemyError as error:  # a database that is away comes back; the work itself has its own lease
+            logger.warning("the worker could not show that it is alive: %s", error)
+        stop.wait(_TURN_S)
