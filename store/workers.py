@@ -108,7 +108,7 @@ def list_workers(db: Database) -> tuple[WorkerView, ...]:
     with db.snapshot() as session:
         now = database_now_ms(session)
         held = select(ShardRow.worker, func.count()).where(ShardRow.state == "running").group_by(ShardRow.worker)
-        running = dict(session.execute(held).tuples())
+        running = dict(session.execute(held).tuples().all())
         return tuple(
             WorkerView(
                 name=row.name,
