@@ -14,6 +14,7 @@ from starlette.middleware.gzip import GZipMiddleware
 import api.errors
 import api.routes
 import web
+from api.readiness import Probes
 from benchmark.errors import GauntletError, InvalidInput
 from gauntlet import __version__
 from gauntlet.admission import ZooAdmission
@@ -71,6 +72,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.services = services
+    app.state.probes = Probes(services)
     app.state.failure = None
     app.include_router(api.routes.router())
     web.install(app)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.engine import Connection
 
 from store.database import Database
 
@@ -22,10 +26,22 @@ def downgrade(url: str, revision: str = "base") -> None:
     _run(url, revision, down=True)
 
 
+@cache
+def program_revision() -> str:
+    """Return the schema's revision that this version of the program works with."""
+    revision = ScriptDirectory.from_config(_config()).get_current_head()
+    if revision is None:
+        raise RuntimeError("the program has no migrations")
+    return revision
+
+
+def revision_of(connection: Connection) -> str | None:
+    """Return the revision of a database's schema; None where there is no schema."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
 def _run(url: str, revision: str, *, down: bool) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
+    config = _config()
     database = Database(url)
     try:
         with database.transaction() as session:
@@ -33,3 +49,10 @@ def _run(url: str, revision: str, *, down: bool) -> None:
             (command.downgrade if down else command.upgrade)(config, revision)
     finally:
         database.close()
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
