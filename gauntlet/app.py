@@ -17,6 +17,7 @@ import web
 from api.readiness import Probes
 from benchmark.errors import GauntletError, InvalidInput
 from gauntlet import __version__
+from gauntlet.access import Access, log_request
 from gauntlet.admission import ZooAdmission
 from gauntlet.bundled import submit_zoo
 from gauntlet.guards import BodyLimit, HeadAsGet, KnownHost, SameSite, SecurityHeaders
@@ -119,6 +120,7 @@ def _guard(app: FastAPI, settings: Settings) -> None:
     app.add_middleware(api.errors.ErrorBoundary)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(HeadAsGet)
+    app.add_middleware(Access, api_prefix=api.routes.PREFIX, tell=(log_request,))
 
 
 def _dispatcher(settings: Settings, services: Services) -> Dispatcher:

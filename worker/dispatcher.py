@@ -23,6 +23,7 @@ from store.errors import StaleClaim, StorageFull
 from store.services import Services
 from store.sweeping import elect_dispatcher, resign_dispatcher, sweep
 from worker.attempt import Limits, run_attempt
+from worker.context import working_on
 
 logger = logging.getLogger(__name__)
 
@@ -152,14 +153,15 @@ class Dispatcher:
         )
 
     def _attempt(self, claim: Claim, device: str) -> None:
-        try:
-            run_attempt(self._services, claim, replace(self._options.limits, device=device), self._stop)
-        except Exception as error:
-            logger.exception("work %s could not be brought to an end", claim.shard_id)
-            with contextlib.suppress(Exception):  # what cannot be said now, the end of the lease says
-                self._give_back(claim, error)
-        finally:
-            self._wake.set()
+        with working_on(claim, self._name):
+            try:
+                run_attempt(self._services, claim, replace(self._options.limits, device=device), self._stop)
+            except Exception as error:
+                logger.exception("work %s could not be brought to an end", claim.shard_id)
+                with contextlib.suppress(Exception):  # what cannot be said now, the end of the lease says
+                    self._give_back(claim, error)
+            finally:
+                self._wake.set()
 
     def _give_back(self, claim: Claim, error: Exception) -> None:
         """Put work back that the service itself could not do; want of disk space or the like costs no attempt."""

@@ -27,22 +27,20 @@ def serve(
         int | None, typer.Option(help="Port to listen on; 0 takes a free one.", show_default="8000")
     ] = None,
     var_dir: Annotated[Path | None, typer.Option(help="Directory of all data.", show_default="./var")] = None,
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "warning",
+    log_level: Annotated[
+        str | None, typer.Option(help="debug, info, warning or error.", show_default="warning")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run the service: pages, API and worker. Ctrl-C stops it, and the next start continues where it was.
 
     More settings come from the environment: see docs/settings.md.
     """
+    from gauntlet import logs
     from gauntlet.settings import read_settings
 
-    level = logging.getLevelNamesMapping().get(log_level.upper())
-    if level is None:
-        raise InvalidInput.because(
-            "log_level", found=repr(log_level), expected="debug, info, warning or error", remedy="choose one of these"
-        )
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    settings = read_settings(host=host, port=port, var_dir=var_dir)
+    settings = read_settings(host=host, port=port, var_dir=var_dir, log_level=log_level)
+    logs.configure(settings.log_level, settings.log_format, settings.secrets)
     with _listen(settings.host, settings.port) as listener:
         _run(settings, listener, as_json=as_json)
 
