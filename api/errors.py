@@ -21,7 +21,7 @@ from benchmark.errors import ErrorDetail, GauntletError, InvalidInput, NotFound
 
 logger = logging.getLogger(__name__)
 
-API_PATHS = ("/api/", "/healthz", "/readyz")
+API_PATHS = ("/api/", "/healthz", "/readyz", "/metrics")
 _STATUS = {
     "not_found": 404,
     "method_not_allowed": 405,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import unquote, urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from api.validation import invalid_input
@@ -22,6 +23,18 @@ OF_THE_CLIENT = f"{PREFIX}SERVER"
 Device = Annotated[str, Field(pattern=r"^(cpu|cuda(:\d{1,3})?)$")]
 """The processor, or a CUDA device by number."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{32,512}=*")
+
+
+def _require_strong(token: SecretStr) -> SecretStr:
+    if not _TOKEN.fullmatch(token.get_secret_value()):
+        raise ValueError("32 to 512 letters, digits or . _ ~ + / -, chosen at random")
+    return token
+
+
+Token = Annotated[SecretStr, AfterValidator(_require_strong)]
+"""A secret that programs show each other."""
 
 
 def _in_lower_case(value: object) -> object:
@@ -62,6 +75,9 @@ class Settings(BaseSettings):
     """Milliseconds between two searches for work that nobody holds any more."""
     evaluate_zoo: bool = True
     """Whether the models that come with the program are submitted for evaluation at the first start."""
+    metrics_token: Token | None = None
+    """What readers of /metrics show as a bearer token: at least 32 letters, digits or . _ ~ + / -, kept secret. Without
+    it only programs on the same machine may read them."""
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_in_lower_case)] = "warning"
     """What is logged on stderr: debug, info, warning or error, and whatever is worse; info has a line for every
     request."""
@@ -132,8 +148,12 @@ def _without_secrets(problem: Mapping[str, Any]) -> dict[str, Any]:
     if name is None:
         return {**problem, "loc": ("settings",), "input": "these values together"}
     field = Settings.model_fields.get(name)
-    secret = field is not None and SecretStr in (field.annotation, *get_args(field.annotation))
+    secret = field is not None and _holds_secret(field.annotation)
     return {**problem, "input": "a value that is not shown"} if secret or name.endswith("_url") else dict(problem)
+
+
+def _holds_secret(annotation: object) -> bool:
+    return annotation is SecretStr or any(_holds_secret(part) for part in get_args(annotation))
 
 
 def _refuse_unknown(environment: Iterable[str]) -> None:
