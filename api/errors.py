@@ -21,7 +21,7 @@ from benchmark.errors import ErrorDetail, GauntletError, InvalidInput, NotFound
 
 logger = logging.getLogger(__name__)
 
-API_PATHS = ("/api/", "/healthz")
+API_PATHS = ("/api/", "/healthz", "/readyz", "/metrics")
 _STATUS = {
     "not_found": 404,
     "method_not_allowed": 405,
@@ -29,6 +29,7 @@ _STATUS = {
     "too_large": 413,
     "cross_site_request": 403,
     "misdirected_request": 421,
+    "not_ready": 503,
     "queue_full": 503,
     "storage_full": 507,
 }

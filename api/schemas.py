@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from store.views import BoardSummary, NewSubmission, SubmissionView
@@ -57,12 +59,22 @@ class BoardList(BaseModel):
 
 
 class Health(BaseModel):
-    """That the service answers, and its version."""
+    """That the process is alive, and its version."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"status": "ok", "version": "0.1.0"}]})
 
     status: str = Field(pattern="^ok$")
     version: str
+
+
+class Readiness(BaseModel):
+    """That the service can do its work, and what it does without for now."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "degraded", "broker": "down"}]})
+
+    status: Literal["ready", "degraded"]
+    broker: Literal["none", "up", "down"]
+    """"none" where work is done without one. While it is down, submissions are taken in and wait."""
 
 
 class ErrorDetailBody(BaseModel):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from alembic.util import CommandError
@@ -15,8 +16,11 @@ from starlette.middleware.gzip import GZipMiddleware
 import api.errors
 import api.routes
 import web
+from api.metrics import Metrics
+from api.readiness import Probes
 from benchmark.errors import GauntletError, InvalidInput
 from gauntlet import __version__
+from gauntlet.access import Access, Handled, log_request
 from gauntlet.admission import ZooAdmission
 from gauntlet.bundled import submit_zoo
 from gauntlet.guards import BodyLimit, HeadAsGet, KnownHost, SameSite, SecurityHeaders
@@ -73,11 +77,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.services = services
+    app.state.probes = Probes(services)
+    app.state.metrics = Metrics(services, __version__, settings.metrics_token)
     app.state.failure = None
     app.include_router(api.routes.router())
     web.install(app)
     api.errors.install(app, web.error_page)
-    _guard(app, settings)
+    _guard(app, settings, app.state.metrics)
     return app
 
 
@@ -112,9 +118,10 @@ def open_database(settings: Settings, *, upgrading: bool) -> Database:
         db = Database(address, _doorbell(settings))
         if upgrading:
             import_reference_boards(db)
-    except (SQLAlchemyError, CommandError, ModuleNotFoundError) as error:
-        # The driver's own words, without the address: it may hold a password.
-        reason = str(getattr(error, "orig", None) or error).partition("\n")[0]
+    except (SQLAlchemyError, CommandError, ModuleNotFoundError, ValueError) as error:
+        # The driver's own words, without the address: it may hold a password, and a part that is no port may be one.
+        words = "the address cannot be read" if isinstance(error, ValueError) else getattr(error, "orig", None) or error
+        reason = str(words).partition("\n")[0]
         raise InvalidInput.because(
             "database_url",
             found=f"a database that cannot be used ({reason})",
@@ -132,7 +139,7 @@ def _doorbell(settings: Settings) -> Doorbell:
     return CeleryBell(settings.redis_url)
 
 
-def _guard(app: FastAPI, settings: Settings) -> None:
+def _guard(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
     """Put the guards in front; the last added is the first that a request meets."""
     larger = {
         ("PUT", f"{api.routes.PREFIX}/uploads/"): settings.max_checkpoint_bytes,
@@ -145,6 +152,11 @@ def _guard(app: FastAPI, settings: Settings) -> None:
     app.add_middleware(api.errors.ErrorBoundary)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(HeadAsGet)
+    app.add_middleware(Access, api_prefix=api.routes.PREFIX, tell=(log_request, partial(_count, metrics)))
+
+
+def _count(metrics: Metrics, handled: Handled) -> None:
+    metrics.count_request(handled.method, handled.route, handled.status, handled.seconds)
 
 
 def _dispatcher(settings: Settings, services: Services) -> Dispatcher:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Literal, Self, get_args
+from urllib.parse import unquote, urlsplit
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from api.validation import invalid_input
@@ -21,6 +23,22 @@ OF_THE_CLIENT = f"{PREFIX}SERVER"
 Device = Annotated[str, Field(pattern=r"^(cpu|cuda(:\d{1,3})?)$")]
 """The processor, or a CUDA device by number."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{32,512}=*")
+
+
+def _require_strong(token: SecretStr) -> SecretStr:
+    if not _TOKEN.fullmatch(token.get_secret_value()):
+        raise ValueError("32 to 512 letters, digits or . _ ~ + / -, chosen at random")
+    return token
+
+
+Token = Annotated[SecretStr, AfterValidator(_require_strong)]
+"""A secret that programs show each other."""
+
+
+def _in_lower_case(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
 
 
 class Settings(BaseSettings):
@@ -64,6 +82,14 @@ class Settings(BaseSettings):
     """Milliseconds between two searches for work that nobody holds any more."""
     evaluate_zoo: bool = True
     """Whether the models that come with the program are submitted for evaluation at the first start."""
+    metrics_token: Token | None = None
+    """What readers of /metrics show as a bearer token: at least 32 letters, digits or . _ ~ + / -, kept secret. Without
+    it only programs on the same machine may read them."""
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_in_lower_case)] = "warning"
+    """What is logged on stderr: debug, info, warning or error, and whatever is worse; info has a line for every
+    request."""
+    log_format: Literal["text", "json"] = "text"
+    """How it is logged: text for people, or json, one object a line, for programs."""
 
     @model_validator(mode="before")
     @classmethod
@@ -93,6 +119,16 @@ class Settings(BaseSettings):
             return self.allowed_hosts
         return LOOPBACK if self.host in LOOPBACK else ("*",)
 
+    @property
+    def secrets(self) -> frozenset[str]:
+        """Every text in the settings that must never be shown: passwords of addresses and secrets of their own."""
+        values = [getattr(self, name) for name in type(self).model_fields]
+        found = {value.get_secret_value() for value in values if isinstance(value, SecretStr)}
+        for value in values:
+            if isinstance(value, str) and "://" in value:
+                found |= _passwords_of(value)
+        return frozenset(found)
+
 
 def read_settings(**overrides: object) -> Settings:
     """Read the settings from the environment.
@@ -108,9 +144,23 @@ def read_settings(**overrides: object) -> Settings:
         return Settings.model_validate(given)
     except ValidationError as error:
         raise invalid_input(
-            error.errors(include_url=False),
+            [_without_secrets(problem) for problem in error.errors(include_url=False)],
             remedy="correct the option or the GAUNTLET_ variable of that name",
         ) from None
+
+
+def _without_secrets(problem: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a problem as it may be shown: a value may be a secret or hold one, and so may all of them together."""
+    name = str(problem["loc"][0]) if problem["loc"] else None
+    if name is None:
+        return {**problem, "loc": ("settings",), "input": "these values together"}
+    field = Settings.model_fields.get(name)
+    secret = field is not None and _holds_secret(field.annotation)
+    return {**problem, "input": "a value that is not shown"} if secret or name.endswith("_url") else dict(problem)
+
+
+def _holds_secret(annotation: object) -> bool:
+    return annotation is SecretStr or any(_holds_secret(part) for part in get_args(annotation))
 
 
 def _refuse_unknown(environment: Iterable[str]) -> None:
@@ -123,3 +173,12 @@ def _refuse_unknown(environment: Iterable[str]) -> None:
             raise InvalidInput.because(
                 name, found="no setting of this name", expected=expected, remedy="correct or unset the variable"
             )
+
+
+def _passwords_of(address: str) -> set[str]:
+    """Return the password of an address as it is written there and as it is meant."""
+    try:
+        password = urlsplit(address).password
+    except ValueError:
+        return set()
+    return {password, unquote(password)} if password else set()

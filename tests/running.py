@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 import uvicorn
+from fastapi import FastAPI
 
 from gauntlet.app import create_app, make_services
 from gauntlet.settings import Settings
@@ -30,12 +31,14 @@ class Running:
 
     Args:
         url: where it is.
+        app: the application itself.
         services: its store, to look behind the answers.
         blobs: the directory of its blobs.
         http: a client of it.
     """
 
     url: str
+    app: FastAPI
     services: Services
     blobs: Path
     http: httpx.Client
@@ -96,7 +99,7 @@ def running(settings: Settings) -> Iterator[Running]:
             assert thread.is_alive(), "the service did not start"
             time.sleep(0.005)
         with httpx.Client(base_url=url, timeout=10) as http:
-            yield Running(url, app.state.services, settings.var_dir / "blobs", http)
+            yield Running(url, app, app.state.services, settings.var_dir / "blobs", http)
     finally:
         server.should_exit = True
         thread.join(timeout=30)

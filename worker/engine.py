@@ -18,6 +18,7 @@ from store.errors import StaleClaim, StorageFull
 from store.services import Services
 from store.workers import Worker
 from worker.attempt import Limits, run_attempt
+from worker.context import working_on
 
 logger = logging.getLogger(__name__)
 
@@ -52,12 +53,13 @@ class Engine:
 
     def attempt(self, claim: Claim, device: str) -> None:
         """Attempt claimed work; never raises."""
-        try:
-            run_attempt(self._services, claim, replace(self._limits, device=device), self._stop)
-        except Exception as error:
-            logger.exception("work %s could not be brought to an end", claim.shard_id)
-            with contextlib.suppress(Exception):  # what cannot be said now, the end of the lease says
-                self._give_back(claim, error)
+        with working_on(claim, self.worker.name):
+            try:
+                run_attempt(self._services, claim, replace(self._limits, device=device), self._stop)
+            except Exception as error:
+                logger.exception("work %s could not be brought to an end", claim.shard_id)
+                with contextlib.suppress(Exception):  # what cannot be said now, the end of the lease says
+                    self._give_back(claim, error)
 
     def work_until_idle(self) -> None:
         """Do one piece of work after the other, until there is none that this worker can run."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from api.routes import health, leaderboards, models, submissions, uploads
+from api.routes import health, leaderboards, metrics, models, submissions, uploads
 
 PREFIX = "/api/v1"
 
@@ -15,4 +15,5 @@ def router() -> APIRouter:
     for noun in (uploads, submissions, leaderboards, models):
         routes.include_router(noun.router, prefix=PREFIX)
     routes.include_router(health.router)
+    routes.include_router(metrics.router)
     return routes

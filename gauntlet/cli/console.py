@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from collections.abc import Sequence
 from enum import IntEnum
@@ -24,7 +23,7 @@ EPILOG = (
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else.")]
 Server = Annotated[str, typer.Option("--server", envvar="GAUNTLET_SERVER", help="Address of the service.")]
-LogLevel = Annotated[str, typer.Option(help="debug, info, warning or error.")]
+LogLevel = Annotated[str | None, typer.Option(help="debug, info, warning or error.", show_default="warning")]
 DEFAULT_SERVER = "http://127.0.0.1:8000"
 
 
@@ -44,20 +43,6 @@ def exit_code_of(error: GauntletError) -> ExitCode:
     if error.code == "service_unreachable" or (isinstance(status, int) and status >= 500):
         return ExitCode.UNREACHABLE
     return ExitCode.INVALID if isinstance(error, InvalidInput) or status is not None else ExitCode.FAILED
-
-
-def log_to_stderr(level_name: str) -> None:
-    """Write log records of that level and above to stderr.
-
-    Raises:
-        InvalidInput: there is no such level.
-    """
-    level = logging.getLevelNamesMapping().get(level_name.upper())
-    if level is None:
-        raise InvalidInput.because(
-            "log_level", found=repr(level_name), expected="debug, info, warning or error", remedy="choose one of these"
-        )
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 
 
 def report_error(error: GauntletError, *, as_json: bool) -> None:

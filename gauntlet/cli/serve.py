@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.errors import InvalidInput
-from gauntlet.cli.console import AsJson, ExitCode, LogLevel, log_to_stderr, print_json
+from gauntlet.cli.console import AsJson, ExitCode, LogLevel, print_json
 
 if TYPE_CHECKING:
     from gauntlet.settings import Settings
@@ -27,17 +27,18 @@ def serve(
         int | None, typer.Option(help="Port to listen on; 0 takes a free one.", show_default="8000")
     ] = None,
     var_dir: Annotated[Path | None, typer.Option(help="Directory of all data.", show_default="./var")] = None,
-    log_level: LogLevel = "warning",
+    log_level: LogLevel = None,
     as_json: AsJson = False,
 ) -> None:
     """Run the service: pages, API and worker. Ctrl-C stops it, and the next start continues where it was.
 
     More settings come from the environment: see docs/settings.md.
     """
+    from gauntlet import logs
     from gauntlet.settings import read_settings
 
-    log_to_stderr(log_level)
-    settings = read_settings(host=host, port=port, var_dir=var_dir)
+    settings = read_settings(host=host, port=port, var_dir=var_dir, log_level=log_level)
+    logs.configure(settings.log_level, settings.log_format, settings.secrets)
     with _listen(settings.host, settings.port) as listener:
         _run(settings, listener, as_json=as_json)
 

@@ -225,6 +225,30 @@ def test_serves_until_it_is_told_to_stop(tmp_path: Path, number: signal.Signals)
     assert errors == ""
 
 
+def test_a_log_in_json_holds_nothing_else(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "gauntlet", "serve", "--port", "0", "--json", "--log-level", "INFO"]
+    environment = {
+        "PYTHONPATH": str(ROOT),
+        "GAUNTLET_EVALUATE_ZOO": "false",
+        "GAUNTLET_LOG_FORMAT": "json",
+        "GAUNTLET_VAR_DIR": str(tmp_path / "var"),
+        "PATH": "/usr/bin:/bin",
+    }
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as child:
+        assert child.stdout is not None
+        try:
+            url = json.loads("".join(child.stdout.readline() for _ in range(3)))["url"]
+            assert httpx.get(f"{url}/submissions/none").status_code == 404
+            child.send_signal(signal.SIGTERM)
+            _, errors = child.communicate(timeout=20)
+        finally:
+            child.kill()
+    records = [json.loads(line) for line in errors.splitlines()]
+    assert all({"time", "level", "logger", "message"} <= set(record) for record in records)
+    (request,) = [record for record in records if record["logger"] == "gauntlet.access"]
+    assert (request["route"], request["status"]) == ("/submissions/{submission_id}", 404)
+
+
 def test_two_services_never_share_a_directory(tmp_path: Path, prepared: Path) -> None:
     shutil.copytree(prepared, tmp_path / "var")
     settings = quiet_settings(tmp_path / "var").model_copy(update={"worker_children": 1})

@@ -89,6 +89,20 @@ def test_a_lease_must_outlive_two_beats() -> None:
     assert read_settings(lease_ms=1000, beat_ms=500).lease_ms == 1000
 
 
+def test_secrets_are_collected_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GAUNTLET_DATABASE_URL", "postgresql+psycopg://gauntlet:op%2Fen-sesame@127.0.0.1/x")
+    assert read_settings().secrets == {"op%2Fen-sesame", "op/en-sesame"}
+    assert read_settings(database_url="sqlite:///x.sqlite").secrets == frozenset()
+    with pytest.raises(InvalidInput) as caught:
+        read_settings(lease_ms=1, beat_ms=1)
+    assert "sesame" not in str(caught.value.as_json())
+
+
+@pytest.mark.parametrize("level", ["INFO", "info"])
+def test_levels_are_read_in_any_case(level: str) -> None:
+    assert read_settings(log_level=level).log_level == "info"
+
+
 def test_a_mistyped_setting_is_named_with_the_one_it_resembles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GAUNTLET_SERVER", "http://127.0.0.1:8000")
     read_settings()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -33,6 +34,7 @@ from tests.worker.work import (
     wait_for,
 )
 from worker.attempt import Limits
+from worker.context import present_work
 from worker.dispatcher import Dispatcher, Options
 
 ROOT = Path(__file__).parents[2]
@@ -107,6 +109,30 @@ def test_children_are_spread_over_the_devices(services: Services, tmp_path: Path
     assert sorted(note.read_text("ascii").split()) == ["cuda:0", "cuda:0", "cuda:1"]
 
 
+def test_what_an_attempt_logs_names_its_work(services: Services, tmp_path: Path) -> None:
+    named: list[dict[str, str | int]] = []
+
+    class Names(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            named.append(dict(present_work()))
+
+    work = claimed_shard(services)
+    release(services.db, work)
+    handler, logger = Names(), logging.getLogger("worker.attempt")
+    logger.addHandler(handler)
+    worker = engine(services, tmp_path / "var", limits(tmp_path, played("sys.exit(3)")))
+    worker.start()
+    try:
+        wait_for(lambda: submission(services, work).state is State.FAILED)
+    finally:
+        worker.stop()
+        logger.removeHandler(handler)
+    name = (tmp_path / "var/instance").read_text(encoding="ascii").strip()
+    names = {"submission": work.submission_id, "run": work.run_id, "shard": work.shard_id, "worker": name}
+    assert [entry.pop("attempt") for entry in named] == [1, 1, 2, 2, 3, 3]
+    assert named == [names] * 6
+
+
 def test_two_services_never_share_a_directory(services: Services, tmp_path: Path) -> None:
     first = engine(services, tmp_path / "var", limits(tmp_path))
     first.start()
@@ -178,6 +204,7 @@ from store.database import Database
 from store.claims import release
 from store.services import Services
 from worker.attempt import Limits
+from worker.context import present_work
 from worker.dispatcher import Dispatcher, Options
 
 home = Path(sys.argv[1])
