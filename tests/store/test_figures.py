@@ -24,6 +24,7 @@ from store.views import Badge, Progress, State
 from tests.store.material import (
     LEASE_MS,
     Rules,
+    a_worker,
     check,
     expire,
     must_claim,
@@ -163,7 +164,7 @@ def step(db: Database, blobs: LocalBlobs, rules: Rules, chance: random.Random, h
         if what == "submit":
             submit(db, blobs, new_submission(blobs, name=f"Method {number}"), rules)
         elif what == "claim":
-            found = claim(db, "w", LEASE_MS)
+            found = claim(db, a_worker("w"), LEASE_MS)
             held.extend([found] if found else [])
         elif what == "crash":
             release_worker(db, "w")
