@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,9 @@ from store.doorbell import Doorbell, Silence
 from store.tables import Base
 
 BUSY_TIMEOUT_MS = 30_000
+"""How long a transaction waits for one that holds what it wants to change."""
+SILENCE_MS = 20_000
+"""How long a transaction that may write is left without a statement before PostgreSQL ends it: its client is gone."""
 
 _QUEUED = "queued"
 _LOCK_CONFLICTS = frozenset({"55P03", "40P01"})
@@ -49,7 +53,9 @@ class Database:
     def transaction(self) -> Iterator[Session]:
         """Yield a session that may write; commit at the end, then ring for the work it queued; roll back on any error.
 
-        On SQLite the write lock is taken at once, so that a transaction never fails half-way for want of it.
+        On SQLite the write lock is taken at once, so that a transaction never fails half-way for want of it. On
+        PostgreSQL transactions run side by side, and each of their statements sees what others have committed by then:
+        what is read in order to be changed is read FOR UPDATE, or after `take_turns`.
         """
         with Session(self._writer, expire_on_commit=False) as session:
             with session.begin():
@@ -94,10 +100,23 @@ def database_now_ms(connection: Session | Connection) -> int:
     return now
 
 
+def take_turns(session: Session, what: str) -> None:
+    """Wait until no other transaction that takes its turn at the same thing runs; it ends with the transaction.
+
+    On SQLite every transaction that may write does so anyway.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        key = int.from_bytes(hashlib.sha256(f"gauntlet {what}".encode()).digest()[:8], signed=True)
+        session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+
+
 def _engine(url: str) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True)
+        engine = create_engine(url, pool_pre_ping=True)
+        if parsed.get_backend_name() == "postgresql":
+            event.listen(engine, "begin", _begin_postgresql)
+        return engine
     if parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
@@ -115,5 +134,16 @@ def _configure_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry)
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("gauntlet_writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if _writes(connection) else "BEGIN")
+
+
+def _begin_postgresql(connection: Connection) -> None:
+    """Let nobody wait for ever, neither for a lock nor, with one held, for a process that was paused or lost."""
+    if _writes(connection):
+        patience = {"lock_timeout": BUSY_TIMEOUT_MS, "idle_in_transaction_session_timeout": SILENCE_MS}
+        settings = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in patience.items())
+        connection.exec_driver_sql(f"SELECT {settings}").close()
+
+
+def _writes(connection: Connection) -> bool:
+    return bool(connection.get_execution_options().get("gauntlet_writes", False))

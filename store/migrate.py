@@ -9,13 +9,11 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
 from benchmark.errors import InvalidInput
-from store.database import Database
+from store.database import Database, take_turns
 
-_UPGRADE_LOCK = 0x6761756E746C6574
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 
 
@@ -69,9 +67,7 @@ def _run(url: str, revision: str, *, down: bool) -> None:
     database = Database(url)
     try:
         with database.transaction() as session:
-            if session.get_bind().dialect.name == "postgresql":
-                # Two services that start at the same moment upgrade one after the other.
-                session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
+            take_turns(session, "migrate")  # as services do that start at the same moment
             config.attributes["connection"] = session.connection()
             (command.downgrade if down else command.upgrade)(config, revision)
     finally:

@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from store.database import Database, database_now_ms
+from store.database import Database, database_now_ms, take_turns
 from store.tables import EntryHistoryRow, EntryRow, MetaRow
 from store.views import Badge, ExtraData
 
@@ -59,6 +59,7 @@ def import_reference_boards(db: Database) -> int:
     paper = read_paper(texts[_FILES[1]], texts[_FILES[2]])
     zoo_ids = {item.key: item.zoo_id for item in paper}
     with db.transaction() as session:
+        take_turns(session, "import the reference boards")
         entries = _put_entries(session, [entry_values(record, zoo_ids) for record in records])
         _put_history(session, entries, [*paper, *(_as_published(record) for record in records)])
         session.merge(MetaRow(key=_META_KEY, value=digest))

@@ -12,7 +12,7 @@ from benchmark.errors import Conflict
 from benchmark.threat_models import Board
 from store.admission import Admission, admit, admit_fields
 from store.blobs import Blobs
-from store.database import Database, database_now_ms
+from store.database import Database, database_now_ms, take_turns
 from store.errors import QueueFull
 from store.queue import NORMAL, queue_work
 from store.states import OPEN, move, submission_not_found
@@ -84,12 +84,17 @@ def ensure_submission(
 
     Whatever came of the first is left alone, unless the service itself failed: then it is taken in again.
     """
-    with db.snapshot() as session:
-        present = _latest_of_name(session, new)
-        if present is not None and not (present.state == State.FAILED and present.fault == "service"):
-            return view_submissions(session, [present])[0]
+    present = _sound(db, new)
+    if present is not None:
+        return present
     new, board = admit(new, blobs, admission)
-    return _take_in(db, new, board, baseline=baseline, zoo_id=zoo_id, submitter=ZOO)
+    try:
+        return _take_in(db, new, board, baseline=baseline, zoo_id=zoo_id, submitter=ZOO)
+    except Conflict:
+        present = _sound(db, new)  # two services that start at once both try
+        if present is None:
+            raise
+        return present
 
 
 def cancel(db: Database, submission_id: str) -> SubmissionView:
@@ -141,6 +146,15 @@ def close_run(session: Session, run_id: int, state: str) -> None:
     )
 
 
+def _sound(db: Database, new: NewSubmission) -> SubmissionView | None:
+    """Return the latest submission of that name, unless the service failed at it."""
+    with db.snapshot() as session:
+        present = _latest_of_name(session, new)
+        if present is None or (present.state == State.FAILED and present.fault == "service"):
+            return None
+        return view_submissions(session, [present])[0]
+
+
 def _take_in(
     db: Database,
     new: NewSubmission,
@@ -153,12 +167,13 @@ def _take_in(
 ) -> SubmissionView:
     try:
         with db.transaction() as session:
+            take_turns(session, "submit")  # so that what is free, the name and the room, stays so
             _require_free_name(session, new)
             if max_open is not None:
                 _require_room(session, submitter, max_open)
             return _insert(session, new, board, baseline=baseline, zoo_id=zoo_id, submitter=submitter)
     except IntegrityError:
-        raise _name_taken(new) from None  # another transaction was faster, where they can run side by side
+        raise _name_taken(new) from None  # the database itself lets no second one in
 
 
 def _require_free_name(session: Session, new: NewSubmission) -> None:

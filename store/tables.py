@@ -4,8 +4,22 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, MetaData, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, MetaData, Text, TypeDecorator, UniqueConstraint, text
+from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Characters(TypeDecorator[str]):
+    """Text without the character NUL, which PostgreSQL cannot hold: it becomes the one for what cannot be shown.
+
+    So whoever asks for such a name finds nothing, and what a model's process says can be kept.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return None if value is None else value.replace("\0", "\ufffd")
 
 
 class Base(DeclarativeBase):
@@ -19,7 +33,7 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map: ClassVar[dict[object, object]] = {str: Text()}
+    type_annotation_map: ClassVar[dict[object, object]] = {str: Characters()}
 
 
 _OPEN = "state IN ('received', 'checking', 'queued', 'running', 'evaluated')"

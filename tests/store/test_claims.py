@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from sqlalchemy.engine import make_url
 
 from benchmark.report import CheckOutcome, wilson_interval
 from store.blobs import LocalBlobs
-from store.claims import Beat, Claim, beat, claim, fail_attempt, release, save_checkpoint
+from store.claims import Beat, Claim, beat, claim, fail_attempt, release, release_worker, save_checkpoint
 from store.database import Database
 from store.errors import StaleClaim
 from store.outcomes import finish_check, finish_shard
@@ -19,6 +19,7 @@ from store.submissions import cancel, get_submission, submit
 from store.sweeping import sweep
 from store.tables import ShardRow
 from store.views import Progress, State
+from tests.store.interleaving import at_once
 from tests.store.material import (
     LEASE_MS,
     Rules,
@@ -42,21 +43,30 @@ def snapshot(db: Database, work: Claim) -> tuple[object, ...]:
 def test_two_claimers_at_once(db: Database, blobs: LocalBlobs, rules: Rules) -> None:
     for i in range(3):
         submit(db, blobs, new_submission(blobs, name=f"m{i}"), rules)
-    together = threading.Barrier(6)
-    claimed: list[Claim | None] = []
-
-    def work(name: str) -> None:
-        together.wait()
-        claimed.append(claim(db, a_worker(name), LEASE_MS))
-
-    threads = [threading.Thread(target=work, args=(f"w{i}",)) for i in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    got = [found for found in claimed if found]
-    assert len(claimed) == 6
+    outcomes = at_once(*[partial(claim, db, a_worker(f"w{i}"), LEASE_MS) for i in range(6)])
+    assert [outcome.error for outcome in outcomes] == [None] * 6
+    got = [outcome.result for outcome in outcomes if isinstance(outcome.result, Claim)]
     assert len({found.shard_id for found in got}) == len({found.token for found in got}) == len(got) == 3
+
+
+def test_claimers_at_once_share_out_the_shards_of_a_run(db: Database, blobs: LocalBlobs) -> None:
+    """Nobody goes away with empty hands, or with an error, because another is just taking a shard of the same run."""
+    view = running(db, blobs, shard_points=100)
+    outcomes = at_once(*[partial(claim, db, a_worker(f"w{i}"), LEASE_MS) for i in range(5)])
+    assert [outcome.error for outcome in outcomes] == [None] * 5
+    got = [outcome.result for outcome in outcomes if isinstance(outcome.result, Claim)]
+    assert sorted(found.first for found in got) == [0, 100, 200, 300, 400]
+    states = [step.state for step in get_submission(db, view.id).transitions]
+    assert states == [State.RECEIVED, State.CHECKING, State.QUEUED, State.RUNNING]
+
+
+def test_a_restarted_worker_queues_what_it_held_once(db: Database, blobs: LocalBlobs) -> None:
+    running(db, blobs, shard_points=250)
+    works = [must_claim(db, "killed"), must_claim(db, "alive")]
+    assert (release_worker(db, "killed"), release_worker(db, "killed")) == (1, 0)
+    again = must_claim(db, "killed")
+    assert (again.shard_id, again.attempt) == (works[0].shard_id, 2)
+    assert beat(db, works[1], LEASE_MS) is Beat.RENEWED
 
 
 def test_claimers_on_postgresql_pass_each_other() -> None:

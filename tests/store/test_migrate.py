@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect
@@ -11,6 +9,7 @@ from sqlalchemy import inspect
 from store.database import Database
 from store.migrate import downgrade, upgrade
 from store.tables import Base
+from tests.store.interleaving import at_once
 
 
 def tables(url: str) -> set[str]:
@@ -21,8 +20,8 @@ def tables(url: str) -> set[str]:
         database.close()
 
 
-def test_up_and_down(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'a%b' / 'new.sqlite'}"
+def test_up_and_down(empty_database: str) -> None:
+    url = empty_database
     upgrade(url)
     assert tables(url) == {*Base.metadata.tables, "alembic_version"}
     upgrade(url)
@@ -30,6 +29,12 @@ def test_up_and_down(tmp_path: Path) -> None:
     assert tables(url) == {"alembic_version"}
     upgrade(url)
     assert tables(url) == {*Base.metadata.tables, "alembic_version"}
+
+
+def test_services_that_start_at_once_make_one_schema(empty_database: str) -> None:
+    outcomes = at_once(*[lambda: upgrade(empty_database)] * 3)
+    assert [outcome.error for outcome in outcomes] == [None] * 3
+    assert tables(empty_database) == {*Base.metadata.tables, "alembic_version"}
 
 
 def test_no_drift(db: Database) -> None:

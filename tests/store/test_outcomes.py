@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Callable
+from functools import partial
 
 import pytest
+from sqlalchemy.exc import IntegrityError
 
 from benchmark.errors import EvaluationFailed
 from benchmark.merging import worst_of
@@ -21,6 +22,7 @@ from store.queue import blocks
 from store.submissions import cancel, ensure_submission, get_submission, submit
 from store.tables import EntryRow
 from store.views import Progress, State
+from tests.store.interleaving import at_once
 from tests.store.material import LEASE_MS, Rules, check, must_claim, new_submission, running, shard_report
 
 
@@ -153,21 +155,10 @@ def test_reducing_twice_publishes_once(db: Database, blobs: LocalBlobs) -> None:
 def test_finishers_at_the_same_moment_publish_once(db: Database, blobs: LocalBlobs) -> None:
     running(db, blobs, shard_points=100)
     works = [must_claim(db) for _ in range(5)]
-    together = threading.Barrier(5)
-    states: list[State] = []
-
-    def finish(work: Claim) -> None:
-        report = shard_report(work).to_bytes()
-        together.wait()
-        states.append(finish_shard(db, blobs, work, report))
-
-    threads = [threading.Thread(target=finish, args=(work,)) for work in works]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(states) == 5
-    assert State.PUBLISHED in states
+    reports = [shard_report(work).to_bytes() for work in works]
+    outcomes = at_once(*[partial(finish_shard, db, blobs, *done) for done in zip(works, reports, strict=True)])
+    assert [outcome.error for outcome in outcomes] == [None] * 5
+    assert State.PUBLISHED in [outcome.result for outcome in outcomes]
     assert len(get_board(db, "digits", "Linf").rows) == 1
 
 
@@ -265,7 +256,7 @@ def test_publishing_is_all_or_nothing(db: Database, blobs: LocalBlobs, rules: Ru
     )
     with db.transaction() as session:
         session.add(taken)
-    with pytest.raises(Exception, match="UNIQUE constraint"):
+    with pytest.raises(IntegrityError):
         finish_shard(db, blobs, work, shard_report(work).to_bytes())
     assert get_submission(db, view.id).state is State.RUNNING
     with db.transaction() as session:

@@ -18,6 +18,7 @@ from store.database import Database
 from store.reference import ROBUSTBENCH, import_reference_boards, read_paper
 from store.tables import EntryHistoryRow, EntryRow, MetaRow
 from store.views import Badge, BoardRow, ExtraData, HistoryItem
+from tests.store.interleaving import at_once
 
 DATA = files("store") / "reference_data"
 
@@ -141,6 +142,14 @@ def test_a_second_import_changes_nothing(imported: Database) -> None:
     before = contents(imported)
     assert import_reference_boards(imported) == 0
     assert contents(imported) == before
+
+
+def test_services_that_start_at_once_import_once(db: Database) -> None:
+    outcomes = at_once(*[lambda: import_reference_boards(db)] * 3)
+    assert [outcome.error for outcome in outcomes] == [None] * 3
+    assert {outcome.result for outcome in outcomes} <= {0, 236}
+    with db.snapshot() as session:
+        assert session.scalar(select(func.count()).select_from(EntryRow)) == 236
 
 
 def test_a_changed_file_is_taken_over_without_doubling(imported: Database) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
+from sqlalchemy.exc import IntegrityError
 
 from benchmark.errors import Conflict, InvalidCheckpoint, InvalidInput, InvalidSubmission, NotFound, TooLarge
 from benchmark.protocols import STANDARD
@@ -22,6 +25,7 @@ from store.submissions import (
 )
 from store.tables import SubmissionRow
 from store.views import ExtraData, State
+from tests.store.interleaving import at_once
 from tests.store.material import LEASE_MS, Rules, a_worker, check, must_claim, new_submission, published
 
 
@@ -131,6 +135,20 @@ def test_a_name_is_taken_once(db: Database, blobs: LocalBlobs, rules: Rules) -> 
     submit(db, blobs, new_submission(blobs), rules)
 
 
+def test_a_name_is_taken_once_at_the_same_moment(db: Database, blobs: LocalBlobs, rules: Rules) -> None:
+    """Also where the two differ in case, which the database's own index takes for two names."""
+    names = ["Method A", "method a", "METHOD A", "Method A"]
+    outcomes = at_once(*[partial(submit, db, blobs, new_submission(blobs, name=name), rules) for name in names])
+    assert sorted(type(outcome.error).__name__ for outcome in outcomes) == ["Conflict"] * 3 + ["NoneType"]
+    assert len(list_submissions(db)) == 1
+
+
+def test_the_last_place_in_the_queue_is_given_once(db: Database, blobs: LocalBlobs, rules: Rules) -> None:
+    news = [new_submission(blobs, name=f"m{i}") for i in range(4)]
+    outcomes = at_once(*[partial(submit, db, blobs, new, rules, max_open=1) for new in news])
+    assert sorted(type(outcome.error).__name__ for outcome in outcomes) == ["NoneType"] + ["QueueFull"] * 3
+
+
 def test_the_name_of_an_entry_is_taken(db: Database, blobs: LocalBlobs, rules: Rules) -> None:
     published(db, blobs)
     with pytest.raises(Conflict):
@@ -140,7 +158,7 @@ def test_the_name_of_an_entry_is_taken(db: Database, blobs: LocalBlobs, rules: R
 def test_the_database_itself_refuses_a_second_open_name(db: Database, blobs: LocalBlobs, rules: Rules) -> None:
     submit(db, blobs, new_submission(blobs), rules)
     other = submit(db, blobs, new_submission(blobs, name="Method B"), rules)
-    with pytest.raises(Exception, match="UNIQUE"), db.transaction() as session:
+    with pytest.raises(IntegrityError), db.transaction() as session:
         session.get_one(SubmissionRow, other.id).name = "Method A"
 
 
@@ -150,6 +168,13 @@ def test_the_queue_is_in_order_of_arrival(db: Database, blobs: LocalBlobs, rules
     work = must_claim(db)
     assert get_submission(db, work.submission_id).queue_position is None
     assert sorted(get_submission(db, other).queue_position or 0 for other in ids) == [0, 1, 2]
+
+
+def test_a_submission_is_cancelled_once(db: Database, blobs: LocalBlobs, rules: Rules) -> None:
+    view = submit(db, blobs, new_submission(blobs), rules)
+    outcomes = at_once(*[partial(cancel, db, view.id)] * 3)
+    assert sorted(type(outcome.error).__name__ for outcome in outcomes) == ["Conflict", "Conflict", "NoneType"]
+    assert [step.state for step in get_submission(db, view.id).transitions] == [State.RECEIVED, State.CANCELLED]
 
 
 def test_cancelling_frees_the_worker(db: Database, blobs: LocalBlobs, rules: Rules) -> None:
@@ -174,6 +199,15 @@ def test_the_zoo_is_taken_in_once(db: Database, blobs: LocalBlobs, rules: Rules)
     cancel(db, first.id)
     assert ensure_submission(db, blobs, new, rules, baseline=True, zoo_id="Standard").id == first.id
     assert len(list_submissions(db)) == 1
+
+
+def test_services_that_start_at_once_take_the_zoo_in_once(db: Database, blobs: LocalBlobs, rules: Rules) -> None:
+    new = new_submission(blobs, name="Standard")
+    take_in = partial(ensure_submission, db, blobs, new, rules, baseline=True, zoo_id="Standard")
+    outcomes = at_once(*[take_in] * 4)
+    assert [outcome.error for outcome in outcomes] == [None] * 4
+    assert len({view.id for view in list_submissions(db)}) == 1
+    assert all(outcome.result == outcomes[0].result for outcome in outcomes)
 
 
 @pytest.mark.parametrize(("fault", "taken_in"), [("service", 2), ("model", 1)])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-import threading
+from functools import partial
 
+import pytest
 from sqlalchemy import update
 
 from store.blobs import LocalBlobs
@@ -13,9 +14,10 @@ from store.claims import claim
 from store.database import Database
 from store.outcomes import finish_shard
 from store.submissions import get_submission, submit
-from store.sweeping import DISPATCHER, elect, resign, sweep
+from store.sweeping import DISPATCHER, Swept, elect, resign, sweep
 from store.tables import LeaseRow, ShardRow, SubmissionRow
 from store.views import State
+from tests.store.interleaving import at_once
 from tests.store.material import (
     LEASE_MS,
     Rules,
@@ -111,20 +113,31 @@ def test_one_dispatcher_at_a_time(db: Database) -> None:
     assert elect(db, DISPATCHER, "a", LEASE_MS)
 
 
-def test_candidates_at_the_same_moment_elect_one(db: Database) -> None:
-    together = threading.Barrier(5)
-    elected: list[bool] = []
+@pytest.mark.parametrize("before", ["nobody", "one whose lease has run out", "one of them"])
+def test_candidates_at_the_same_moment_elect_one(db: Database, before: str) -> None:
+    if before != "nobody":
+        assert elect(db, DISPATCHER, "0" if before == "one of them" else "vanished", LEASE_MS)
+    if before == "one whose lease has run out":
+        with db.transaction() as session:
+            session.get_one(LeaseRow, "dispatcher").until_ms = 1
+    outcomes = at_once(*[partial(elect, db, DISPATCHER, str(i), LEASE_MS) for i in range(5)])
+    assert [outcome.error for outcome in outcomes] == [None] * 5
+    elected = [str(i) for i, outcome in enumerate(outcomes) if outcome.result]
+    assert len(elected) == 1
+    if before == "one of them":
+        assert elected == ["0"]
 
-    def stand(name: str) -> None:
-        together.wait()
-        elected.append(elect(db, DISPATCHER, name, LEASE_MS))
 
-    threads = [threading.Thread(target=stand, args=(str(i),)) for i in range(5)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(elected) == [False, False, False, False, True]
+def test_sweepers_at_once_put_work_back_once(db: Database, blobs: LocalBlobs) -> None:
+    running(db, blobs, shard_points=250)
+    works = [must_claim(db) for _ in range(2)]
+    for work in works:
+        expire(db, work)
+    outcomes = at_once(*[partial(sweep, db, blobs)] * 3)
+    assert [outcome.error for outcome in outcomes] == [None] * 3
+    requeued = [shard for outcome in outcomes if isinstance(outcome.result, Swept) for shard in outcome.result.requeued]
+    assert sorted(requeued) == sorted(work.shard_id for work in works)
+    assert [must_claim(db).attempt for _ in works] == [2, 2]
 
 
 def test_what_a_killed_service_left_of_an_upload_is_removed_in_time(db: Database, blobs: LocalBlobs) -> None:

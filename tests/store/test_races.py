@@ -1,0 +1,241 @@
+"""Two at once: whatever one of them does in the middle of the other, nothing is lost, doubled or stuck."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+
+import pytest
+from sqlalchemy import func, select
+
+from benchmark.errors import Conflict, GauntletError
+from store.blobs import LocalBlobs
+from store.claims import MAX_ATTEMPTS, Claim, beat, claim, fail_attempt, release, release_worker
+from store.database import Database
+from store.errors import StaleClaim
+from store.outcomes import finish_check, finish_shard
+from store.publication import reduce_run
+from store.states import LEGAL, OPEN
+from store.submissions import cancel, submit
+from store.sweeping import sweep
+from store.tables import Base, EntryRow, ReportRow, ShardRow, SubmissionRow, TransitionRow
+from store.views import State
+from tests.store.interleaving import interleaved
+from tests.store.material import LEASE_MS, Rules, a_worker, check, must_claim, new_submission, running, shard_report
+
+MOST_STEPS = 60
+REPORTS: dict[int, bytes] = {}
+"""By the first point of their shard: what one race reports, all others do."""
+
+
+@dataclass
+class Scene:
+    """A submission on its way, and those who hold a part of its work."""
+
+    db: Database
+    blobs: LocalBlobs
+    submission_id: str
+    held: list[Claim]
+
+
+@dataclass(frozen=True)
+class Situation:
+    """Where a race begins.
+
+    Args:
+        shards: whether the check is over; then there are two shards.
+        held: pieces of work that somebody has claimed.
+        done: pieces of work that are finished.
+        last_attempt: whether what is held is tried for the last time.
+        run_out: how many of the leases have run out.
+    """
+
+    shards: bool
+    held: int
+    done: int = 0
+    last_attempt: bool = False
+    run_out: int = 0
+
+
+SITUATIONS = {
+    "check waiting": Situation(shards=False, held=0),
+    "check held": Situation(shards=False, held=1),
+    "shards waiting": Situation(shards=True, held=0),
+    "a shard held": Situation(shards=True, held=1),
+    "both shards held": Situation(shards=True, held=2),
+    "the last shard held": Situation(shards=True, held=1, done=1),
+    "a lease run out": Situation(shards=True, held=2, run_out=1),
+    "last attempts": Situation(shards=True, held=2, last_attempt=True),
+    "last attempts run out": Situation(shards=True, held=2, last_attempt=True, run_out=2),
+}
+
+
+@dataclass(frozen=True)
+class Act:
+    """What somebody does.
+
+    Args:
+        do: how.
+        held: how many pieces of work that are held it speaks of.
+        refused: the error by which they may learn that they came too late.
+    """
+
+    do: Callable[[Scene], object]
+    held: int = 0
+    refused: type[GauntletError] | None = None
+
+
+ACTS = {
+    "claim": Act(lambda it: claim(it.db, a_worker("another"), LEASE_MS)),
+    "cancel": Act(lambda it: cancel(it.db, it.submission_id), refused=Conflict),
+    "finish": Act(lambda it: finish(it, it.held[0]), 1, StaleClaim),
+    "finish the other": Act(lambda it: finish(it, it.held[1]), 2, StaleClaim),
+    "hand in and vanish": Act(lambda it: hand_in(it, it.held[0]), 1, StaleClaim),
+    "fail": Act(lambda it: fail_attempt(it.db, it.held[0], "it broke", "service"), 1, StaleClaim),
+    "fail the other": Act(lambda it: fail_attempt(it.db, it.held[1], "it broke", "service"), 2, StaleClaim),
+    "fail by the model": Act(lambda it: fail_attempt(it.db, it.held[0], "it broke", "model"), 1, StaleClaim),
+    "beat": Act(lambda it: beat(it.db, it.held[0], LEASE_MS), 1),
+    "release": Act(lambda it: release(it.db, it.held[0]), 1, StaleClaim),
+    "release all": Act(lambda it: release_worker(it.db, "w")),
+    "sweep": Act(lambda it: sweep(it.db, it.blobs)),
+    "reduce": Act(lambda it: reduce_run(it.db, it.blobs, it.held[0].run_id), 1),
+}
+
+# Who could take each other's rows, wait crosswise or decide by what is no longer so.
+DANGEROUS = [
+    ("shards waiting", "claim", "claim"),
+    ("shards waiting", "claim", "cancel"),
+    ("shards waiting", "cancel", "claim"),
+    ("check held", "finish", "cancel"),
+    ("check held", "cancel", "finish"),
+    ("check held", "sweep", "finish"),
+    ("both shards held", "finish", "finish the other"),
+    ("the last shard held", "finish", "cancel"),
+    ("the last shard held", "finish", "sweep"),
+    ("the last shard held", "sweep", "finish"),
+    ("the last shard held", "sweep", "hand in and vanish"),
+    ("a lease run out", "sweep", "sweep"),
+    ("a lease run out", "sweep", "beat"),
+    ("last attempts", "fail", "fail the other"),
+    ("last attempts run out", "sweep", "sweep"),
+]
+
+
+def all_pairs() -> list[tuple[str, str, str]]:
+    """Every two acts in every situation that has what they need; of two that are alike, one way round."""
+    return [
+        (name, first, second)
+        for name, situation in SITUATIONS.items()
+        for first, second in itertools.product(ACTS, ACTS)
+        if max(ACTS[first].held, ACTS[second].held) <= situation.held and "the other" not in first
+    ]
+
+
+@pytest.mark.parametrize(("situation", "first", "second"), DANGEROUS)
+def test_who_comes_in_between_does_no_harm(
+    db: Database, blobs: LocalBlobs, situation: str, first: str, second: str
+) -> None:
+    race(db, blobs, situation, first, second)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("situation", "first", "second"), sorted(set(all_pairs()) - set(DANGEROUS)))
+def test_nobody_who_comes_in_between_does_harm(
+    on_postgresql: Database, blobs: LocalBlobs, situation: str, first: str, second: str
+) -> None:
+    """All others on PostgreSQL alone: on SQLite the transactions of writers come one after the other anyway."""
+    race(on_postgresql, blobs, situation, first, second)
+
+
+def race(db: Database, blobs: LocalBlobs, situation: str, first: str, second: str) -> None:
+    """Let the second come in before every statement of the first, each time from the beginning."""
+    for step in range(MOST_STEPS):
+        scene = set_up(db, blobs, SITUATIONS[situation])
+        acts = ACTS[first], ACTS[second]
+        one, two = interleaved(db, partial(acts[0].do, scene), partial(acts[1].do, scene), step)
+        for act, outcome in zip(acts, (one, two), strict=True):
+            if outcome.error is not None and type(outcome.error) is not act.refused:
+                raise outcome.error
+        require_sound(scene)
+        forget(db)
+        if one.steps <= step:
+            return
+    pytest.fail("the first came to no end")
+
+
+def set_up(db: Database, blobs: LocalBlobs, situation: Situation) -> Scene:
+    if situation.shards:
+        view = running(db, blobs, shard_points=250)
+    else:
+        view = submit(db, blobs, new_submission(blobs), Rules())
+    held = [must_claim(db) for _ in range(situation.held + situation.done)]
+    for work in held:
+        if work.kind == "shard" and work.first not in REPORTS:
+            REPORTS[work.first] = shard_report(work).to_bytes()
+    scene = Scene(db, blobs, view.id, held)
+    for _ in range(situation.done):
+        finish(scene, held.pop())
+    with db.transaction() as session:
+        for i, work in enumerate(held):
+            shard = session.get_one(ShardRow, work.shard_id)
+            if situation.last_attempt:
+                shard.attempt = MAX_ATTEMPTS
+                held[i] = work.model_copy(update={"attempt": MAX_ATTEMPTS})
+            if i < situation.run_out:
+                shard.lease_until = 1
+    return scene
+
+
+def finish(scene: Scene, work: Claim) -> State:
+    if work.kind == "check":
+        return finish_check(scene.db, work, [check()], parameters=1, shard_points=250)
+    return finish_shard(scene.db, scene.blobs, work, REPORTS[work.first])
+
+
+class Vanished(Exception):
+    """The process ends here."""
+
+
+class Unread(LocalBlobs):
+    """Blobs of which nothing can be read any more: whoever tries is gone."""
+
+    def read(self, sha256: str) -> bytes:
+        raise Vanished
+
+
+def hand_in(scene: Scene, work: Claim) -> None:
+    """Finish, but vanish before the shards are merged."""
+    with suppress(Vanished):
+        finish(replace(scene, blobs=Unread(scene.blobs.root, 0)), work)
+
+
+def require_sound(scene: Scene) -> None:
+    """Check what must hold of the rows whenever nobody is at work on them."""
+    with scene.db.snapshot() as session:
+        state = State(session.get_one(SubmissionRow, scene.submission_id).state)
+        steps = [State(step) for step in session.scalars(select(TransitionRow.state).order_by(TransitionRow.id))]
+        shards = session.scalars(select(ShardRow)).all()
+        published = [session.scalar(select(func.count()).select_from(table)) for table in (EntryRow, ReportRow)]
+    assert (steps[0], steps[-1]) == (State.RECEIVED, state)
+    assert all(after in LEGAL[before] for before, after in itertools.pairwise(steps))
+    unfinished = [shard for shard in shards if shard.state in ("queued", "running")]
+    complete = all(shard.state == "done" for shard in shards)
+    if state in OPEN:
+        assert unfinished or (complete and state is State.RUNNING), "open, and nothing is left to do"
+    else:
+        assert not unfinished, f"{state}, and there is still work"
+    assert not (complete and state is State.FAILED), "given up with everything done"
+    assert all(shard.lease_token is not None for shard in shards if shard.state == "running")
+    assert all(shard.lease_token is None for shard in shards if shard.state == "queued")
+    assert all(shard.attempt <= MAX_ATTEMPTS for shard in shards)
+    assert published == ([1, 1] if state is State.PUBLISHED else [0, 0])
+
+
+def forget(db: Database) -> None:
+    """Empty the tables, so that what is left of one race does not join in the next."""
+    with db.transaction() as session:
+        for table in reversed(Base.metadata.sorted_tables):
+            session.execute(table.delete())
