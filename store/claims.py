@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from store.database import Database, database_now_ms, is_lock_conflict, ring_after_commit
 from store.errors import StaleClaim
-from store.queue import next_work, take_turn
+from store.queue import next_work, serve
 from store.states import Fault, lock_submission, move
 from store.submission_views import as_submitted
 from store.submissions import close_run, close_shards
@@ -95,7 +95,7 @@ def _claim(db: Database, worker: Worker, lease_ms: int) -> Claim | None:
         begins = _BEGINS[shard.kind]
         if submission.state == begins[0] and lock_submission(session, submission.id, wait=False).state == begins[0]:
             move(session, submission.id, begins[1])
-        take_turn(session, submission.submitter)
+        serve(session, submission.submitter)
         return Claim(
             kind="check" if shard.kind == "check" else "shard",
             shard_id=shard.id,

@@ -14,7 +14,7 @@ from store.tables import RunRow, ShardRow, ShareRow, SubmissionRow
 from store.views import Purpose, View
 from store.workers import Worker
 
-SHARD_POINTS = 512
+SHARD_POINTS = 250
 """Most points of one shard."""
 NORMAL = 0
 """Priority of a submission unless a maintainer gives it another."""
@@ -99,7 +99,7 @@ def next_work(worker: Worker) -> Select[ShardRow, RunRow, SubmissionRow]:
     )
 
 
-def take_turn(session: Session, submitter: str) -> None:
+def serve(session: Session, submitter: str) -> None:
     """Note that a submitter was served, so that the others come first next time."""
     upsert(session, ShareRow, {"submitter": submitter}, {"served_ms": database_now_ms(session)})
 
