@@ -174,10 +174,15 @@ def release_worker(db: Database, worker: str) -> int:
     Returns:
         Number of pieces of work.
     """
+    its_own = (ShardRow.worker == worker, ShardRow.state == "running", ShardRow.attempt < MAX_ATTEMPTS)
     with db.transaction() as session:
+        runs = select(ShardRow.run_id).where(*its_own)
+        submissions = select(RunRow.submission_id).where(RunRow.id.in_(runs)).distinct().order_by(RunRow.submission_id)
+        for submission_id in session.scalars(submissions).all():
+            lock_submission(session, submission_id)
         released = session.scalars(
             update(ShardRow)
-            .where(ShardRow.worker == worker, ShardRow.state == "running", ShardRow.attempt < MAX_ATTEMPTS)
+            .where(*its_own)
             .values(state="queued", queued_ms=database_now_ms(session), lease_token=None, lease_until=None)
             .returning(ShardRow.id)
             .execution_options(synchronize_session=False)

@@ -315,6 +315,8 @@ class Databases:
         name = f"gauntlet_{secrets.token_hex(8)}"
         copied = "template0" if template is None else make_url(template).database or ""
         create = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(copied))
+        if self._admin.info.server_version >= 150_000:
+            create += sql.SQL(" STRATEGY FILE_COPY")  # for a database as small as these the faster way
         self._admin.execute(create)
         try:
             yield self._url.set(database=name).render_as_string(hide_password=False)

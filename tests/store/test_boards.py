@@ -85,7 +85,7 @@ def test_a_filter_keeps_the_ranks(db: Database) -> None:
         add_entry(db, name, 0.9 - i / 10)
     found = {
         search: [(row.rank, row.model_id) for row in get_board(db, "digits", "L2", search=search).rows]
-        for search in ("ALPHA", "bet", "%", "_score", "tiny_cnn", "  ", "'; DROP TABLE entry; --")
+        for search in ("ALPHA", "bet", "%", "_score", "tiny_cnn", "  ", "'; DROP TABLE entry; --", "a\0")
     }
     everything = [(1, "Alpha"), (2, "beta"), (3, "100%"), (4, "under_score")]
     assert found == {
@@ -96,6 +96,7 @@ def test_a_filter_keeps_the_ranks(db: Database) -> None:
         "tiny_cnn": everything,
         "  ": everything,
         "'; DROP TABLE entry; --": [],
+        "a\0": [],
     }
     assert get_board(db, "digits", "L2", badge=Badge.EVALUATED).rows == ()
     assert len(get_board(db, "digits", "L2", search="a", badge=Badge.REPORTED).rows) == 4
@@ -139,8 +140,9 @@ def test_what_does_not_exist_is_not_found(db: Database, blobs: LocalBlobs) -> No
         get_board(db, "digits", "L7")
     with pytest.raises(NotFound):
         get_model(db, blobs, "nothing", "Linf", "a")
-    with pytest.raises(NotFound):
-        get_model(db, blobs, "digits", "Linf", "a")
+    for unknown in ("a", "a\0"):
+        with pytest.raises(NotFound):
+            get_model(db, blobs, "digits", "Linf", unknown)
 
 
 QUERIES: dict[str, tuple[int, Callable[[Database, LocalBlobs, str], object]]] = {

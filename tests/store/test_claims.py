@@ -207,10 +207,10 @@ def test_three_attempts_and_no_more(db: Database, blobs: LocalBlobs) -> None:
 
 def test_a_fault_of_the_model_is_not_tried_again(db: Database, blobs: LocalBlobs, rules: Rules) -> None:
     view = submit(db, blobs, new_submission(blobs), rules)
-    fail_attempt(db, must_claim(db), "the model returns three dimensions", "model")
+    fail_attempt(db, must_claim(db), "the model returns \0 three dimensions", "model")
     failed = get_submission(db, view.id)
     assert (failed.state, failed.reason, failed.fault) == (
         State.FAILED,
-        "the model returns three dimensions",
+        "the model returns \ufffd three dimensions",
         "model",
     )

@@ -17,7 +17,6 @@ from store.claims import MAX_ATTEMPTS, Claim, beat, claim, fail_attempt, release
 from store.database import Database
 from store.errors import StaleClaim
 from store.outcomes import finish_check, finish_shard
-from store.publication import reduce_run
 from store.states import LEGAL, OPEN
 from store.submissions import cancel, submit
 from store.sweeping import sweep
@@ -64,7 +63,6 @@ SITUATIONS = {
     "check waiting": Situation(shards=False, held=0),
     "check held": Situation(shards=False, held=1),
     "shards waiting": Situation(shards=True, held=0),
-    "a shard held": Situation(shards=True, held=1),
     "both shards held": Situation(shards=True, held=2),
     "the last shard held": Situation(shards=True, held=1, done=1),
     "a lease run out": Situation(shards=True, held=2, run_out=1),
@@ -96,13 +94,13 @@ ACTS = {
     "hand in and vanish": Act(lambda it: hand_in(it, it.held[0]), 1, StaleClaim),
     "fail": Act(lambda it: fail_attempt(it.db, it.held[0], "it broke", "service"), 1, StaleClaim),
     "fail the other": Act(lambda it: fail_attempt(it.db, it.held[1], "it broke", "service"), 2, StaleClaim),
-    "fail by the model": Act(lambda it: fail_attempt(it.db, it.held[0], "it broke", "model"), 1, StaleClaim),
     "beat": Act(lambda it: beat(it.db, it.held[0], LEASE_MS), 1),
     "release": Act(lambda it: release(it.db, it.held[0]), 1, StaleClaim),
     "release all": Act(lambda it: release_worker(it.db, "w")),
     "sweep": Act(lambda it: sweep(it.db, it.blobs)),
-    "reduce": Act(lambda it: reduce_run(it.db, it.blobs, it.held[0].run_id), 1),
 }
+
+INTERRUPTED = ("claim", "cancel", "finish", "fail", "release all", "sweep")
 
 # Who could take each other's rows, wait crosswise or decide by what is no longer so.
 DANGEROUS = [
@@ -125,12 +123,12 @@ DANGEROUS = [
 
 
 def all_pairs() -> list[tuple[str, str, str]]:
-    """Every two acts in every situation that has what they need; of two that are alike, one way round."""
+    """Every act in the middle of every one that touches more than a row, in every situation that has what they need."""
     return [
         (name, first, second)
         for name, situation in SITUATIONS.items()
-        for first, second in itertools.product(ACTS, ACTS)
-        if max(ACTS[first].held, ACTS[second].held) <= situation.held and "the other" not in first
+        for first, second in itertools.product(INTERRUPTED, ACTS)
+        if max(ACTS[first].held, ACTS[second].held) <= situation.held
     ]
 
 

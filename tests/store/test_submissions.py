@@ -231,9 +231,12 @@ def test_the_newest_come_first(db: Database, blobs: LocalBlobs, rules: Rules) ->
     assert [view.id for view in views] == sorted((view.id for view in list_submissions(db)), reverse=True)[:3]
 
 
-def test_an_unknown_submission_is_not_found(db: Database) -> None:
+@pytest.mark.parametrize("unknown", ["x" * 500, "a\0b", ""])
+def test_an_unknown_submission_is_not_found(db: Database, unknown: str) -> None:
     with pytest.raises(NotFound):
-        get_submission(db, "x" * 500)
+        get_submission(db, unknown)
+    with pytest.raises(NotFound):
+        cancel(db, unknown)
 
 
 def test_the_protocol_that_ranks_exists() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from store.migrate import upgrade
 from store.services import Services
-from tests.worker.work import opened
+from tests.worker.work import copied, opened
 
 
 @pytest.fixture(scope="session")
@@ -21,5 +21,5 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def services(migrated: Path, tmp_path: Path) -> Iterator[Services]:
     """A store of the test's own."""
-    with opened(tmp_path, migrated) as services:
+    with opened(tmp_path, copied(migrated, tmp_path)) as services:
         yield services

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,8 +21,10 @@ from store.views import State
 from tests.worker.work import (
     alive,
     claimed_shard,
+    copied,
     limits,
     must_claim,
+    opened,
     played,
     run,
     shard,
@@ -29,6 +32,16 @@ from tests.worker.work import (
     submitted,
     wait_for,
 )
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def services(request: pytest.FixtureRequest, migrated: Path, tmp_path: Path) -> Iterator[Services]:
+    """A store of the test's own, on either dialect."""
+    on_sqlite = request.param == "sqlite"
+    url = copied(migrated, tmp_path) if on_sqlite else request.getfixturevalue("postgres_database")
+    with opened(tmp_path, url) as services:
+        yield services
+
 
 HANGING = """
     progress()

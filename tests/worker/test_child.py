@@ -27,6 +27,7 @@ from tests.worker.work import (
     alive,
     children_of,
     claimed_shard,
+    copied,
     limits,
     must_claim,
     opened,
@@ -160,7 +161,7 @@ def in_the_middle(snapshot: dict[str, torch.Tensor], done: int) -> bool:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> tuple[EvaluationReport, bytes]:
     """Report and examples of the same evaluation, run through in one go and without any snapshot but one per attack."""
     path = tmp_path_factory.mktemp("undisturbed")
-    with opened(path, migrated) as services:
+    with opened(path, copied(migrated, path)) as services:
         work = claimed_shard(services, ROBUST, POINTS)
         run(services, work, limits(path))
         report = stored_report(services, work)

@@ -8,7 +8,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,12 +32,16 @@ PASSED = Check(code="zero_gradient", outcome=CheckOutcome.PASSED, message="It wa
 
 
 @contextmanager
-def opened(path: Path, migrated: Path) -> Iterator[Services]:
-    """Open a store in that directory, with the zoo's real rules; ``migrated`` is a database with nothing in it."""
+def opened(path: Path, url: str) -> Iterator[Services]:
+    """Open a store on that database, with its blobs in that directory and the zoo's real rules."""
+    with closing(Database(url)) as db:
+        yield Services(db, LocalBlobs(path / "blobs", 0), ZooAdmission(MAX_BYTES), MAX_BYTES)
+
+
+def copied(migrated: Path, path: Path) -> str:
+    """Copy an SQLite database into that directory and return the copy's URL."""
     shutil.copy(migrated, path / "gauntlet.sqlite")
-    db = Database(f"sqlite:///{path / 'gauntlet.sqlite'}")
-    yield Services(db, LocalBlobs(path / "blobs", 0), ZooAdmission(MAX_BYTES), MAX_BYTES)
-    db.close()
+    return f"sqlite:///{path / 'gauntlet.sqlite'}"
 
 
 # What every played child needs: it reads its request, and can say things.
