@@ -1,6 +1,7 @@
 """The service's figures in the form that Prometheus reads.
 
-Labels hold our own words alone, states, kinds, templates of addresses, so that no submitter can make new time series.
+Labels hold our own words, states, kinds, templates of addresses, and names of workers, which come from their machines:
+no submitter can make new time series.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -17,10 +18,11 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, Info, Proce
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from pydantic import SecretStr
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import exc
 
 from store.figures import Figures, Space, read_figures, read_space
 from store.services import Services
+from store.workers import WorkerView
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
 SPACE_LASTS_S = 300.0
@@ -102,13 +104,14 @@ class _StoreCollector(Collector):
             if figures is not None:
                 yield from _of_submissions(figures)
                 yield from _of_work(figures)
+                yield from _of_workers(figures.workers)
                 yield from self._of_progress()
                 yield from self._of_space()
 
     def _read(self) -> Figures | None:
         try:
             figures = read_figures(self._services.db)
-        except SQLAlchemyError as error:
+        except (exc.DBAPIError, exc.TimeoutError) as error:
             logger.warning("the database does not answer: %s", error)
             return None
         if self._last is not None:
@@ -170,6 +173,24 @@ def _of_work(figures: Figures) -> Iterator[Metric]:
     }
     for name, (help_, age) in ages.items():
         yield _gauge(name, f"{help_} 0 where there is none.", age or 0)
+
+
+def _of_workers(workers: Sequence[WorkerView]) -> Iterator[Metric]:
+    states = [_state_of(worker) for worker in workers]
+    counts = GaugeMetricFamily("gauntlet_workers", "Workers that have announced themselves.", labels=("state",))
+    for state in ("idle", "working", "draining"):
+        counts.add_metric((state,), states.count(state))
+    yield counts
+    silent = GaugeMetricFamily("gauntlet_worker_silent_seconds", "Time since a sign of life.", labels=("worker",))
+    for worker in workers:
+        silent.add_metric((worker.name,), worker.silent_ms / 1000)
+    yield silent
+
+
+def _state_of(worker: WorkerView) -> str:
+    if worker.draining:
+        return "draining"
+    return "working" if worker.running else "idle"
 
 
 def _gauge(name: str, help_: str, value: float) -> Metric:

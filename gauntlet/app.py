@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -110,7 +110,7 @@ def open_database(settings: Settings, *, upgrading: bool) -> Database:
         InvalidInput: it cannot be used.
     """
     address = settings.database_address
-    try:
+    with database_errors_told():
         if upgrading:
             upgrade(address)
         else:
@@ -118,17 +118,23 @@ def open_database(settings: Settings, *, upgrading: bool) -> Database:
         db = Database(address, _doorbell(settings))
         if upgrading:
             import_reference_boards(db)
-    except (SQLAlchemyError, CommandError, ModuleNotFoundError, ValueError) as error:
-        # The driver's own words, without the address: it may hold a password, and a part that is no port may be one.
-        words = "the address cannot be read" if isinstance(error, ValueError) else getattr(error, "orig", None) or error
-        reason = str(words).partition("\n")[0]
+    return db
+
+
+@contextmanager
+def database_errors_told() -> Iterator[None]:
+    """Say of whatever the database cannot do that it is the database, in one line and without its address."""
+    try:
+        yield
+    except (SQLAlchemyError, CommandError, ModuleNotFoundError) as error:
+        # The driver's own words, without the address: it may hold a password.
+        reason = str(getattr(error, "orig", None) or error).partition("\n")[0]
         raise InvalidInput.because(
             "database_url",
             found=f"a database that cannot be used ({reason})",
             expected="a database that can be reached and that this version or an older one has made",
             remedy="correct GAUNTLET_DATABASE_URL, or put a sound copy of the file in its place",
         ) from error
-    return db
 
 
 def _doorbell(settings: Settings) -> Doorbell:

@@ -37,6 +37,18 @@ Token = Annotated[SecretStr, AfterValidator(_require_strong)]
 """A secret that programs show each other."""
 
 
+def _require_address(url: str | None) -> str | None:
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        if url is not None:
+            make_url(url)
+    except (ArgumentError, ValueError):  # whose words may hold a part of the password
+        raise ValueError("an address such as postgresql+psycopg://user:password@host/name") from None
+    return url
+
+
 def _in_lower_case(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
@@ -58,7 +70,7 @@ class Settings(BaseSettings):
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     """Host names that requests may be addressed to, separated by commas; "*" allows all. Empty allows the loopback
     names while listening on a loopback address, and all otherwise."""
-    database_url: str | None = None
+    database_url: Annotated[str | None, AfterValidator(_require_address)] = None
     """SQLAlchemy address of the database; by default the file gauntlet.sqlite in var_dir."""
     redis_url: Annotated[str | None, Field(pattern=r"^(redis|rediss|redis\+socket)://")] = None
     """Address of the Redis that wakes the workers of the distributed engine. Without it the service evaluates by

@@ -11,14 +11,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, Double, Select, and_, case, cast, func, select
+from sqlalchemy import ColumnElement, Double, Select, case, cast, func, select
 from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.orm import Session
 
 from store.blobs import Blobs, LocalBlobs
 from store.database import Database, database_now_ms
-from store.tables import EntryRow, RunRow, ShardRow, SubmissionRow, TransitionRow
+from store.tables import EntryRow, RunRow, ShardRow, SubmissionRow
 from store.views import Badge, State, View
+from store.workers import WorkerView, view_workers
 
 SHARD_KINDS = ("check", "shard")
 SHARD_STATES = ("queued", "running", "done", "failed", "cancelled")
@@ -57,6 +58,7 @@ class Figures(View):
     """Points with a verdict in all work, finished or not; falls where an attempt is repeated from its last snapshot."""
     forward_passes: float
     backward_passes: float
+    workers: tuple[WorkerView, ...]
 
 
 class Space(View):
@@ -75,6 +77,7 @@ def read_figures(db: Database) -> Figures:
         beat_at, progress_at, expired = session.execute(_running(now)).one()
         queued_since = session.execute(_queued_since()).scalar_one()
         entries = _entries(session)
+        workers = view_workers(session)
     return Figures(
         submissions=submissions,
         failed=failed,
@@ -88,6 +91,7 @@ def read_figures(db: Database) -> Figures:
         points_done=sum(part.points_done for part in work),
         forward_passes=sum(part.forward_passes for part in work),
         backward_passes=sum(part.backward_passes for part in work),
+        workers=workers,
     )
 
 
@@ -171,21 +175,11 @@ def _running(now: int) -> Select[int | None, int | None, int]:
 
 
 def _queued_since() -> Select[int | None]:
-    """Return when the oldest waiting work began to wait: when its last holder was last heard of, else when it was made.
-
-    A check is made with its run, and a shard when the submission is queued.
-    """
-    queued = and_(
-        TransitionRow.submission_id == RunRow.submission_id,
-        TransitionRow.state == State.QUEUED,
-        ShardRow.kind == "shard",
-    )
-    return (
-        select(func.min(func.coalesce(ShardRow.beat_at, TransitionRow.at_ms, RunRow.created_ms)))
-        .join(RunRow, RunRow.id == ShardRow.run_id)
-        .outerjoin(TransitionRow, queued)
-        .where(ShardRow.state == "queued")
-    )
+    """Return when the oldest waiting work began to wait."""
+    # Work that was queued before the time was noted has 0.
+    since = func.coalesce(func.nullif(ShardRow.queued_ms, 0), RunRow.created_ms)
+    work = select(func.min(since)).select_from(ShardRow).join(RunRow, RunRow.id == ShardRow.run_id)
+    return work.where(ShardRow.state == "queued")
 
 
 def _entries(session: Session) -> dict[Badge, int]:

@@ -62,20 +62,37 @@ def require_newest(url: str) -> None:
         )
 
 
+def is_known(revision: str) -> bool:
+    """Tell whether this version of the program can bring a schema of that revision up to date."""
+    return revision in {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+
+
+def upgrade_on(connection: Connection, revision: str = "head") -> None:
+    """Upgrade the schema within the connection's transaction."""
+    command.upgrade(_config(connection), revision)
+
+
+def remake_on(connection: Connection, revision: str) -> None:
+    """Make the schema of that revision anew within the connection's transaction; whatever was in it is lost."""
+    if revision_of(connection) is not None:
+        command.downgrade(_config(connection), "base")
+    command.upgrade(_config(connection), revision)
+
+
 def _run(url: str, revision: str, *, down: bool) -> None:
-    config = _config()
     database = Database(url)
     try:
         with database.transaction() as session:
             take_turns(session, "migrate")  # as services do that start at the same moment
-            config.attributes["connection"] = session.connection()
-            (command.downgrade if down else command.upgrade)(config, revision)
+            (command.downgrade if down else command.upgrade)(_config(session.connection()), revision)
     finally:
         database.close()
 
 
-def _config() -> Config:
+def _config(connection: Connection | None = None) -> Config:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
+    if connection is not None:
+        config.attributes["connection"] = connection
     return config

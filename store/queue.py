@@ -170,5 +170,5 @@ def view_queue(db: Database) -> tuple[Piece, ...]:
                 waiting_ms=max(now - shard.queued_ms, 0),
                 worker=shard.worker,
             )
-            for shard, run, submission in rows.tuples()
+            for shard, run, submission in rows
         )

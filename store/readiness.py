@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import exc
 
 from benchmark.errors import ErrorDetail, GauntletError
 from store.blobs import Blobs
@@ -37,7 +37,7 @@ def check_database(db: Database) -> None:
     try:
         with db.snapshot() as session:
             revision = revision_of(session.connection())
-    except SQLAlchemyError as error:
+    except (exc.DBAPIError, exc.TimeoutError) as error:
         logger.warning("the database does not answer: %s", error)
         raise NotReady.because(
             "database",

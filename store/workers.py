@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session
 
 from benchmark.errors import NotFound
 from store.database import Database, database_now_ms, ring_after_commit, upsert
@@ -106,20 +107,25 @@ def drain(db: Database, name: str, *, draining: bool = True) -> None:
 def list_workers(db: Database) -> tuple[WorkerView, ...]:
     """Return all known workers by name."""
     with db.snapshot() as session:
-        now = database_now_ms(session)
-        held = select(ShardRow.worker, func.count()).where(ShardRow.state == "running").group_by(ShardRow.worker)
-        running = dict(session.execute(held).tuples().all())
-        return tuple(
-            WorkerView(
-                name=row.name,
-                host=row.host,
-                devices=tuple(json.loads(row.devices)),
-                datasets=tuple(json.loads(row.datasets)),
-                draining=row.draining,
-                running=running.get(row.name, 0),
-                started_ms=row.started_ms,
-                seen_ms=row.seen_ms,
-                silent_ms=max(now - row.seen_ms, 0),
-            )
-            for row in session.scalars(select(WorkerRow).order_by(WorkerRow.name))
+        return view_workers(session)
+
+
+def view_workers(session: Session) -> tuple[WorkerView, ...]:
+    """Return all known workers by name, as one moment of the database has them."""
+    now = database_now_ms(session)
+    held = select(ShardRow.worker, func.count()).where(ShardRow.state == "running").group_by(ShardRow.worker)
+    running = dict(session.execute(held).all())
+    return tuple(
+        WorkerView(
+            name=row.name,
+            host=row.host,
+            devices=tuple(json.loads(row.devices)),
+            datasets=tuple(json.loads(row.datasets)),
+            draining=row.draining,
+            running=running.get(row.name, 0),
+            started_ms=row.started_ms,
+            seen_ms=row.seen_ms,
+            silent_ms=max(now - row.seen_ms, 0),
         )
+        for row in session.scalars(select(WorkerRow).order_by(WorkerRow.name))
+    )

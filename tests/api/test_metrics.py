@@ -15,9 +15,10 @@ from store.claims import beat
 from store.submissions import submit
 from store.tables import ShardRow
 from store.views import Progress
+from store.workers import announce, drain
 from tests.api.shape import assert_error
 from tests.running import Running, quiet_settings, running
-from tests.store.material import LEASE_MS, Rules, must_claim, new_submission, published
+from tests.store.material import LEASE_MS, Rules, a_worker, must_claim, new_submission, published
 from tests.store.material import running as queued
 
 TOKEN = "0123456789abcdef" * 2
@@ -119,6 +120,18 @@ def test_a_database_that_is_down_is_told(service: Running) -> None:
     assert not [name for name, _ in samples if name == "gauntlet_submissions"]
 
 
+def test_workers_are_told_with_their_state(service: Running) -> None:
+    db = service.services.db
+    queued(db, service.services.blobs)
+    for name in ("w", "x", "y"):
+        announce(db, a_worker(name))
+    must_claim(db, "w")
+    drain(db, "x")
+    samples = read(service)
+    assert [value(samples, "workers", state=state) for state in ("idle", "working", "draining")] == [1, 1, 1]
+    assert 0 <= value(samples, "worker_silent_seconds", worker="w") < 60
+
+
 def test_leases_that_ran_out_are_told(service: Running) -> None:
     db = service.services.db
     queued(db, service.services.blobs)
@@ -162,6 +175,7 @@ def test_without_the_token_there_is_no_such_address(guarded: Running, given: str
 
 
 def test_every_metric_is_documented(service: Running) -> None:
+    announce(service.services.db, a_worker("w"))
     service.http.get("/healthz")
     document = (Path(__file__).parents[2] / "docs/operating.md").read_text(encoding="utf-8")
     documented = set(re.findall(r"`(gauntlet_[a-z_]+)[{`]", document))

@@ -63,7 +63,20 @@ def test_help_is_quick_and_names_the_exit_codes() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["serve", "evaluate", "compare", "reproduce", "submit", "watch", "cancel", "leaderboard", "zoo train"]
+    "command",
+    [
+        "serve",
+        "evaluate",
+        "compare",
+        "reproduce",
+        "submit",
+        "watch",
+        "cancel",
+        "leaderboard",
+        "backup",
+        "restore",
+        "zoo train",
+    ],
 )
 def test_every_command_has_help_with_json_and_is_documented(command: str) -> None:
     found = gauntlet(*command.split(), "--help")
@@ -99,6 +112,9 @@ def test_every_command_has_help_with_json_and_is_documented(command: str) -> Non
         (("leaderboard", "digits", "--json"), "board"),
         (("zoo", "show", "Nobody", "--json"), "model"),
         (("zoo", "train", "Digits_Standard", "--output", "no/such/x", "--json"), "output"),
+        (("backup", "missing/backup.tar", "--var-dir", "missing", "--json"), "database_url"),
+        (("restore", "missing.tar", "--json"), "file"),
+        (("restore", str(bundled_checkpoint(CARD)), "--json"), "backup"),
         (("serve", "--port", "70000", "--json"), "port"),
         (("serve", "--host", "192.0.2.1", "--json"), "host"),
         (("serve", "--port", "0", "--var-dir", "/dev/null/var", "--json"), "file"),

@@ -72,6 +72,8 @@ def test_impossible_devices_are_refused(monkeypatch: pytest.MonkeyPatch, devices
         ("port", "http"),
         ("worker_children", "-1"),
         ("max_checkpoint_bytes", "0"),
+        ("log_format", "xml"),
+        ("log_level", "loud"),
     ],
 )
 def test_impossible_values_are_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -89,12 +91,32 @@ def test_a_lease_must_outlive_two_beats() -> None:
     assert read_settings(lease_ms=1000, beat_ms=500).lease_ms == 1000
 
 
+def test_a_weak_token_is_refused_without_being_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GAUNTLET_METRICS_TOKEN", "sesame")
+    with pytest.raises(InvalidInput, match="metrics_token") as caught:
+        read_settings()
+    assert "sesame" not in str(caught.value.as_json())
+    monkeypatch.setenv("GAUNTLET_METRICS_TOKEN", "0123456789abcdef" * 2)
+    assert read_settings().secrets == {"0123456789abcdef" * 2}
+    assert "0123456789abcdef" not in repr(read_settings())
+
+
 def test_secrets_are_collected_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GAUNTLET_DATABASE_URL", "postgresql+psycopg://gauntlet:op%2Fen-sesame@127.0.0.1/x")
     assert read_settings().secrets == {"op%2Fen-sesame", "op/en-sesame"}
     assert read_settings(database_url="sqlite:///x.sqlite").secrets == frozenset()
     with pytest.raises(InvalidInput) as caught:
         read_settings(lease_ms=1, beat_ms=1)
+    assert "sesame" not in str(caught.value.as_json())
+
+
+@pytest.mark.parametrize("address", ["nonsense", "postgresql://u:op%en-sesame", "postgresql://h:open-sesame/x"])
+def test_an_address_that_cannot_be_read_is_refused_without_being_shown(address: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        read_settings(database_url=address)
+    assert caught.value.detail is not None
+    assert caught.value.detail.field == "database_url"
+    assert address not in str(caught.value.as_json())
     assert "sesame" not in str(caught.value.as_json())
 
 
