@@ -46,7 +46,7 @@ def run_worker(settings: Settings, device: str, tell: Callable[[str], None]) -> 
     try:
         engine.show_life()
         tell(name)
-        serve_work(make_celery(settings.redis_url), engine, stop, name=name)
+        serve_work(make_celery(settings.redis_url), engine, stop, services.db.doorbell)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         services.db.close()

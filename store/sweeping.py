@@ -18,8 +18,8 @@ from store.views import Purpose, State
 
 DISPATCHER = "dispatcher"
 SWEEPER = "sweeper"
-RING_AGAIN_MS = 20_000
-"""Time after which a bell for queued work counts as lost."""
+RING_AGAIN_MS = 5_000
+"""Time after which a bell for queued work counts as lost, and between two looks for such work."""
 RUNG_AT_ONCE = 256
 """Most pieces of work that a sweep rings for; the oldest come first."""
 STALE_UPLOAD_S = 24 * 3600.0
@@ -55,7 +55,6 @@ def sweep(db: Database, blobs: Blobs) -> Swept:
         failed += given_up
     failed += [submission_id for submission_id in _stuck(db) if _give_up(db, submission_id)]
     published = [submission_id for run, submission_id in _complete(db) if reduce_run(db, blobs, run) is State.PUBLISHED]
-    _ring_again(db)
     return Swept(tuple(requeued), tuple(failed), tuple(published))
 
 
@@ -169,7 +168,7 @@ def _complete_runs() -> Select[int, str]:
     )
 
 
-def _ring_again(db: Database) -> None:
+def ring_again(db: Database) -> None:
     """Ring for queued work that nobody has come for: the message may be lost, or the worker that heard it."""
     with db.snapshot() as session:
         overdue = (

@@ -20,6 +20,7 @@ def make_celery(redis_url: str) -> Celery:
         task_acks_late=False,
         task_ignore_result=True,
         worker_prefetch_multiplier=1,
+        worker_disable_prefetch=True,  # a bell that a busy worker keeps would wake nobody
         worker_send_task_events=False,
         worker_hijack_root_logger=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,

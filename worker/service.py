@@ -8,15 +8,18 @@ import threading
 from celery import Celery, signals
 from sqlalchemy.exc import SQLAlchemyError
 
+from store.doorbell import Doorbell
 from worker.celery_app import TASK
 from worker.engine import Engine
 
 logger = logging.getLogger(__name__)
 
+ANY = 0
+"""In place of the number of a piece of work: whatever there is."""
 _TURN_S = 1.0
 
 
-def serve_work(app: Celery, engine: Engine, stop: threading.Event, *, name: str) -> None:
+def serve_work(app: Celery, engine: Engine, stop: threading.Event, bell: Doorbell) -> None:
     """Work until a signal says that it is enough; what is under way then is given back with its last snapshot.
 
     One thread does one piece of work at a time. It outlives every child that it starts, as the children need.
@@ -25,7 +28,7 @@ def serve_work(app: Celery, engine: Engine, stop: threading.Event, *, name: str)
         app: the broker's.
         engine: claims and attempts.
         stop: set at the first signal.
-        name: the worker's.
+        bell: rung at the start, for what was queued before this worker came.
     """
 
     @app.task(name=TASK)  # type: ignore[untyped-decorator]
@@ -40,12 +43,11 @@ def serve_work(app: Celery, engine: Engine, stop: threading.Event, *, name: str)
     life = threading.Thread(target=_show_life, args=(engine, stop), name="life", daemon=True)
     life.start()
     try:
-        # What was queued before this worker came is done first: its bells may have gone to others.
-        work.delay(0)
+        bell.ring((ANY,))
         app.Worker(
             pool="threads",
             concurrency=1,
-            hostname=f"{name}@%h",
+            hostname=f"{engine.worker.name}@%h",
             without_gossip=True,
             without_mingle=True,
             loglevel=None,

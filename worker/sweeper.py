@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from store.services import Services
-from store.sweeping import elect, resign, sweep
+from store.sweeping import RING_AGAIN_MS, elect, resign, ring_again, sweep
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Role:
 
 
 class Sweeper:
-    """Sweeps every so often while it has its role.
+    """Sweeps every so often, and rings again for work that nobody came for, while it has its role.
 
     Args:
         services: the store.
@@ -59,12 +59,17 @@ class Sweeper:
         self._services = services
         self._role = role
         self._every_ms = every_ms
-        self._sweep_at = 0.0
+        self._sweep_at = self._ring_at = 0.0
 
     def turn(self) -> None:
-        """Sweep where it is time, and tell the maintainers what was given up."""
+        """Ring again and sweep, each where it is time, and tell the maintainers what was given up."""
         now = time.monotonic()
-        if now < self._sweep_at or not self._role.held():
+        if not self._role.held():
+            return
+        if now >= self._ring_at:
+            self._ring_at = now + RING_AGAIN_MS / 1000
+            ring_again(self._services.db)
+        if now < self._sweep_at:
             return
         self._sweep_at = now + self._every_ms / 1000
         swept = sweep(self._services.db, self._services.blobs)

@@ -51,7 +51,7 @@ def test_a_submission_becomes_a_row(services: Services, tmp_path: Path) -> None:
     worker = engine(services, tmp_path / "var", limits(tmp_path))
     worker.start()
     try:
-        wait_for(lambda: get_submission(services.db, view.id).state is State.PUBLISHED, 60)
+        wait_for(lambda: get_submission(services.db, view.id).state is State.PUBLISHED, 240)
     finally:
         worker.stop()
     assert children_of(os.getpid()) == []
