@@ -77,7 +77,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.services = services
-    app.state.probes = Probes(services)
+    app.state.probes = _probes(settings, services)
     app.state.metrics = Metrics(services, __version__, settings.metrics_token)
     app.state.failure = None
     app.include_router(api.routes.router())
@@ -143,6 +143,14 @@ def _doorbell(settings: Settings) -> Doorbell:
     from worker.bell import CeleryBell  # loads Celery, which the embedded service does without
 
     return CeleryBell(settings.redis_url)
+
+
+def _probes(settings: Settings, services: Services) -> Probes:
+    if settings.redis_url is None:
+        return Probes(services)
+    from worker.bell import CeleryBell
+
+    return Probes(services, CeleryBell(settings.redis_url).answers)
 
 
 def _guard(app: FastAPI, settings: Settings, metrics: Metrics) -> None:

@@ -18,6 +18,8 @@ from benchmark.errors import InvalidInput
 
 MEBIBYTE = 1024 * 1024
 PREFIX = "GAUNTLET_"
+FILE = "_FILE"
+"""What follows the name of a setting where the variable names a file that holds its value."""
 OF_THE_CLIENT = f"{PREFIX}SERVER"
 """Where commands find a service; no setting of the service itself."""
 Device = Annotated[str, Field(pattern=r"^(cpu|cuda(:\d{1,3})?)$")]
@@ -143,7 +145,7 @@ class Settings(BaseSettings):
 
 
 def read_settings(**overrides: object) -> Settings:
-    """Read the settings from the environment.
+    """Read the settings from the environment, and from the files that it names: ``GAUNTLET_…_FILE``.
 
     Args:
         overrides: settings given otherwise, such as on the command line; None leaves the environment's.
@@ -151,7 +153,7 @@ def read_settings(**overrides: object) -> Settings:
         InvalidInput: a setting has an impossible value, or the environment names one that does not exist.
     """
     _refuse_unknown(os.environ)
-    given = {name: value for name, value in overrides.items() if value is not None}
+    given = _from_files(os.environ) | {name: value for name, value in overrides.items() if value is not None}
     try:
         return Settings.model_validate(given)
     except ValidationError as error:
@@ -175,9 +177,35 @@ def _holds_secret(annotation: object) -> bool:
     return annotation is SecretStr or any(_holds_secret(part) for part in get_args(annotation))
 
 
+def _from_files(environment: Mapping[str, str]) -> dict[str, object]:
+    """Read the settings that are given as files, as containers get their secrets."""
+    found: dict[str, object] = {}
+    for name in Settings.model_fields:
+        variable = f"{PREFIX}{name.upper()}"
+        path = environment.get(f"{variable}{FILE}")
+        if path is None:
+            continue
+        if variable in environment:
+            raise InvalidInput.because(
+                variable, found=f"it and {variable}{FILE}", expected="one of the two", remedy="unset one of them"
+            )
+        try:
+            found[name] = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is no text"
+            raise InvalidInput.because(
+                f"{variable}{FILE}",
+                found=f"{path!r}, which cannot be read ({reason})",
+                expected="a file that holds the setting's value",
+                remedy="correct the path or the file's permissions",
+            ) from None
+    return found
+
+
 def _refuse_unknown(environment: Iterable[str]) -> None:
     """A mistyped name would leave its setting at the default without a word, even one that guards the service."""
-    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | {OF_THE_CLIENT}
+    names = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    known = names | {f"{name}{FILE}" for name in names} | {OF_THE_CLIENT}
     for name in sorted(environment):
         if name.startswith(PREFIX) and name not in known:
             similar = get_close_matches(name, known, n=1)

@@ -82,6 +82,13 @@ def resign(db: Database, role: str, holder: str) -> None:
         session.execute(update(LeaseRow).where(LeaseRow.name == role, LeaseRow.holder == holder).values(until_ms=0))
 
 
+def is_held(db: Database, role: str) -> bool:
+    """Tell whether some process has the role and has renewed it in time."""
+    with db.snapshot() as session:
+        lease = session.get(LeaseRow, role)
+        return lease is not None and lease.until_ms >= database_now_ms(session)
+
+
 def _expired(db: Database) -> list[tuple[int, str]]:
     """Return the pieces of work whose lease has run out, with their submissions."""
     with db.snapshot() as session:

@@ -29,6 +29,8 @@ class CeleryBell:
 
     def __init__(self, redis_url: str) -> None:
         self._app = make_celery(redis_url)
+        # Whoever rings is in the middle of a request; by default it would be kept waiting for six seconds.
+        self._app.conf.broker_transport_options |= {"max_retries": 1, "interval_start": 0}
         self._lock = threading.Lock()
         self._silent_until = 0.0
 
@@ -45,3 +47,12 @@ class CeleryBell:
             except (KombuError, RedisError, OSError) as error:
                 self._silent_until = time.monotonic() + _PAUSE_S
                 logger.warning("the broker does not answer, the work waits for the sweeper: %s", error)
+
+    def answers(self) -> bool:
+        """Tell whether the broker does."""
+        try:
+            with self._app.connection_for_read() as connection:
+                return bool(connection.default_channel.client.ping())
+        except (KombuError, RedisError, OSError) as error:
+            logger.warning("the broker does not answer: %s", error)
+            return False

@@ -10,7 +10,7 @@ import typer
 
 from benchmark.errors import ErrorDetail, GauntletError, InvalidInput
 from gauntlet import __version__
-from gauntlet.cli import backup, compare, evaluate, leaderboard, queue, reproduce, serve, submit, worker, zoo
+from gauntlet.cli import backup, compare, evaluate, health, leaderboard, queue, reproduce, serve, submit, worker, zoo
 from gauntlet.cli.console import EPILOG, ExitCode, exit_code_of, report_error
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ for name, command in (
     ("leaderboard", leaderboard.leaderboard),
     ("worker", worker.worker),
     ("sweep", worker.sweep),
+    ("health", health.health),
     ("backup", backup.backup),
     ("restore", backup.restore),
 ):

@@ -15,7 +15,8 @@ from sqlalchemy import text
 
 from api.readiness import Probes
 from tests.api.shape import assert_error
-from tests.running import Running
+from tests.running import Running, quiet_settings, running
+from tests.servers import RedisServer
 
 READY = {"status": "ready", "broker": "none"}
 
@@ -95,6 +96,19 @@ def test_a_broker_that_is_down_does_not_take_the_service_down(
     service.app.state.probes = Probes(service.services, lambda: answers)
     answer = service.http.get("/readyz")
     assert (answer.status_code, answer.json()) == (200, expected)
+
+
+def test_a_real_broker_is_asked_while_it_is_there_and_while_it_is_not(prepared: Path, tmp_path: Path) -> None:
+    shutil.copytree(prepared, tmp_path / "var")
+    with RedisServer() as broker:
+        settings = quiet_settings(tmp_path / "var").model_copy(update={"redis_url": broker.url})
+        with running(settings) as service:
+            assert service.http.get("/readyz").json() == {"status": "ready", "broker": "up"}
+            broker.kill()
+            answer = service.http.get("/readyz")
+            assert (answer.status_code, answer.json()) == (200, {"status": "degraded", "broker": "down"})
+            broker.start()
+            assert service.http.get("/readyz").json() == {"status": "ready", "broker": "up"}
 
 
 def test_a_silent_part_is_asked_once_however_many_wait_for_it(service: Running) -> None:

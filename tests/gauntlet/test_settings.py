@@ -125,6 +125,58 @@ def test_levels_are_read_in_any_case(level: str) -> None:
     assert read_settings(log_level=level).log_level == "info"
 
 
+def test_a_setting_may_be_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name, content in {
+        "DATABASE_URL": "postgresql+psycopg://u:open-sesame@db/x\n",
+        "METRICS_TOKEN": "0123456789abcdef" * 2 + "\r\n",
+        "PORT": "81",
+        "WORKER_DEVICES": "cuda:0,cuda:1",
+    }.items():
+        (tmp_path / name).write_text(content, encoding="utf-8")
+        monkeypatch.setenv(f"GAUNTLET_{name}_FILE", str(tmp_path / name))
+    settings = read_settings()
+    assert settings.database_url == "postgresql+psycopg://u:open-sesame@db/x"
+    assert settings.secrets == {"open-sesame", "0123456789abcdef" * 2}
+    assert (settings.port, settings.worker_devices) == (81, ("cuda:0", "cuda:1"))
+    assert read_settings(port=82).port == 82
+
+
+def test_a_file_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "noise").write_bytes(b"\xff\xfe\x00")
+    for path in (tmp_path / "missing", tmp_path, tmp_path / "noise"):
+        monkeypatch.setenv("GAUNTLET_REDIS_URL_FILE", str(path))
+        with pytest.raises(InvalidInput) as caught:
+            read_settings()
+        assert caught.value.detail is not None
+        assert caught.value.detail.field == "GAUNTLET_REDIS_URL_FILE"
+
+
+def test_a_value_and_a_file_contradict_each_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "port").write_text("81", encoding="utf-8")
+    monkeypatch.setenv("GAUNTLET_PORT_FILE", str(tmp_path / "port"))
+    monkeypatch.setenv("GAUNTLET_PORT", "82")
+    with pytest.raises(InvalidInput, match="one of the two"):
+        read_settings()
+
+
+def test_a_bad_value_from_a_file_is_not_shown_where_it_is_secret(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "url").write_text("sesame", encoding="utf-8")
+    for name in ("DATABASE_URL", "REDIS_URL", "METRICS_TOKEN"):
+        monkeypatch.setenv(f"GAUNTLET_{name}_FILE", str(tmp_path / "url"))
+        with pytest.raises(InvalidInput) as caught:
+            read_settings()
+        assert "sesame" not in str(caught.value.as_json())
+        monkeypatch.delenv(f"GAUNTLET_{name}_FILE")
+
+
+def test_a_mistyped_file_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GAUNTLET_DATABASE_URI_FILE", "/x")
+    with pytest.raises(InvalidInput, match="GAUNTLET_DATABASE_URI_FILE"):
+        read_settings()
+
+
 def test_a_mistyped_setting_is_named_with_the_one_it_resembles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GAUNTLET_SERVER", "http://127.0.0.1:8000")
     read_settings()

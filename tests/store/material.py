@@ -147,6 +147,13 @@ def fill_queue(db: Database) -> None:
                 checkpoint_sha256="0" * 64,
             ).model_dump(mode="json")
             row = SubmissionRow(
-                id=f"{number:020x}", **fields, baseline=False, state=State.QUEUED, reason="", created_ms=1, updated_ms=1
+                id=f"{number:020x}",
+                **fields,
+                baseline=False,
+                submitter="",
+                state=State.QUEUED,
+                reason="",
+                created_ms=1,
+                updated_ms=1,
             )
             session.add(row)
