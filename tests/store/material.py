@@ -48,20 +48,24 @@ def check(code: str = "zero_gradient", outcome: CheckOutcome = CheckOutcome.PASS
 
 
 def shard_report(
-    work: Claim, *, misclassified: int = 10, broken: int = 50, seed: int | None = None
+    work: Claim, *, misclassified: int = 10, broken: int = 50, by_square: int = 0, seed: int | None = None
 ) -> EvaluationReport:
-    """A report of a shard in which the first points are misclassified and the next are broken by APGD."""
+    """A report of a shard: the first points are misclassified, the next broken by APGD, and some after these by Square.
+
+    Where Square breaks any, the number is potentially unreliable, and somebody looks closer.
+    """
     count = work.last - work.first
-    by = ["clean"] * misclassified + ["apgd-ce"] * broken + [None] * (count - misclassified - broken)
+    left = count - misclassified - broken
+    by = ["clean"] * misclassified + ["apgd-ce"] * broken + ["square"] * by_square + [None] * (left - by_square)
     points = Points(
         index=tuple(range(work.first, work.last)),
         label=tuple(i % 10 for i in range(work.first, work.last)),
         robust=tuple(name is None for name in by),
         broken_by=tuple(by),
         step=tuple(3 if name == "apgd-ce" else None for name in by),
-        distance=tuple({"clean": 0.0, "apgd-ce": 0.2}.get(name) if name else None for name in by),
+        distance=tuple({"clean": 0.0, "apgd-ce": 0.2, "square": 0.2}.get(name) if name else None for name in by),
     )
-    attacks = [_attack("apgd-ce", count - misclassified, broken), _attack("square", count - misclassified - broken, 0)]
+    attacks = [_attack("apgd-ce", count - misclassified, broken), _attack("square", left, by_square)]
     return build_report(
         norm=work.norm,
         epsilon=work.epsilon,

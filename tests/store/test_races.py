@@ -20,14 +20,14 @@ from store.outcomes import finish_check, finish_shard
 from store.states import LEGAL, OPEN
 from store.submissions import cancel, submit
 from store.sweeping import sweep
-from store.tables import Base, EntryRow, ReportRow, ShardRow, SubmissionRow, TransitionRow
-from store.views import State
+from store.tables import Base, EntryHistoryRow, EntryRow, ReportRow, RunRow, ShardRow, SubmissionRow, TransitionRow
+from store.views import Purpose, State
 from tests.store.interleaving import interleaved
 from tests.store.material import LEASE_MS, Rules, a_worker, check, must_claim, new_submission, running, shard_report
 
 MOST_STEPS = 60
-REPORTS: dict[int, bytes] = {}
-"""By the first point of their shard: what one race reports, all others do."""
+REPORTS: dict[tuple[str, int], bytes] = {}
+"""By the protocol and the first point of their shard: what one race reports, all others do."""
 
 
 @dataclass
@@ -50,6 +50,7 @@ class Situation:
         done: pieces of work that are finished.
         last_attempt: whether what is held is tried for the last time.
         run_out: how many of the leases have run out.
+        published: whether the shards are done and published, and what is held is a closer look at the entry.
     """
 
     shards: bool
@@ -57,6 +58,7 @@ class Situation:
     done: int = 0
     last_attempt: bool = False
     run_out: int = 0
+    published: bool = False
 
 
 SITUATIONS = {
@@ -68,6 +70,8 @@ SITUATIONS = {
     "a lease run out": Situation(shards=True, held=2, run_out=1),
     "last attempts": Situation(shards=True, held=2, last_attempt=True),
     "last attempts run out": Situation(shards=True, held=2, last_attempt=True, run_out=2),
+    "a closer look": Situation(shards=True, held=1, published=True),
+    "a closer look given up": Situation(shards=True, held=1, last_attempt=True, run_out=1, published=True),
 }
 
 
@@ -119,6 +123,7 @@ DANGEROUS = [
     ("a lease run out", "sweep", "beat"),
     ("last attempts", "fail", "fail the other"),
     ("last attempts run out", "sweep", "sweep"),
+    ("a closer look", "finish", "finish"),
 ]
 
 
@@ -169,19 +174,19 @@ def set_up(db: Database, blobs: LocalBlobs, situation: Situation) -> Scene:
         view = running(db, blobs, shard_points=250)
     else:
         view = submit(db, blobs, new_submission(blobs), Rules())
-    held = [must_claim(db) for _ in range(situation.held + situation.done)]
-    for work in held:
-        if work.kind == "shard" and work.first not in REPORTS:
-            REPORTS[work.first] = shard_report(work).to_bytes()
-    scene = Scene(db, blobs, view.id, held)
+    scene = Scene(db, blobs, view.id, [])
+    if situation.published:
+        for work in (must_claim(db), must_claim(db)):
+            finish(scene, work)
+    scene.held += (must_claim(db) for _ in range(situation.held + situation.done))
     for _ in range(situation.done):
-        finish(scene, held.pop())
+        finish(scene, scene.held.pop())
     with db.transaction() as session:
-        for i, work in enumerate(held):
+        for i, work in enumerate(scene.held):
             shard = session.get_one(ShardRow, work.shard_id)
             if situation.last_attempt:
                 shard.attempt = MAX_ATTEMPTS
-                held[i] = work.model_copy(update={"attempt": MAX_ATTEMPTS})
+                scene.held[i] = work.model_copy(update={"attempt": MAX_ATTEMPTS})
             if i < situation.run_out:
                 shard.lease_until = 1
     return scene
@@ -190,7 +195,10 @@ def set_up(db: Database, blobs: LocalBlobs, situation: Situation) -> Scene:
 def finish(scene: Scene, work: Claim) -> State:
     if work.kind == "check":
         return finish_check(scene.db, work, [check()], parameters=1, shard_points=250)
-    return finish_shard(scene.db, scene.blobs, work, REPORTS[work.first])
+    key = work.protocol, work.first
+    if key not in REPORTS:
+        REPORTS[key] = shard_report(work, by_square=20).to_bytes()
+    return finish_shard(scene.db, scene.blobs, work, REPORTS[key])
 
 
 class Vanished(Exception):
@@ -216,20 +224,27 @@ def require_sound(scene: Scene) -> None:
         state = State(session.get_one(SubmissionRow, scene.submission_id).state)
         steps = [State(step) for step in session.scalars(select(TransitionRow.state).order_by(TransitionRow.id))]
         shards = session.scalars(select(ShardRow)).all()
-        published = [session.scalar(select(func.count()).select_from(table)) for table in (EntryRow, ReportRow)]
+        closer_look = session.scalar(select(RunRow.id).where(RunRow.purpose == Purpose.FOLLOW_UP))
+        entries, reports, history = (
+            session.scalar(select(func.count()).select_from(table)) for table in (EntryRow, ReportRow, EntryHistoryRow)
+        )
     assert (steps[0], steps[-1]) == (State.RECEIVED, state)
     assert all(after in LEGAL[before] for before, after in itertools.pairwise(steps))
-    unfinished = [shard for shard in shards if shard.state in ("queued", "running")]
-    complete = all(shard.state == "done" for shard in shards)
-    if state in OPEN:
-        assert unfinished or (complete and state is State.RUNNING), "open, and nothing is left to do"
-    else:
-        assert not unfinished, f"{state}, and there is still work"
-    assert not (complete and state is State.FAILED), "given up with everything done"
     assert all(shard.lease_token is not None for shard in shards if shard.state == "running")
     assert all(shard.lease_token is None for shard in shards if shard.state == "queued")
     assert all(shard.attempt <= MAX_ATTEMPTS for shard in shards)
-    assert published == ([1, 1] if state is State.PUBLISHED else [0, 0])
+
+    ends = {shard.state for shard in shards if shard.run_id != closer_look}
+    if state in OPEN:
+        assert ends & {"queued", "running"} or (ends == {"done"} and state is State.RUNNING), "nothing is left to do"
+    else:
+        assert not ends & {"queued", "running"}, f"{state}, and there is still work"
+    assert ends != {"done"} or state is not State.FAILED, "given up with everything done"
+
+    looked = all(shard.state == "done" for shard in shards)
+    assert (entries, closer_look is not None) == ((1, True) if state is State.PUBLISHED else (0, False))
+    assert reports == history
+    assert reports in ((1, 1 + looked) if entries else (0,))
 
 
 def forget(db: Database) -> None:
