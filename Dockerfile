@@ -1,4 +1,5 @@
-# The service with its embedded worker. Data goes to /var/lib/gauntlet; nothing else needs to be writable.
+# One image for every role: the service (alone, with its embedded worker, or in front of others), a worker, the sweeper.
+# Data goes to /var/lib/gauntlet; nothing else but /tmp needs to be writable.
 FROM python:3.11-slim
 
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1

@@ -95,6 +95,27 @@ lock: ## Resolve pyproject.toml and write requirements.lock with hashes; UPGRADE
 		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet --output-file "$$scratch/lock"; \
 	awk '/^[a-z]/ { keep = !/^(cuda|nvidia|triton)/ } keep' "$$scratch/lock" > requirements.lock
 
+SECRETS := database_url metrics_token postgres_password redis_conf redis_password redis_url
+
+# The files are open to all and their directory to nobody else: within a container another user reads them.
+.PHONY: secrets
+secrets: ## Make the passwords that docker-compose.yml needs, in ./secrets; those that are there stay.
+	@if test -e secrets; then \
+		for name in $(SECRETS); do test -f "secrets/$$name" || { echo "./secrets lacks $$name: remove it and run this again, or take it from your copy." >&2; exit 1; }; done; \
+		echo "There are secrets already, in ./secrets; nothing was changed."; exit 0; \
+	fi; \
+	set -euo pipefail; umask 077; scratch="$$(mktemp -d ./.secrets.XXXXXX)"; trap 'rm -rf "$$scratch"' EXIT; \
+	random() { head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \n'; }; \
+	postgres="$$(random)"; redis="$$(random)"; \
+	printf '%s' "$$postgres" > "$$scratch/postgres_password"; \
+	printf 'postgresql+psycopg://gauntlet:%s@postgres/gauntlet' "$$postgres" > "$$scratch/database_url"; \
+	printf '%s' "$$redis" > "$$scratch/redis_password"; \
+	printf 'requirepass %s\n' "$$redis" > "$$scratch/redis_conf"; \
+	printf 'redis://:%s@redis:6379/0' "$$redis" > "$$scratch/redis_url"; \
+	random > "$$scratch/metrics_token"; \
+	chmod 0644 "$$scratch"/*; mv --no-target-directory "$$scratch" secrets; \
+	echo "The secrets are in ./secrets. Keep a copy in a safe place: without them the database cannot be opened."
+
 .PHONY: clean
 clean: ## Remove caches and build outputs; .venv and the data in var stay.
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
