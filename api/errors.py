@@ -32,6 +32,7 @@ _STATUS = {
     "not_ready": 503,
     "queue_full": 503,
     "storage_full": 507,
+    "storage_unavailable": 503,
 }
 
 

@@ -43,6 +43,7 @@ class BlobWriter(Protocol):
             check: looks at the complete file before anybody else can; what it raises discards the file.
         Raises:
             InvalidSubmission: the content does not have the expected hash.
+            StorageUnavailable: the store cannot be reached; nothing is visible.
         """
 
     def abort(self) -> None:
@@ -50,13 +51,22 @@ class BlobWriter(Protocol):
 
 
 class Blobs(Protocol):
-    """A store of blobs."""
+    """A store of blobs.
+
+    Every method may raise StorageUnavailable where the store lies on another machine.
+    """
 
     def writer(self, limit: int) -> BlobWriter:
         """Start a blob of at most ``limit`` bytes."""
 
     def path(self, sha256: str) -> Path:
-        """Return a local file with the blob's content; NotFound where there is none."""
+        """Return a local file with the blob's content; NotFound where there is none.
+
+        The file is there for a minute at least, so open it soon; once open it can be read to its end.
+        """
+
+    def size(self, sha256: str) -> int:
+        """Return the length of the blob's content in bytes; NotFound where there is none."""
 
     def exists(self, sha256: str) -> bool:
         """Tell whether the blob is here."""
@@ -106,6 +116,10 @@ class LocalBlobs:
                 "sha256", found=sha256, expected="the SHA-256 of stored content", remedy="upload the file first"
             )
         return path
+
+    def size(self, sha256: str) -> int:
+        """Return the length of the blob's content in bytes; NotFound where there is none."""
+        return self.path(sha256).stat().st_size
 
     def exists(self, sha256: str) -> bool:
         """Tell whether the blob is here."""

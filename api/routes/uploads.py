@@ -36,7 +36,7 @@ async def put_upload(sha256: Sha256, request: Request, response: Response, store
     that is broken off, too large, of another hash, or without a proper safetensors header.
     """
     limit = store.admission.max_checkpoint_bytes
-    existed = store.blobs.exists(sha256)
+    existed = await run_in_threadpool(store.blobs.exists, sha256)
     size, pending = 0, bytearray()
     writer = await run_in_threadpool(store.blobs.writer, limit)
     try:
@@ -58,4 +58,4 @@ async def put_upload(sha256: Sha256, request: Request, response: Response, store
 @router.get("/{sha256}", responses=responses(404))
 def get_upload(sha256: Sha256, store: Store) -> Upload:
     """Tell whether a file is here, so that it need not be sent again."""
-    return Upload(sha256=sha256, bytes=store.blobs.path(sha256).stat().st_size)
+    return Upload(sha256=sha256, bytes=store.blobs.size(sha256))

@@ -26,6 +26,7 @@ def test_written_in_pieces_and_found_by_hash(blobs: LocalBlobs) -> None:
     assert not blobs.exists(expected)
     assert writer.commit(expected) == expected
     assert blobs.read(expected) == b"hello world"
+    assert blobs.size(expected) == 11
     assert remains(blobs) == [blobs.root / "sha256" / expected[:2] / expected[2:4] / expected] == [blobs.path(expected)]
 
 
@@ -93,8 +94,9 @@ def test_what_is_no_hash_names_no_file(blobs: LocalBlobs, name: str) -> None:
 
 
 def test_an_unknown_hash_is_not_found(blobs: LocalBlobs) -> None:
-    with pytest.raises(NotFound):
-        blobs.read("0" * 64)
+    for ask in (blobs.read, blobs.path, blobs.size):
+        with pytest.raises(NotFound):
+            ask("0" * 64)
 
 
 def test_the_disk_is_never_filled(tmp_path: Path) -> None:
