@@ -24,6 +24,6 @@ class StorageFull(GauntletError):
 
 
 class StorageUnavailable(GauntletError):
-    """The files lie on another machine, which does not serve them now; nothing was stored, and trying again may help."""
+    """The files lie on another machine, which does not serve them now; trying again later may help."""
 
     code = "storage_unavailable"

@@ -8,12 +8,11 @@ from fastapi import APIRouter, Path, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from api.errors import responses
+from api.receiving import receive
 from api.schemas import Upload
 from api.services import Store
 
 router = APIRouter(prefix="/uploads", tags=["uploads"])
-
-WRITE_BYTES = 1024 * 1024
 
 Sha256 = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the file, in lower-case hexadecimal")]
 
@@ -37,16 +36,9 @@ async def put_upload(sha256: Sha256, request: Request, response: Response, store
     """
     limit = store.admission.max_checkpoint_bytes
     existed = await run_in_threadpool(store.blobs.exists, sha256)
-    size, pending = 0, bytearray()
     writer = await run_in_threadpool(store.blobs.writer, limit)
     try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            pending += chunk
-            if len(pending) >= WRITE_BYTES:
-                await run_in_threadpool(writer.write, bytes(pending))
-                pending.clear()
-        await run_in_threadpool(writer.write, bytes(pending))
+        size = await receive(request, writer)
         await run_in_threadpool(writer.commit, sha256, store.admission.check_header)
     finally:
         writer.abort()
