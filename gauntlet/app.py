@@ -104,7 +104,11 @@ def make_services(settings: Settings, *, upgrading: bool = True) -> Services:
     settings.var_dir.mkdir(parents=True, exist_ok=True)
     db = open_database(settings, upgrading=upgrading)
     limit = settings.max_checkpoint_bytes
-    return Services(db, open_blobs(settings), ZooAdmission(limit), limit)
+    try:
+        return Services(db, open_blobs(settings), ZooAdmission(limit), limit)
+    except BaseException:
+        db.close()
+        raise
 
 
 def open_database(settings: Settings, *, upgrading: bool) -> Database:

@@ -107,6 +107,7 @@ class S3Remote:
             with _translated():
                 head = self.client.head_object(Bucket=self._bucket.name, Key=self._key(sha256))
         except Missing:
+            self.require_access()  # else every file of a bucket that is gone would count as lost
             return None
         return int(head["ContentLength"])
 
