@@ -21,8 +21,9 @@ from benchmark.errors import ErrorDetail, GauntletError, InvalidInput, NotFound
 
 logger = logging.getLogger(__name__)
 
-API_PATHS = ("/api/", "/healthz", "/readyz", "/metrics")
+API_PATHS = ("/api/", "/internal/", "/healthz", "/readyz", "/metrics")
 _STATUS = {
+    "unauthorized": 401,
     "not_found": 404,
     "method_not_allowed": 405,
     "conflict": 409,
@@ -32,13 +33,21 @@ _STATUS = {
     "not_ready": 503,
     "queue_full": 503,
     "storage_full": 507,
+    "storage_unavailable": 503,
 }
+_HEADERS = {"unauthorized": {"WWW-Authenticate": "Bearer"}}
 
 
 class MethodNotAllowed(InvalidInput):
     """The address exists, but not for this method."""
 
     code = "method_not_allowed"
+
+
+class Unauthorized(InvalidInput):
+    """The request does not show that it may do what it asks for."""
+
+    code = "unauthorized"
 
 
 class InternalError(GauntletError):
@@ -82,7 +91,7 @@ def explain(request: Request, error: Exception) -> Failure:
     """Translate any exception into one of our errors and its status."""
     match error:
         case GauntletError():
-            return Failure(error, status_of(error))
+            return Failure(error, status_of(error), _HEADERS.get(error.code, {}))
         case RequestValidationError():
             problems = error.errors()
             malformed = problems[0]["type"] == "json_invalid"

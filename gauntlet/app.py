@@ -18,6 +18,8 @@ import api.routes
 import web
 from api.metrics import Metrics
 from api.readiness import Probes
+from api.routes import blobs
+from api.routes.blobs import WorkerAccess
 from benchmark.errors import GauntletError, InvalidInput
 from gauntlet import __version__
 from gauntlet.access import Access, Handled, log_request
@@ -25,7 +27,7 @@ from gauntlet.admission import ZooAdmission
 from gauntlet.bundled import submit_zoo
 from gauntlet.guards import BodyLimit, HeadAsGet, KnownHost, SameSite, SecurityHeaders
 from gauntlet.settings import Settings, read_settings
-from store.blobs import LocalBlobs
+from gauntlet.storage import open_blobs, require_own_storage
 from store.database import Database
 from store.doorbell import Doorbell, Silence
 from store.migrate import require_newest, upgrade
@@ -33,6 +35,7 @@ from store.reference import import_reference_boards
 from store.services import Services
 from worker.attempt import Limits
 from worker.dispatcher import Dispatcher, Options
+from worker.handover import MAX_FILE_BYTES
 
 JSON_BYTES = 64 * 1024
 FORM_EXTRA_BYTES = 256 * 1024
@@ -47,6 +50,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         settings: by default those of the environment.
     """
     settings = settings or read_settings()
+    require_own_storage(settings)
     services = make_services(settings)
 
     @asynccontextmanager
@@ -65,6 +69,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             if zoo is not None:
                 await zoo
             await asyncio.to_thread(dispatcher.stop)
+            services.blobs.close()
             services.db.close()
 
     app = FastAPI(
@@ -80,7 +85,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.probes = _probes(settings, services)
     app.state.metrics = Metrics(services, __version__, settings.metrics_token)
     app.state.failure = None
-    app.include_router(api.routes.router())
+    if settings.worker_token is not None:
+        app.state.worker_access = WorkerAccess(settings.worker_token, MAX_FILE_BYTES)
+    app.include_router(api.routes.router(for_workers=settings.worker_token is not None))
     web.install(app)
     api.errors.install(app, web.error_page)
     _guard(app, settings, app.state.metrics)
@@ -97,7 +104,11 @@ def make_services(settings: Settings, *, upgrading: bool = True) -> Services:
     settings.var_dir.mkdir(parents=True, exist_ok=True)
     db = open_database(settings, upgrading=upgrading)
     limit = settings.max_checkpoint_bytes
-    return Services(db, LocalBlobs(settings.var_dir / "blobs"), ZooAdmission(limit), limit)
+    try:
+        return Services(db, open_blobs(settings), ZooAdmission(limit), limit)
+    except BaseException:
+        db.close()
+        raise
 
 
 def open_database(settings: Settings, *, upgrading: bool) -> Database:
@@ -157,6 +168,7 @@ def _guard(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
     """Put the guards in front; the last added is the first that a request meets."""
     larger = {
         ("PUT", f"{api.routes.PREFIX}/uploads/"): settings.max_checkpoint_bytes,
+        ("PUT", blobs.router.prefix): MAX_FILE_BYTES,
         ("POST", "/submit"): settings.max_checkpoint_bytes + FORM_EXTRA_BYTES,
     }
     app.add_middleware(BodyLimit, default=JSON_BYTES, larger=larger)
@@ -165,7 +177,7 @@ def _guard(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
     app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES)
     app.add_middleware(api.errors.ErrorBoundary)
     app.add_middleware(SecurityHeaders)
-    app.add_middleware(HeadAsGet)
+    app.add_middleware(HeadAsGet, unless=api.routes.INTERNAL)
     app.add_middleware(Access, api_prefix=api.routes.PREFIX, tell=(log_request, partial(_count, metrics)))
 
 

@@ -38,13 +38,19 @@ async def refuse(error: GauntletError, scope: Scope, receive: Receive, send: Sen
 
 
 class HeadAsGet:
-    """Answer HEAD as GET: the server leaves the body out by itself, and no route need know of it."""
+    """Answer HEAD as GET: the server leaves the body out by itself, and no route need know of it.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Args:
+        app: what answers.
+        unless: beginning of the paths whose routes answer HEAD themselves.
+    """
+
+    def __init__(self, app: ASGIApp, unless: str) -> None:
         self.app = app
+        self.unless = unless
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "HEAD":
+        if scope["type"] != "http" or scope["method"] != "HEAD" or scope["path"].startswith(self.unless):
             await self.app(scope, receive, send)
             return
         asked: Scope = {**scope, "method": "GET"}  # a copy: the server looks at its own to leave the body out

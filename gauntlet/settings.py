@@ -61,7 +61,9 @@ class Settings(BaseSettings):
     The docstring under a setting is its description in docs/settings.md, which a test compares.
     """
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True
+    )
 
     var_dir: Path = Path("var")
     """Directory of everything the service writes: the database, the blobs, scratch space."""
@@ -77,6 +79,16 @@ class Settings(BaseSettings):
     redis_url: Annotated[str | None, Field(pattern=r"^(redis|rediss|redis\+socket)://")] = None
     """Address of the Redis that wakes the workers of the distributed engine. Without it the service evaluates by
     itself; with it `gauntlet worker` does, on any number of machines, beside `gauntlet sweep`."""
+    blobs_url: str | None = None
+    """Where checkpoints, reports and examples are kept: a directory such as "file:///srv/blobs", a bucket such as
+    "s3://bucket/prefix?endpoint=https://host:9000&region=name", or, for workers alone, the service's own address such
+    as "https://gauntlet.example"; by default the directory blobs in var_dir."""
+    blob_cache_bytes: Annotated[int, Field(gt=0)] = 10 * 1024 * MEBIBYTE
+    """Size in bytes that local copies of files in a bucket or with the service may reach; they are in the directory
+    blob-cache in var_dir, and the least recently used go first."""
+    worker_token: Token | None = None
+    """What workers show the service to read and write its files over HTTP: at least 32 letters, digits or . _ ~ + / -,
+    the same on both sides, and kept secret. Without it the service offers workers no files."""
     max_checkpoint_bytes: Annotated[int, Field(gt=0)] = 512 * MEBIBYTE
     """Size in bytes above which an uploaded checkpoint is refused."""
     worker_children: Annotated[int, Field(ge=0, le=256)] = 2

@@ -49,6 +49,7 @@ def run_worker(settings: Settings, device: str, tell: Callable[[str], None]) -> 
         serve_work(make_celery(settings.redis_url), engine, stop, services.db.doorbell)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+        services.blobs.close()
         services.db.close()
 
 
@@ -69,6 +70,7 @@ def run_sweeper(settings: Settings, tell: Callable[[str], None]) -> None:
     try:
         Sweeper(services, role, settings.sweep_ms).run(stop)
     finally:
+        services.blobs.close()
         services.db.close()
 
 

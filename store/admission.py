@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from benchmark.errors import InvalidInput, InvalidSubmission, TooLarge
+from benchmark.errors import InvalidInput, InvalidSubmission, NotFound, TooLarge
 from benchmark.threat_models import Board, official_board
 from store.blobs import Blobs
 from store.views import NewSubmission
@@ -107,17 +107,17 @@ def _check_url(url: str) -> None:
 
 
 def _check_checkpoint(sha256: str, blobs: Blobs, admission: Admission) -> None:
-    if not blobs.exists(sha256):
+    try:
+        size, limit = blobs.size(sha256), admission.max_checkpoint_bytes
+    except NotFound:
         raise _invalid(
             "checkpoint_sha256", repr(sha256[:80]), "the SHA-256 of an uploaded file", "upload the checkpoint first"
-        )
-    path = blobs.path(sha256)
-    size, limit = path.stat().st_size, admission.max_checkpoint_bytes
+        ) from None
     if size > limit:
         raise TooLarge.because(
             "checkpoint", found=f"{size} bytes", expected=f"at most {limit} bytes", remedy="submit a smaller model"
         )
-    admission.check_header(path)
+    admission.check_header(blobs.path(sha256))
 
 
 def _invalid(field: str, found: str, expected: str, remedy: str) -> InvalidInput:

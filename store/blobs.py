@@ -43,6 +43,7 @@ class BlobWriter(Protocol):
             check: looks at the complete file before anybody else can; what it raises discards the file.
         Raises:
             InvalidSubmission: the content does not have the expected hash.
+            StorageUnavailable: the store cannot be reached; nothing is visible.
         """
 
     def abort(self) -> None:
@@ -50,13 +51,22 @@ class BlobWriter(Protocol):
 
 
 class Blobs(Protocol):
-    """A store of blobs."""
+    """A store of blobs.
+
+    Every method may raise StorageUnavailable where the store lies on another machine.
+    """
 
     def writer(self, limit: int) -> BlobWriter:
         """Start a blob of at most ``limit`` bytes."""
 
     def path(self, sha256: str) -> Path:
-        """Return a local file with the blob's content; NotFound where there is none."""
+        """Return a local file with the blob's content; NotFound where there is none.
+
+        The file is there for a minute at least, so open it soon; once open it can be read to its end.
+        """
+
+    def size(self, sha256: str) -> int:
+        """Return the length of the blob's content in bytes; NotFound where there is none."""
 
     def exists(self, sha256: str) -> bool:
         """Tell whether the blob is here."""
@@ -68,7 +78,10 @@ class Blobs(Protocol):
         """Return the blob's content; NotFound where there is none."""
 
     def discard_stale(self, older_than_s: float) -> int:
-        """Remove what broken uploads left behind for longer than that; return how many files."""
+        """Remove what broken uploads left behind for longer than that; return how many."""
+
+    def close(self) -> None:
+        """Close all connections; the store is not used afterwards."""
 
 
 class LocalBlobs:
@@ -102,14 +115,16 @@ class LocalBlobs:
         """
         path = self.place(sha256)
         if not path.is_file():
-            raise NotFound.because(
-                "sha256", found=sha256, expected="the SHA-256 of stored content", remedy="upload the file first"
-            )
+            raise not_found(sha256)
         return path
+
+    def size(self, sha256: str) -> int:
+        """Return the length of the blob's content in bytes; NotFound where there is none."""
+        return self.path(sha256).stat().st_size
 
     def exists(self, sha256: str) -> bool:
         """Tell whether the blob is here."""
-        return bool(_SHA256.fullmatch(sha256)) and self.place(sha256).is_file()
+        return is_sha256(sha256) and self.place(sha256).is_file()
 
     def put(self, data: bytes) -> str:
         """Store bytes and return their SHA-256."""
@@ -136,16 +151,17 @@ class LocalBlobs:
                 continue  # its writer finished meanwhile
         return removed
 
+    def close(self) -> None:
+        """Do nothing: a directory has no connections."""
+
     def place(self, sha256: str) -> Path:
         """Return where the blob lies or would lie.
 
         Raises:
             NotFound: the text is no SHA-256, so nothing can lie there.
         """
-        if not _SHA256.fullmatch(sha256):
-            raise NotFound.because(
-                "sha256", found=repr(sha256[:80]), expected="64 lower-case hexadecimal digits", remedy="use the hash"
-            )
+        if not is_sha256(sha256):
+            raise not_found(sha256)
         return self.root / "sha256" / sha256[:2] / sha256[2:4] / sha256
 
     def open_incoming(self) -> tuple[int, Path]:
@@ -223,6 +239,20 @@ class LocalBlobWriter:
         if not self._file.closed:
             self._file.close()
         self._path.unlink(missing_ok=True)
+
+
+def is_sha256(text: str) -> bool:
+    """Tell whether a text has the form of a SHA-256, in lower-case hexadecimal."""
+    return _SHA256.fullmatch(text) is not None
+
+
+def not_found(sha256: str) -> NotFound:
+    """Return the error about a hash under which nothing is stored."""
+    if is_sha256(sha256):
+        expected, remedy = "the SHA-256 of stored content", "upload the file first"
+    else:
+        expected, remedy = "64 lower-case hexadecimal digits", "use the hash"
+    return NotFound.because("sha256", found=repr(sha256[:80]), expected=expected, remedy=remedy)
 
 
 def _sync_directory(path: Path) -> None:

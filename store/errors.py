@@ -21,3 +21,9 @@ class StorageFull(GauntletError):
     """The disk holds too little free space to accept more data; the service is at fault, not the request."""
 
     code = "storage_full"
+
+
+class StorageUnavailable(GauntletError):
+    """The files lie on another machine, which does not serve them now; trying again later may help."""
+
+    code = "storage_unavailable"

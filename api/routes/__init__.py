@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from api.routes import health, leaderboards, metrics, models, submissions, uploads
+from api.routes import blobs, health, leaderboards, metrics, models, submissions, uploads
 
 PREFIX = "/api/v1"
+INTERNAL = "/internal/"
+"""Where the routes are that only the service's own workers use."""
 
 
-def router() -> APIRouter:
-    """Return every route of the API."""
+def router(*, for_workers: bool = False) -> APIRouter:
+    """Return every route of the API.
+
+    Args:
+        for_workers: whether those for workers are among them.
+    """
     routes = APIRouter()
     for noun in (uploads, submissions, leaderboards, models):
         routes.include_router(noun.router, prefix=PREFIX)
     routes.include_router(health.router)
     routes.include_router(metrics.router)
+    if for_workers:
+        routes.include_router(blobs.router)
     return routes

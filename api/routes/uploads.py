@@ -8,12 +8,11 @@ from fastapi import APIRouter, Path, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from api.errors import responses
+from api.receiving import receive
 from api.schemas import Upload
 from api.services import Store
 
 router = APIRouter(prefix="/uploads", tags=["uploads"])
-
-WRITE_BYTES = 1024 * 1024
 
 Sha256 = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the file, in lower-case hexadecimal")]
 
@@ -36,17 +35,10 @@ async def put_upload(sha256: Sha256, request: Request, response: Response, store
     that is broken off, too large, of another hash, or without a proper safetensors header.
     """
     limit = store.admission.max_checkpoint_bytes
-    existed = store.blobs.exists(sha256)
-    size, pending = 0, bytearray()
+    existed = await run_in_threadpool(store.blobs.exists, sha256)
     writer = await run_in_threadpool(store.blobs.writer, limit)
     try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            pending += chunk
-            if len(pending) >= WRITE_BYTES:
-                await run_in_threadpool(writer.write, bytes(pending))
-                pending.clear()
-        await run_in_threadpool(writer.write, bytes(pending))
+        size = await receive(request, writer)
         await run_in_threadpool(writer.commit, sha256, store.admission.check_header)
     finally:
         writer.abort()
@@ -58,4 +50,4 @@ async def put_upload(sha256: Sha256, request: Request, response: Response, store
 @router.get("/{sha256}", responses=responses(404))
 def get_upload(sha256: Sha256, store: Store) -> Upload:
     """Tell whether a file is here, so that it need not be sent again."""
-    return Upload(sha256=sha256, bytes=store.blobs.path(sha256).stat().st_size)
+    return Upload(sha256=sha256, bytes=store.blobs.size(sha256))

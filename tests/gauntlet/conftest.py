@@ -1,3 +1,4 @@
 from tests.running import prepared, service
+from tests.s3_server import s3_credentials, s3_server
 
-__all__ = ["prepared", "service"]
+__all__ = ["prepared", "s3_credentials", "s3_server", "service"]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -10,8 +10,13 @@ import pytest
 from store.blobs import LocalBlobs
 from store.database import Database
 from store.migrate import upgrade
+from tests.running import Running, prepared
+from tests.s3_server import s3_credentials, s3_server
 from tests.servers import Databases
 from tests.store.material import Rules
+from tests.store.places import Place, http_place, local_place, s3_place, service_for_workers
+
+__all__ = ["prepared", "s3_credentials", "s3_server"]
 
 
 @pytest.fixture(scope="session")
@@ -58,6 +63,26 @@ def empty_database(request: pytest.FixtureRequest, tmp_path: Path, postgres_data
 @pytest.fixture
 def blobs(tmp_path: Path) -> LocalBlobs:
     return LocalBlobs(tmp_path / "blobs", free_floor_bytes=0)
+
+
+@pytest.fixture(params=["local", "http", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """Each of the places where blobs may lie."""
+    with ExitStack() as stack:
+        if request.param == "local":
+            yield stack.enter_context(local_place(tmp_path))
+        elif request.param == "http":
+            yield stack.enter_context(http_place(tmp_path, request.getfixturevalue("blob_service")))
+        else:
+            request.getfixturevalue("s3_credentials")
+            yield stack.enter_context(s3_place(tmp_path, request.getfixturevalue("s3_server")))
+
+
+@pytest.fixture
+def blob_service(prepared: Path, tmp_path: Path) -> Iterator[Running]:
+    """A running service that offers its files to workers."""
+    with service_for_workers(prepared, tmp_path) as service:
+        yield service
 
 
 @pytest.fixture

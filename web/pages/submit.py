@@ -14,7 +14,7 @@ from benchmark.errors import Conflict, GauntletError, InvalidCheckpoint, Invalid
 from benchmark.threat_models import BOARDS, Board
 from store.admission import LONGEST, admit_fields
 from store.blobs import BlobWriter
-from store.errors import QueueFull, StorageFull
+from store.errors import QueueFull, StorageFull, StorageUnavailable
 from store.services import Services
 from store.submissions import require_admissible, submit
 from store.submitters import submitter_at
@@ -227,7 +227,7 @@ def _refuse(form: FormReader, field: str, found: str, expected: str, remedy: str
 
 def _field_of(error: GauntletError) -> str:
     """Return the field of the form that an error of the store belongs to."""
-    if isinstance(error, InvalidCheckpoint | TooLarge | StorageFull):
+    if isinstance(error, InvalidCheckpoint | TooLarge | StorageFull | StorageUnavailable):
         return FILE_FIELD
     field = error.detail.field if error.detail else WHOLE_FORM
     field = _FIELDS_ELSEWHERE.get(field, field)
@@ -238,7 +238,7 @@ def _status(error: GauntletError) -> int:
     match error:
         case StorageFull():
             return 507
-        case QueueFull():
+        case QueueFull() | StorageUnavailable():
             return 503
         case TooLarge():
             return 413
