@@ -18,7 +18,7 @@ from store.claims import claim
 from store.database import Database
 from store.outcomes import finish_check, finish_shard
 from store.reference import import_reference_boards
-from store.submissions import ensure_submission, get_submission, list_submissions, submit
+from store.submissions import ensure_submission, get_submission, list_open, list_submissions, submit
 from store.views import Badge, BoardPoint, BoardView, Sort, State
 from tests.store.material import (
     Rules,
@@ -238,6 +238,7 @@ QUERIES: dict[str, tuple[int, Callable[[Database, LocalBlobs, str], object]]] = 
     "list_points": (1, lambda db, blobs, newest: list_points(db, "digits", "Linf", search="m")),
     "get_model": (8, lambda db, blobs, newest: get_model(db, blobs, "digits", "Linf", "m0")),
     "get_submission": (5, lambda db, blobs, newest: get_submission(db, newest)),
+    "list_open": (5, lambda db, blobs, newest: list_open(db, "digits", "Linf")),
     "list_submissions": (5, lambda db, blobs, newest: list_submissions(db)),
 }
 

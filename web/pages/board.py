@@ -13,8 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from benchmark.errors import InvalidInput
 from store.boards import get_board, list_points
 from store.services import Services
-from store.states import OPEN
-from store.submissions import list_submissions
+from store.submissions import list_open
 from store.views import Badge, BoardView, Sort, SubmissionView
 from web.charts import Scatter, scatter
 from web.rendering import Page, board_address, render
@@ -27,8 +26,6 @@ ROWS = 200
 MANY = 1_000_000_000
 """A page's number beyond which it does not matter."""
 REFRESH_S = 5
-RECENT = 200
-"""Submissions looked through for those under way; older ones have ended or will be found again after a reload."""
 
 
 class BoardQuery(BaseModel):
@@ -139,7 +136,7 @@ def board_page(services: Services, dataset: str, threat_model: str, query: Board
     if not board.rows and query.page > 1:
         query = query.model_copy(update={"page": _pages(board)})
         board = _page_of(services, dataset, threat_model, query)
-    running = _running(services, board) if board.evaluated_here else ()
+    running = list_open(services.db, dataset, threat_model) if board.evaluated_here else ()
     points = list_points(services.db, dataset, threat_model, query.search, query.badge)
     address = f"/api/v1/leaderboards/{board.dataset}/{board.threat_model}"
     view = query.filters
@@ -167,16 +164,6 @@ def show_board(
 ) -> Response:
     """Show a leaderboard."""
     return render(request, board_page(store, dataset, threat_model, query))
-
-
-def _running(services: Services, board: BoardView) -> tuple[SubmissionView, ...]:
-    """Return the submissions on their way to the board, the first in the queue first."""
-    return tuple(
-        view
-        for view in reversed(list_submissions(services.db, RECENT))
-        if view.state in OPEN
-        and (view.submission.dataset, view.submission.threat_model) == (board.dataset, board.threat_model)
-    )
 
 
 def _page_of(services: Services, dataset: str, threat_model: str, query: BoardQuery) -> BoardView:
