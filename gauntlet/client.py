@@ -17,9 +17,11 @@ from pydantic import BaseModel, ValidationError
 from api.schemas import BoardList, ErrorResponse, SubmissionList
 from benchmark.errors import ErrorDetail, GauntletError
 from benchmark.report import EvaluationReport
-from store.views import Badge, BoardSummary, BoardView, ModelView, NewSubmission, State, SubmissionView
+from store.views import Badge, BoardRow, BoardSummary, BoardView, ModelView, NewSubmission, State, SubmissionView
 
 CHUNK_BYTES = 1024 * 1024
+ATTEMPTS = 3
+"""How often a leaderboard is read anew because it changed between its parts."""
 FINAL_STATES = frozenset({State.REJECTED, State.PUBLISHED, State.WITHDRAWN, State.FAILED, State.CANCELLED})
 """States after which a submission does not move by itself."""
 
@@ -166,7 +168,7 @@ class Client:
     def leaderboard(
         self, dataset: str, threat_model: str, *, search: str | None = None, badge: Badge | None = None
     ) -> BoardView:
-        """Return a board's ranked entries.
+        """Return a board's ranked entries, all of them, in as many answers as it takes.
 
         Args:
             dataset: data set id, such as "digits".
@@ -176,7 +178,21 @@ class Client:
         """
         params = {"search": search, "badge": badge.value if badge else None}
         given = {name: value for name, value in params.items() if value is not None}
-        return self._read(BoardView, self._send("GET", _path("leaderboards", dataset, threat_model), params=given))
+        for _ in range(ATTEMPTS):
+            board = self._board(dataset, threat_model, given)
+            # An entry that moves while the parts are read may be in two of them, and another then in none.
+            if len({row.model_id for row in board.rows}) == board.matching:
+                return board
+        raise self._unreachable("a board that changes faster than it can be read")
+
+    def _board(self, dataset: str, threat_model: str, given: dict[str, str]) -> BoardView:
+        path = _path("leaderboards", dataset, threat_model)
+        rows: list[BoardRow] = []
+        while True:
+            part = self._read(BoardView, self._send("GET", path, params=given | {"offset": str(len(rows))}))
+            rows += part.rows
+            if not part.rows or len(rows) >= part.matching:
+                return part.model_copy(update={"rows": tuple(rows)})
 
     def model(self, dataset: str, threat_model: str, model_id: str) -> ModelView:
         """Return an entry with its evidence."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import Select, case, func, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Subquery, Text, UnaryExpression, and_, case, cast, func, or_, select, true
+from sqlalchemy.orm import Session, aliased
 
 from benchmark.errors import NotFound
 from benchmark.report import EvaluationReport, Interval
@@ -15,16 +17,11 @@ from store.blobs import Blobs
 from store.database import Database
 from store.submission_views import view_submissions
 from store.tables import EntryHistoryRow, EntryRow, ReportRow, SubmissionRow
-from store.views import Badge, BoardRow, BoardSummary, BoardView, HistoryItem, ModelView
+from store.views import Badge, BoardPoint, BoardRow, BoardSummary, BoardView, ExtraData, HistoryItem, ModelView, Sort
 
-_COPIED = frozenset(BoardRow.model_fields) & frozenset(EntryRow.__table__.columns.keys())
 _SEARCHED = (EntryRow.model_id, EntryRow.title, EntryRow.authors, EntryRow.architecture, EntryRow.venue)
-# The best first; unknown numbers last; of equal numbers the one published first.
-_ORDER = (
-    EntryRow.best_known_robust_accuracy.desc().nulls_last(),
-    EntryRow.standard_accuracy.desc().nulls_last(),
-    EntryRow.published_ms.asc().nulls_last(),
-)
+_BY_CODE_POINT = Text().with_variant(Text(collation="C"), "postgresql")
+_COPIED = frozenset(BoardRow.model_fields) & frozenset(EntryRow.__table__.columns.keys())
 
 
 def list_boards(db: Database) -> tuple[BoardSummary, ...]:
@@ -41,15 +38,13 @@ def list_boards(db: Database) -> tuple[BoardSummary, ...]:
                 ).group_by(EntryRow.dataset, EntryRow.threat_model)
             )
         }
-        place = func.row_number().over(
-            partition_by=(EntryRow.dataset, EntryRow.threat_model), order_by=(*_ORDER, EntryRow.model_id)
-        )
-        placed = select(EntryRow.id, place.label("place")).subquery()
+        first = [
+            select(EntryRow.id).where(*_of(board)).order_by(*_order(EntryRow)).limit(1).scalar_subquery()
+            for board in BOARDS
+        ]
         leaders = {
             (entry.dataset, entry.threat_model): entry
-            for entry in session.scalars(
-                select(EntryRow).join(placed, placed.c.id == EntryRow.id).where(placed.c.place == 1)
-            )
+            for entry in session.scalars(select(EntryRow).where(EntryRow.id.in_(first)))
         }
     summaries = []
     for board in BOARDS:
@@ -67,9 +62,17 @@ def list_boards(db: Database) -> tuple[BoardSummary, ...]:
 
 
 def get_board(
-    db: Database, dataset: str, threat_model: str, search: str | None = None, badge: Badge | None = None
+    db: Database,
+    dataset: str,
+    threat_model: str,
+    search: str | None = None,
+    badge: Badge | None = None,
+    *,
+    sort: Sort = Sort.BEST,
+    limit: int | None = None,
+    offset: int = 0,
 ) -> BoardView:
-    """Return a leaderboard by descending best known robust accuracy; ranks are those of the whole board.
+    """Return a leaderboard, or a page of it; ranks are those of the whole board, whatever is shown of it.
 
     Args:
         db: the database.
@@ -77,18 +80,59 @@ def get_board(
         threat_model: see ``dataset``.
         search: show only entries with this text in name, title, authors, architecture or venue.
         badge: show only entries with this badge.
+        sort: the order; unknown numbers come last, and equal ones stay in the order of the ranking.
+        limit: most rows to return; None for all.
+        offset: rows to pass over.
     Raises:
         NotFound: there is no such board.
     """
     board = official_board(dataset, threat_model)
-    query = _ranked(board)
-    if search and search.strip():
-        query = query.where(or_(*(column.icontains(search.strip(), autoescape=True) for column in _SEARCHED)))
-    if badge is not None:
-        query = query.where(EntryRow.badge == badge)
+    page = select(EntryRow).where(*_of(board), *_filters(search, badge)).order_by(*_order(EntryRow, sort))
+    entry = aliased(EntryRow, page.limit(limit).offset(offset).subquery())
+    ranks = _ranks(board)
+    rows = select(entry, ranks.c.rank).join(ranks, ranks.c.model_id == entry.model_id).order_by(*_order(entry, sort))
+    matching = func.count().filter(and_(true(), *_filters(search, badge)))
     with db.snapshot() as session:
-        rows = tuple(_row(entry, rank) for entry, rank in session.execute(query))
-    return BoardView.model_validate({**_described(board), "rows": rows})
+        total, found = session.execute(select(func.count(), matching).where(*_of(board))).one()
+        shown = tuple(_row(row, rank) for row, rank in session.execute(rows))
+    return BoardView.model_validate({**_described(board), "total": total, "matching": found, "rows": shown})
+
+
+def list_points(
+    db: Database, dataset: str, threat_model: str, search: str | None = None, badge: Badge | None = None
+) -> tuple[BoardPoint, ...]:
+    """Return where a board's entries stand between standard and robust accuracy, in the order of the ranking.
+
+    Entries that lack one of the two numbers are left out. The arguments are those of `get_board`.
+
+    Raises:
+        NotFound: there is no such board.
+    """
+    board = official_board(dataset, threat_model)
+    query = (
+        select(
+            EntryRow.model_id,
+            EntryRow.extra_data,
+            EntryRow.standard_accuracy,
+            EntryRow.best_known_robust_accuracy,
+            EntryRow.potentially_unreliable,
+            EntryRow.findings,
+        )
+        .where(*_of(board), *_filters(search, badge))
+        .order_by(*_order(EntryRow))
+    )
+    with db.snapshot() as session:
+        return tuple(
+            BoardPoint(
+                model_id=model_id,
+                extra_data=ExtraData(extra_data),
+                standard_accuracy=standard,
+                best_known_robust_accuracy=best,
+                flagged=bool(unreliable or json.loads(findings)),
+            )
+            for model_id, extra_data, standard, best, unreliable, findings in session.execute(query)
+            if standard is not None and best is not None
+        )
 
 
 def get_model(db: Database, blobs: Blobs, dataset: str, threat_model: str, model_id: str) -> ModelView:
@@ -99,7 +143,9 @@ def get_model(db: Database, blobs: Blobs, dataset: str, threat_model: str, model
     """
     board = official_board(dataset, threat_model)
     with db.snapshot() as session:
-        found = session.execute(_ranked(board).where(EntryRow.model_id == model_id)).one_or_none()
+        ranks = _ranks(board)
+        wanted = select(EntryRow, ranks.c.rank).join(ranks, ranks.c.model_id == EntryRow.model_id)
+        found = session.execute(wanted.where(*_of(board), EntryRow.model_id == model_id)).one_or_none()
         if found is None:
             raise NotFound.because(
                 "model",
@@ -131,12 +177,53 @@ def get_model(db: Database, blobs: Blobs, dataset: str, threat_model: str, model
         )
 
 
-def _ranked(board: Board) -> Select[EntryRow, int | None]:
-    here = (EntryRow.dataset == board.dataset, EntryRow.threat_model == board.threat_model)
-    # Ranked in a subquery, so that whatever is filtered out later keeps its place in the ranking.
-    ranks = select(EntryRow.id, func.rank().over(order_by=_ORDER).label("rank")).where(*here).subquery()
-    rank = case((EntryRow.best_known_robust_accuracy.is_not(None), ranks.c.rank), else_=None)
-    return select(EntryRow, rank).join(ranks, ranks.c.id == EntryRow.id).order_by(ranks.c.rank, EntryRow.model_id)
+def _of(board: Board) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return EntryRow.dataset == board.dataset, EntryRow.threat_model == board.threat_model
+
+
+def _ranks(board: Board) -> Subquery:
+    """Return the ranks of a whole board by entry; an index holds all that this reads, in the order it is needed."""
+    known = EntryRow.best_known_robust_accuracy.is_not(None)
+    rank = case((known, func.rank().over(order_by=_ranking(EntryRow))), else_=None)
+    return select(EntryRow.model_id, rank.label("rank")).where(*_of(board)).subquery()
+
+
+def _filters(search: str | None, badge: Badge | None) -> Sequence[ColumnElement[bool]]:
+    filters: list[ColumnElement[bool]] = []
+    if search and search.strip():
+        filters.append(or_(*(column.icontains(search.strip(), autoescape=True) for column in _SEARCHED)))
+    if badge is not None:
+        filters.append(EntryRow.badge == badge)
+    return filters
+
+
+def _ranking(entry: type[EntryRow]) -> tuple[UnaryExpression[Any], ...]:
+    """Return the ranking's order: the best first; unknown numbers last; of equal numbers the one published first."""
+    return (
+        entry.best_known_robust_accuracy.desc().nulls_last(),
+        entry.standard_accuracy.desc().nulls_last(),
+        entry.published_ms.asc().nulls_last(),
+    )
+
+
+def _order(entry: type[EntryRow], sort: Sort = Sort.BEST) -> tuple[ColumnElement[Any], ...]:
+    """Return an order in which every entry of a board has its one place."""
+    places = (*_ranking(entry), entry.model_id.asc())
+    match sort:
+        case Sort.BEST:
+            return places
+        case Sort.STANDARD:
+            return (entry.standard_accuracy.desc().nulls_last(), *places)
+        case Sort.ROBUST:
+            return (entry.robust_accuracy.desc().nulls_last(), *places)
+        case Sort.NAME:
+            return (_name(entry), *places)
+
+
+def _name(entry: type[EntryRow]) -> ColumnElement[str]:
+    """Return the name that is shown, without case. The collation makes the order the same on every database."""
+    shown = case((entry.title == "", entry.model_id), else_=entry.title)
+    return func.lower(cast(shown, _BY_CODE_POINT))
 
 
 def _row(entry: EntryRow, rank: int | None) -> BoardRow:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from benchmark.report import Check, wilson_interval
@@ -33,10 +33,10 @@ def view_submissions(session: Session, rows: Sequence[SubmissionRow]) -> tuple[S
     wanted = [run.id for run in runs.values()]
     for shard in session.scalars(select(ShardRow).where(ShardRow.run_id.in_(wanted), ShardRow.kind == "shard")):
         shards.setdefault(shard.run_id, []).append(shard)
-    waiting = session.scalars(
-        select(SubmissionRow.id).where(SubmissionRow.state.in_(WAITING)).order_by(SubmissionRow.id)
-    )
-    places = {submission_id: place for place, submission_id in enumerate(waiting, start=1)}
+    place = func.row_number().over(order_by=SubmissionRow.id)
+    waiting = select(SubmissionRow.id, place.label("place")).where(SubmissionRow.state.in_(WAITING)).subquery()
+    found = session.execute(select(waiting.c.id, waiting.c.place).where(waiting.c.id.in_(ids)))
+    places: dict[str, int] = {row.id: row.place for row in found}
     return tuple(
         SubmissionView(
             id=row.id,

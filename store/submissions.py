@@ -130,6 +130,30 @@ def list_submissions(db: Database, limit: int = 50) -> tuple[SubmissionView, ...
         return view_submissions(session, rows)
 
 
+def list_open(db: Database, dataset: str, threat_model: str, limit: int = 200) -> tuple[SubmissionView, ...]:
+    """Return the submissions on their way to a board, the oldest first."""
+    with db.snapshot() as session:
+        rows = session.scalars(
+            select(SubmissionRow)
+            .where(
+                SubmissionRow.state.in_(OPEN),
+                SubmissionRow.dataset == dataset,
+                SubmissionRow.threat_model == threat_model,
+            )
+            .order_by(SubmissionRow.id)
+            .limit(limit)
+        ).all()
+        return view_submissions(session, rows)
+
+
+def count_open(db: Database) -> dict[tuple[str, str], int]:
+    """Return how many submissions are on their way, by data set and threat model; boards without any are left out."""
+    board = (SubmissionRow.dataset, SubmissionRow.threat_model)
+    with db.snapshot() as session:
+        counts = session.execute(select(*board, func.count()).where(SubmissionRow.state.in_(OPEN)).group_by(*board))
+        return {(dataset, threat_model): count for dataset, threat_model, count in counts}
+
+
 def close_shards(session: Session, submission_id: str, state: str) -> None:
     """End all unfinished work of a submission: as "cancelled" or "failed"."""
     for run_id in session.scalars(select(RunRow.id).where(RunRow.submission_id == submission_id)):

@@ -37,6 +37,7 @@ class Base(DeclarativeBase):
 
 
 _OPEN = "state IN ('received', 'checking', 'queued', 'running', 'evaluated')"
+_FOLLOW_UP = text("purpose = 'follow_up'")
 
 
 class SubmissionRow(Base):
@@ -101,6 +102,7 @@ class RunRow(Base):
     """One evaluation of a submission: everything its shards have in common."""
 
     __tablename__ = "run"
+    __table_args__ = (Index("ix_run_follow_up", "submission_id", sqlite_where=_FOLLOW_UP, postgresql_where=_FOLLOW_UP),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     submission_id: Mapped[str] = mapped_column(ForeignKey("submission.id"), index=True)
@@ -170,7 +172,10 @@ class EntryRow(Base):
     """One row of a leaderboard, with the scalar numbers that boards show and sort by."""
 
     __tablename__ = "entry"
-    __table_args__ = (UniqueConstraint("dataset", "threat_model", "model_id"),)
+    __table_args__ = (
+        UniqueConstraint("dataset", "threat_model", "model_id"),
+        Index(None, "dataset", "threat_model", "badge"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     dataset: Mapped[str]
@@ -208,6 +213,18 @@ class EntryRow(Base):
     submission_id: Mapped[str | None] = mapped_column(ForeignKey("submission.id"))
     report_id: Mapped[int | None] = mapped_column(ForeignKey("report.id"))
     published_ms: Mapped[int | None] = mapped_column(BigInteger)
+
+
+# Boards in the order of their ranking; SQLite does with less, see the migration.
+Index(
+    "ix_entry_ranking",
+    EntryRow.dataset,
+    EntryRow.threat_model,
+    EntryRow.best_known_robust_accuracy.desc().nulls_last(),
+    EntryRow.standard_accuracy.desc().nulls_last(),
+    EntryRow.published_ms,
+    EntryRow.model_id,
+)
 
 
 class EntryHistoryRow(Base):

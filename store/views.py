@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict
 
 from benchmark.report import Accuracy, Check, Count, EvaluationReport, Interval, Name
 
+MOST_ROWS = 1_000
+"""Most rows of a leaderboard in one answer of the API."""
+
 
 class View(BaseModel):
     """A frozen value that leaves the store."""
@@ -44,6 +47,15 @@ class Badge(StrEnum):
     EVALUATED = "evaluated_here"
     REPORTED = "reported"
     UNVERIFIED = "unverified"
+
+
+class Sort(StrEnum):
+    """What a board may be sorted by."""
+
+    BEST = "best"
+    STANDARD = "standard"
+    ROBUST = "robust"
+    NAME = "name"
 
 
 class ExtraData(StrEnum):
@@ -172,8 +184,19 @@ class BoardRow(View):
     mce_3d: float | None = None
 
 
+class BoardPoint(View):
+    """An entry between standard and robust accuracy: what a plot needs of it."""
+
+    model_id: str
+    extra_data: ExtraData
+    standard_accuracy: float
+    best_known_robust_accuracy: float
+    flagged: bool
+    """Whether its number is in doubt."""
+
+
 class BoardView(View):
-    """A leaderboard."""
+    """A leaderboard, or a page of it."""
 
     dataset: str
     threat_model: str
@@ -181,6 +204,10 @@ class BoardView(View):
     epsilon: str | None
     points: int
     evaluated_here: bool
+    total: int
+    """Entries of the board."""
+    matching: int
+    """Entries that pass the filters, whether they are among the rows or not."""
     rows: tuple[BoardRow, ...]
 
 

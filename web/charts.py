@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict
 
 from benchmark.report import EvaluationReport
-from store.views import BoardRow, ExtraData
+from store.views import BoardPoint, ExtraData
 from web.formats import percent
 from web.rendering import model_address
 
@@ -57,6 +57,8 @@ class Scatter(Part):
     bottom: int
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
+    entries: int
+    """How many have both numbers; where they are very many, some marks are left out."""
     marks: tuple[Mark, ...]
     front: str
     """Path along the entries that no other beats in both accuracies."""
@@ -68,6 +70,8 @@ class Scatter(Part):
 _WIDTH, _HEIGHT = 720, 440
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 694, 40, 384
 _FEWEST_MARKS = 3
+_MOST_MARKS = 2_000  # that are all drawn; of more, one in a cell as large as a mark, so never more than about 3,500
+_MARK = 8
 _FEWEST_CELLS = 3
 _AIR = 0.1  # of a cell, so that no mark lies on the frame
 
@@ -108,30 +112,33 @@ def per_class(report: EvaluationReport) -> tuple[Bar, ...]:
     )
 
 
-def scatter(dataset: str, threat_model: str, rows: Sequence[BoardRow]) -> Scatter | None:
-    """Return the plot of all entries with both accuracies; None where they are too few to plot."""
-    known = [
-        (row, row.standard_accuracy, row.best_known_robust_accuracy)
-        for row in rows
-        if row.standard_accuracy is not None and row.best_known_robust_accuracy is not None
-    ]
-    if len(known) < _FEWEST_MARKS:
+def scatter(dataset: str, threat_model: str, points: Sequence[BoardPoint]) -> Scatter | None:
+    """Return the plot of the entries; None where they are too few to plot.
+
+    Args:
+        dataset: with ``threat_model`` the board's name.
+        threat_model: see ``dataset``.
+        points: the entries, the best ranked first: it is the one that is drawn where marks would hide each other.
+    """
+    if len(points) < _FEWEST_MARKS:
         return None
-    x_axis = _Axis([standard for _, standard, _ in known], _LEFT, _RIGHT)
-    y_axis = _Axis([robust for _, _, robust in known], _BOTTOM, _TOP)
+    x_axis = _Axis([point.standard_accuracy for point in points], _LEFT, _RIGHT)
+    y_axis = _Axis([point.best_known_robust_accuracy for point in points], _BOTTOM, _TOP)
     marks = tuple(
         Mark(
-            x=x_axis.place(standard),
-            y=y_axis.place(robust),
-            shape=row.extra_data,
-            hollow=bool(row.potentially_unreliable or row.findings),
-            address=model_address(dataset, threat_model, row.model_id),
-            label=f"{row.model_id}: standard {percent(standard)}, robust {percent(robust)}",
+            x=x_axis.place(point.standard_accuracy),
+            y=y_axis.place(point.best_known_robust_accuracy),
+            shape=point.extra_data,
+            hollow=point.flagged,
+            address=model_address(dataset, threat_model, point.model_id),
+            label=f"{point.model_id}: standard {percent(point.standard_accuracy)}, "
+            f"robust {percent(point.best_known_robust_accuracy)}",
         )
-        for row, standard, robust in known
+        for point in _thinned(points, x_axis, y_axis)
     )
-    front = _front([(standard, robust) for _, standard, robust in known])
-    points = [f"{x_axis.place(standard):g} {y_axis.place(robust):g}" for standard, robust in front]
+    front = _front([(point.standard_accuracy, point.best_known_robust_accuracy) for point in points])
+    # Places that differ only behind the first decimal are one place of the path.
+    path = dict.fromkeys(f"{x_axis.place(standard):g} {y_axis.place(robust):g}" for standard, robust in front)
     return Scatter(
         width=_WIDTH,
         height=_HEIGHT,
@@ -141,11 +148,23 @@ def scatter(dataset: str, threat_model: str, rows: Sequence[BoardRow]) -> Scatte
         bottom=_BOTTOM,
         x_ticks=x_axis.ticks(),
         y_ticks=y_axis.ticks(),
+        entries=len(points),
         marks=marks,
-        front="M" + "L".join(points) if len(points) > 1 else "",
+        front="M" + "L".join(path) if len(path) > 1 else "",
         shapes=tuple(kind for kind in ExtraData if any(mark.shape is kind for mark in marks)),
         any_hollow=any(mark.hollow for mark in marks),
     )
+
+
+def _thinned(points: Sequence[BoardPoint], x_axis: _Axis, y_axis: _Axis) -> Sequence[BoardPoint]:
+    """Return all points, or of very many the first in every cell of a grid."""
+    if len(points) <= _MOST_MARKS:
+        return points
+    cells: dict[tuple[float, float], BoardPoint] = {}
+    for point in points:
+        x, y = x_axis.place(point.standard_accuracy), y_axis.place(point.best_known_robust_accuracy)
+        cells.setdefault((x // _MARK, y // _MARK), point)
+    return list(cells.values())
 
 
 def _front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

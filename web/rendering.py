@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
 from starlette.responses import Response
 
+from store.views import MOST_ROWS
 from web import formats, glossary
 
 ROOM = Path(__file__).parent
@@ -111,6 +112,7 @@ def _environment() -> Environment:
         submission_address=submission_address,
         static_address=static_address,
         badges=glossary.BADGES,
+        most_rows=MOST_ROWS,
     )
     return environment
 

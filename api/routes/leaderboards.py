@@ -10,7 +10,9 @@ from api.errors import responses
 from api.schemas import BoardList
 from api.services import Store
 from store.boards import get_board, list_boards
-from store.views import Badge, BoardView
+from store.views import MOST_ROWS, Badge, BoardView, Sort
+
+MOST_OFFSET = 2**31 - 1
 
 router = APIRouter(prefix="/leaderboards", tags=["leaderboards"])
 
@@ -26,10 +28,18 @@ def read_leaderboard(
     dataset: str,
     threat_model: str,
     store: Store,
+    *,
     search: Annotated[
         str | None, Query(max_length=200, description="Words in name, title, architecture or venue")
     ] = None,
     badge: Annotated[Badge | None, Query(description="Whose numbers to show")] = None,
+    sort: Annotated[Sort, Query(description="The order of the rows; ranks do not depend on it")] = Sort.BEST,
+    limit: Annotated[int, Query(ge=1, le=MOST_ROWS, description="Most rows to return")] = MOST_ROWS,
+    offset: Annotated[int, Query(ge=0, le=MOST_OFFSET, description="Rows to pass over")] = 0,
 ) -> BoardView:
-    """Return a board, ranked by best-known robust accuracy."""
-    return get_board(store.db, dataset, threat_model, search=search, badge=badge)
+    """Return a board, ranked by best-known robust accuracy.
+
+    A long board comes in parts: `matching` tells how many rows there are to get, with `limit` and `offset`, and `total`
+    how many entries the board has.
+    """
+    return get_board(store.db, dataset, threat_model, search=search, badge=badge, sort=sort, limit=limit, offset=offset)

@@ -7,9 +7,10 @@ import pytest
 from benchmark.report import EvaluationReport, Points
 from benchmark.threat_models import BOARDS
 from store.boards import get_board, get_model, list_boards
+from store.views import Sort
 from tests.api.shape import assert_error
 from tests.running import Running
-from tests.store.material import published
+from tests.store.material import fill_board, published
 
 
 def test_lists_every_official_board(service: Running) -> None:
@@ -42,6 +43,30 @@ def test_searches_and_filters_a_board(service: Running) -> None:
     assert service.http.get(address, params={"badge": "evaluated_here"}).json()["rows"] == []
     assert_error(service.http.get(address, params={"badge": "golden"}), 422, "invalid_input", "badge")
     assert_error(service.http.get(address, params={"search": "x" * 201}), 422, "invalid_input", "search")
+
+
+def test_returns_a_board_in_parts(service: Running) -> None:
+    fill_board(service.services.db, 1_111)
+    address = "/api/v1/leaderboards/digits/L2"
+    first = service.http.get(address).json()
+    assert (len(first["rows"]), first["total"], first["matching"]) == (1_000, 1_111, 1_111)
+    rest = service.http.get(address, params={"offset": 1_000}).json()
+    whole = get_board(service.services.db, "digits", "L2").model_dump(mode="json")
+    assert first["rows"] + rest["rows"] == whole["rows"]
+    part = service.http.get(address, params={"sort": "standard", "limit": 3, "offset": 2, "search": "method"}).json()
+    assert part == get_board(
+        service.services.db, "digits", "L2", "method", sort=Sort.STANDARD, limit=3, offset=2
+    ).model_dump(mode="json")
+    assert service.http.get(address, params={"offset": 2**31 - 1}).json()["rows"] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("limit", "0"), ("limit", "1001"), ("limit", "x"), ("offset", "-1"), ("offset", str(2**64)), ("sort", "luck")],
+)
+def test_refuses_parts_that_there_cannot_be(service: Running, name: str, value: str) -> None:
+    response = service.http.get("/api/v1/leaderboards/digits/L2", params={name: value})
+    assert_error(response, 422, "invalid_input", name)
 
 
 @pytest.mark.parametrize("board", ["cifar10/L7", "nothing/Linf", "CIFAR10/Linf", "%00/Linf"])

@@ -18,8 +18,9 @@ import pytest
 from benchmark.report import EvaluationReport
 from gauntlet.cli.console import ExitCode
 from model_zoo.registry import ARCHITECTURES, bundled_checkpoint, card, cards
+from store.boards import get_board
 from tests.running import Running, quiet_settings, running, safetensors
-from tests.store.material import published
+from tests.store.material import fill_board, published
 
 ROOT = Path(__file__).parents[2]
 CARD = card("Digits_Standard", "digits", "Linf")
@@ -214,6 +215,12 @@ def test_shows_a_leaderboard(service: Running) -> None:
     content = json.loads(gauntlet("leaderboard", "digits/Linf", "--json", *server).stdout)
     assert content == service.http.get("/api/v1/leaderboards/digits/Linf").json()
     assert_refused(gauntlet("leaderboard", "digits/L9", "--json", *server), ExitCode.INVALID, "board", as_json=True)
+
+
+def test_shows_all_of_a_long_leaderboard(service: Running) -> None:
+    fill_board(service.services.db, 1_111)
+    shown = gauntlet("leaderboard", "digits/L2", "--json", "--server", service.url).stdout
+    assert json.loads(shown) == get_board(service.services.db, "digits", "L2").model_dump(mode="json")
 
 
 def test_a_busy_port_is_named(tmp_path: Path) -> None:

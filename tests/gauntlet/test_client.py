@@ -7,15 +7,17 @@ import threading
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from benchmark.errors import GauntletError
 from benchmark.threat_models import BOARDS
 from gauntlet.client import Client, RefusedByService, ServiceUnreachable
 from model_zoo.registry import bundled_checkpoint, card
+from store.boards import get_board
 from store.views import Badge, NewSubmission, State
 from tests.running import MAX_CHECKPOINT_BYTES, Running, safetensors
-from tests.store.material import published, running
+from tests.store.material import board_entry, fill_board, published, running
 
 CARD = card("Digits_Standard", "digits", "Linf")
 
@@ -89,6 +91,37 @@ def test_reads_boards_models_and_reports(service: Running) -> None:
         model = client.model("digits", "Linf", "Method A")
         assert model.row == row
         assert client.report("digits", "Linf", "Method A") == model.report
+
+
+def test_reads_a_long_board_whole(service: Running) -> None:
+    fill_board(service.services.db, 1_111)
+    with Client(service.url) as client:
+        assert client.leaderboard("digits", "L2") == get_board(service.services.db, "digits", "L2")
+        assert len(client.leaderboard("digits", "L2", search="Method 01").rows) == 111
+
+
+class ChangesBetween(httpx.HTTPTransport):
+    """Lets the board change before every later part of it is read, as often as told."""
+
+    def __init__(self, service: Running, times: int) -> None:
+        super().__init__()
+        self.service = service
+        self.times = times
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if request.url.params.get("offset") != "0" and self.times:
+            self.times -= 1
+            with self.service.services.db.transaction() as session:
+                session.add(board_entry(f"New {self.times}", 0.95))
+        return super().handle_request(request)
+
+
+def test_a_board_that_changes_meanwhile_is_read_again(service: Running) -> None:
+    fill_board(service.services.db, 1_001)
+    with Client(service.url, transport=ChangesBetween(service, 1)) as client:
+        assert client.leaderboard("digits", "L2") == get_board(service.services.db, "digits", "L2")
+    with Client(service.url, transport=ChangesBetween(service, 9)) as client, pytest.raises(ServiceUnreachable):
+        client.leaderboard("digits", "L2")
 
 
 def test_refusals_arrive_as_the_service_made_them(service: Running, tmp_path: Path) -> None:

@@ -6,45 +6,45 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, text
+from sqlalchemy.engine import Connection
 
 from benchmark.errors import NotFound
 from benchmark.report import CheckOutcome
+from benchmark.threat_models import BOARDS
 from store.blobs import LocalBlobs
-from store.boards import get_board, get_model, list_boards
+from store.boards import get_board, get_model, list_boards, list_points
 from store.claims import claim
 from store.database import Database
 from store.outcomes import finish_check, finish_shard
 from store.reference import import_reference_boards
-from store.submissions import ensure_submission, get_submission, list_submissions, submit
-from store.tables import EntryRow
-from store.views import Badge, State
-from tests.store.material import Rules, a_worker, check, must_claim, new_submission, published, shard_report
+from store.submissions import ensure_submission, get_submission, list_open, list_submissions, submit
+from store.views import Badge, BoardPoint, BoardView, Sort, State
+from tests.store.material import (
+    Rules,
+    a_worker,
+    board_entry,
+    check,
+    fill_board,
+    must_claim,
+    new_submission,
+    published,
+    shard_report,
+)
 
 
 def add_entry(
-    db: Database, model_id: str, best: float | None, standard: float | None = 0.9, published_ms: int | None = None
+    db: Database,
+    model_id: str,
+    best: float | None,
+    standard: float | None = 0.9,
+    published_ms: int | None = None,
+    *,
+    title: str | None = None,
+    robust: float | None = 0.99,
 ) -> None:
-    texts = ("authors", "venue", "link", "footnote", "best_known_source")
     with db.transaction() as session:
-        session.add(
-            EntryRow(
-                dataset="digits",
-                threat_model="L2",
-                model_id=model_id,
-                badge=Badge.REPORTED,
-                title=f"About {model_id}",
-                architecture="tiny_cnn",
-                extra_data="unknown",
-                findings="[]",
-                baseline=False,
-                standard_accuracy=standard,
-                robust_accuracy=0.99,
-                best_known_robust_accuracy=best,
-                published_ms=published_ms,
-                **dict.fromkeys(texts, ""),
-            )
-        )
+        session.add(board_entry(model_id, best, standard, published_ms, title=title, robust=robust))
 
 
 @contextmanager
@@ -102,6 +102,93 @@ def test_a_filter_keeps_the_ranks(db: Database) -> None:
     assert len(get_board(db, "digits", "L2", search="a", badge=Badge.REPORTED).rows) == 4
 
 
+def shown(view: BoardView) -> list[tuple[int | None, str]]:
+    return [(row.rank, row.model_id) for row in view.rows]
+
+
+@pytest.mark.parametrize("sort", list(Sort))
+def test_pages_together_are_the_board(db: Database, sort: Sort) -> None:
+    import_reference_boards(db)
+    board = ("cifar10", "Linf")
+    whole = get_board(db, *board, sort=sort)
+    pages = [get_board(db, *board, sort=sort, limit=40, offset=offset) for offset in range(0, 120, 40)]
+    assert [len(page.rows) for page in pages] == [40, 40, 19]
+    assert [row for page in pages for row in page.rows] == list(whole.rows)
+    assert {(page.total, page.matching) for page in [*pages, whole]} == {(99, 99)}
+    beyond = get_board(db, *board, sort=sort, limit=40, offset=120)
+    assert (beyond.rows, beyond.total, beyond.matching) == ((), 99, 99)
+
+
+def test_every_order_puts_the_unknown_last_and_ties_in_the_ranking_s_order(db: Database) -> None:
+    rows = [
+        ("c", "beta", 0.6, 0.7, 0.5),
+        ("b", "Alpha", 0.5, None, 0.5),
+        ("a", "", 0.4, 0.9, None),
+        ("d", "alpha", None, 0.9, 0.9),
+    ]
+    for model_id, title, best, standard, robust in rows:
+        add_entry(db, model_id, best, standard, title=title, robust=robust)
+    ranking = {"c": 1, "b": 2, "a": 3, "d": None}
+    orders = {Sort.BEST: "cbad", Sort.STANDARD: "adcb", Sort.ROBUST: "dcba", Sort.NAME: "abdc"}
+    for sort, order in orders.items():
+        assert shown(get_board(db, "digits", "L2", sort=sort)) == [(ranking[name], name) for name in order], sort
+
+
+def test_a_page_of_a_search_counts_all_that_it_found(db: Database) -> None:
+    for i in range(30):
+        add_entry(db, f"{'odd' if i % 2 else 'even'} {i:02d}", 0.9 - i / 100)
+    page = get_board(db, "digits", "L2", search="ODD", badge=Badge.REPORTED, limit=4, offset=4)
+    assert shown(page) == [(10, "odd 09"), (12, "odd 11"), (14, "odd 13"), (16, "odd 15")]
+    assert (page.total, page.matching) == (30, 15)
+    none = get_board(db, "digits", "L2", badge=Badge.EVALUATED, limit=4)
+    assert (none.rows, none.total, none.matching) == ((), 30, 0)
+
+
+def test_points_are_the_board_s_entries_with_both_numbers(db: Database) -> None:
+    import_reference_boards(db)
+    add_entry(db, "no best", None)
+    add_entry(db, "no standard", 0.5, None)
+    add_entry(db, "both", 0.5)
+    assert [point.model_id for point in list_points(db, "digits", "L2")] == ["both"]
+    for search in (None, "wang"):
+        rows = get_board(db, "cifar10", "Linf", search).rows
+        assert list_points(db, "cifar10", "Linf", search) == tuple(
+            BoardPoint(
+                model_id=row.model_id,
+                extra_data=row.extra_data,
+                standard_accuracy=row.standard_accuracy,
+                best_known_robust_accuracy=row.best_known_robust_accuracy,
+                flagged=bool(row.potentially_unreliable),
+            )
+            for row in rows
+            if row.standard_accuracy is not None and row.best_known_robust_accuracy is not None
+        )
+    assert list_points(db, "cifar10", "Linf", badge=Badge.EVALUATED) == ()
+    with pytest.raises(NotFound):
+        list_points(db, "digits", "L7")
+
+
+def test_the_first_page_and_the_leaders_are_read_from_an_index(db: Database) -> None:
+    fill_board(db, 3_000)
+    with db.transaction() as session:
+        session.execute(text("ANALYZE"))
+    explain = "EXPLAIN" if db.engine.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN"
+    plans: list[str] = []
+
+    def look(connection: Connection, cursor: object, statement: str, parameters: tuple[object], *rest: object) -> None:
+        if "ORDER BY" in statement and not statement.startswith("EXPLAIN"):
+            found = connection.exec_driver_sql(f"{explain} {statement}", parameters)
+            plans.append("\n".join(str(row) for row in found))
+
+    event.listen(db.engine, "before_cursor_execute", look)
+    list_boards(db)
+    get_board(db, "digits", "L2", limit=200)
+    event.remove(db.engine, "before_cursor_execute", look)
+    leaders, page = plans
+    assert leaders.count("ix_entry_ranking") == len(BOARDS)
+    assert "ix_entry_ranking" in page
+
+
 def test_all_boards_are_listed_with_their_leaders(db: Database, blobs: LocalBlobs) -> None:
     import_reference_boards(db)
     published(db, blobs, "weak", broken=200)
@@ -147,9 +234,11 @@ def test_what_does_not_exist_is_not_found(db: Database, blobs: LocalBlobs) -> No
 
 QUERIES: dict[str, tuple[int, Callable[[Database, LocalBlobs, str], object]]] = {
     "list_boards": (2, lambda db, blobs, newest: list_boards(db)),
-    "get_board": (1, lambda db, blobs, newest: get_board(db, "digits", "Linf", search="m")),
+    "get_board": (2, lambda db, blobs, newest: get_board(db, "digits", "Linf", search="m")),
+    "list_points": (1, lambda db, blobs, newest: list_points(db, "digits", "Linf", search="m")),
     "get_model": (8, lambda db, blobs, newest: get_model(db, blobs, "digits", "Linf", "m0")),
     "get_submission": (5, lambda db, blobs, newest: get_submission(db, newest)),
+    "list_open": (5, lambda db, blobs, newest: list_open(db, "digits", "Linf")),
     "list_submissions": (5, lambda db, blobs, newest: list_submissions(db)),
 }
 

@@ -17,8 +17,10 @@ from store.outcomes import finish_check
 from store.submissions import (
     RANKING_PROTOCOL,
     cancel,
+    count_open,
     ensure_submission,
     get_submission,
+    list_open,
     list_submissions,
     require_admissible,
     submit,
@@ -281,3 +283,19 @@ def test_whoever_sends_a_model_twice_learns_where_the_first_one_is(
     assert foreign.value.detail is not None
     assert first.id in same.value.detail.remedy
     assert foreign.value.detail.remedy == "choose another name"
+
+
+def test_what_is_under_way_is_told_by_board(db: Database, blobs: LocalBlobs, rules: Rules) -> None:
+    published(db, blobs, "done")
+    first, second = (submit(db, blobs, new_submission(blobs, name=name), rules) for name in ("first", "second"))
+    other = submit(db, blobs, new_submission(blobs, name="other", threat_model="L2"), rules)
+    ended = submit(db, blobs, new_submission(blobs, name="ended"), rules)
+    cancel(db, ended.id)
+    listed = list_open(db, "digits", "Linf")
+    assert [view.id for view in listed] == sorted([first.id, second.id])
+    assert {view.queue_position for view in listed} <= {1, 2, 3}
+    assert listed[0] == get_submission(db, listed[0].id)
+    assert list_open(db, "digits", "Linf", limit=1) == listed[:1]
+    assert [view.id for view in list_open(db, "digits", "L2")] == [other.id]
+    assert list_open(db, "cifar10", "Linf") == ()
+    assert count_open(db) == {("digits", "Linf"): 2, ("digits", "L2"): 1}

@@ -5,14 +5,16 @@ from __future__ import annotations
 import pytest
 
 from benchmark.threat_models import BOARDS
-from store.boards import get_board, list_boards
+from store.boards import get_board, list_boards, list_points
 from store.outcomes import finish_shard
 from store.submissions import get_submission
+from store.views import Badge, Sort
 from tests.running import Running
-from tests.store.material import shard_report
+from tests.store.material import fill_board, shard_report
 from tests.web.html import read_page
 from tests.web.material import attack, publish, take_in
-from web.pages.board import BoardPage, BoardQuery, Sort, board_page
+from web.charts import scatter
+from web.pages.board import BoardPage, BoardQuery, board_page
 from web.pages.home import Card, Group, HomePage, home_page
 
 
@@ -63,8 +65,6 @@ def test_board_shows_its_rows_and_what_is_under_way(service: Running) -> None:
         refresh_s=5,
         board=whole,
         query=BoardQuery(),
-        total=1,
-        hidden=0,
         running=(get_submission(service.services.db, view.id),),
         plot=None,
         json_address="/api/v1/leaderboards/digits/Linf",
@@ -105,7 +105,7 @@ def test_every_board_reads_well_and_leads_to_all_its_entries(service: Running, d
 def test_board_hides_by_filter_and_says_how_much(service: Running) -> None:
     query = BoardQuery.read("wang", "reported", "standard")
     page = board_page(service.services, "cifar10", "Linf", query)
-    assert 0 < len(page.board.rows) < page.total == 99
+    assert 0 < len(page.board.rows) < page.board.total == 99
     assert page.hidden == 99 - len(page.board.rows)
     assert all("wang" in f"{row.model_id} {row.authors} {row.title}".lower() for row in page.board.rows)
     standard = [row.standard_accuracy or 0 for row in page.board.rows]
@@ -138,9 +138,90 @@ def test_board_sorts_and_keeps_everybody_s_rank(service: Running, sort: Sort) ->
 
 
 @pytest.mark.parametrize(
-    ("query", "field"), [("badge=gold", "badge"), ("sort=luck", "sort"), (f"search={'x' * 201}", "search")]
+    ("query", "field"),
+    [
+        ("badge=gold", "badge"),
+        ("sort=luck", "sort"),
+        (f"search={'x' * 201}", "search"),
+        ("page=0", "page"),
+        ("page=-1", "page"),
+        ("page=two", "page"),
+        ("page=1.5", "page"),
+        ("page=%D9%A3", "page"),
+    ],
 )
 def test_board_refuses_unknown_choices(service: Running, query: str, field: str) -> None:
     response = service.http.get(f"/boards/cifar10/Linf?{query}")
     assert response.status_code == 422
     assert field in read_page(response.text).text
+
+
+def test_a_long_board_is_shown_by_the_page(service: Running) -> None:
+    fill_board(service.services.db, 450)
+    whole = get_board(service.services.db, "digits", "L2").rows
+    query = BoardQuery.read(page="2")
+    second = board_page(service.services, "digits", "L2", query)
+    assert second == BoardPage(
+        title="UCI digits, L2 0.8, page 2",
+        refresh_s=None,
+        board=get_board(service.services.db, "digits", "L2", limit=200, offset=200),
+        query=BoardQuery(page=2),
+        running=(),
+        plot=scatter("digits", "L2", list_points(service.services.db, "digits", "L2")),
+        json_address="/api/v1/leaderboards/digits/L2?sort=best&limit=200&offset=200",
+        all_json_address="/api/v1/leaderboards/digits/L2",
+    )
+    assert service.http.get(second.json_address).json()["rows"] == [
+        row.model_dump(mode="json") for row in second.board.rows
+    ]
+    seen: list[str] = []
+    address = "/boards/digits/L2"
+    for number, rows in enumerate(("1–200", "201–400", "401–450"), start=1):
+        page = read_page(service.http.get(address).text)
+        assert f"rows {rows} of 450" in page.text
+        assert f"Page {number} of 3" in page.text
+        assert page.find("nav", aria_label="Pages of the leaderboard")
+        assert "450 entries" in page.text
+        seen += [element["href"].rpartition("/")[2] for element in page.find("a", class_="name")]
+        assert bool(page.find("a", rel="prev")) == (number > 1)
+        address = page.find("a", rel="next")[0]["href"] if number < 3 else ""
+    assert seen == [row.model_id.replace(" ", "%20") for row in whole]
+
+
+def test_pages_keep_the_filters_and_the_order(service: Running) -> None:
+    fill_board(service.services.db, 450)
+    address = "/boards/digits/L2?search=method&badge=reported&sort=name&page=2"
+    page = read_page(service.http.get(address).text)
+    kept = "/boards/digits/L2?search=method&badge=reported&sort=name"
+    assert page.find("a", rel="prev", href=kept)
+    assert page.find("a", rel="next", href=f"{kept}&page=3")
+    # Another order begins at its beginning.
+    assert page.find("a", href="/boards/digits/L2?search=method&badge=reported&sort=standard")
+    assert not page.find("input", name="page")
+
+
+def test_a_page_beyond_the_end_is_the_last_one(service: Running) -> None:
+    fill_board(service.services.db, 450)
+    for number in ("4", "99999999999999999999999"):
+        page = board_page(service.services, "digits", "L2", BoardQuery.read(page=number))
+        assert (page.query.page, page.first_row, page.last_row) == (3, 401, 450)
+        assert service.http.get(f"/boards/digits/L2?page={number}").status_code == 200
+    nothing = board_page(service.services, "digits", "L2", BoardQuery(search="nobody", page=2))
+    assert (nothing.query.page, nothing.pages, nothing.hidden) == (1, 1, 450)
+
+
+def test_a_short_board_has_no_pages(service: Running) -> None:
+    fill_board(service.services.db, 200)
+    page = read_page(service.http.get("/boards/digits/L2").text)
+    assert not page.find("nav", aria_label="Pages of the leaderboard")
+    assert "rows 1" not in page.text
+    shown = board_page(service.services, "digits", "L2", BoardQuery(badge=Badge.REPORTED))
+    assert (shown.pages, shown.json_address) == (1, "/api/v1/leaderboards/digits/L2?badge=reported")
+
+
+def test_a_very_long_board_says_that_its_json_comes_in_parts(service: Running) -> None:
+    fill_board(service.services.db, 1_111)
+    page = read_page(service.http.get("/boards/digits/L2?page=2").text)
+    assert "rows 201–400 of 1\u202f111" in page.text
+    assert "1\u202f000 rows an answer" in page.text
+    assert page.find("a", href="/api/v1/leaderboards/digits/L2")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from typing import Annotated, ClassVar, Self, TypeVar
 from urllib.parse import urlencode
@@ -10,29 +11,21 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict
 
 from benchmark.errors import InvalidInput
-from store.boards import get_board
+from store.boards import get_board, list_points
 from store.services import Services
-from store.states import OPEN
-from store.submissions import list_submissions
-from store.views import Badge, BoardRow, BoardView, SubmissionView
+from store.submissions import list_open
+from store.views import Badge, BoardView, Sort, SubmissionView
 from web.charts import Scatter, scatter
 from web.rendering import Page, board_address, render
 from web.services import Store
 
 router = APIRouter()
 
+ROWS = 200
+"""Most rows of a page."""
+MANY = 1_000_000_000
+"""A page's number beyond which it does not matter."""
 REFRESH_S = 5
-RECENT = 200
-"""Submissions looked through for those under way; older ones have ended or will be found again after a reload."""
-
-
-class Sort(StrEnum):
-    """What a board may be sorted by."""
-
-    BEST = "best"
-    STANDARD = "standard"
-    ROBUST = "robust"
-    NAME = "name"
 
 
 class BoardQuery(BaseModel):
@@ -43,9 +36,12 @@ class BoardQuery(BaseModel):
     search: str = ""
     badge: Badge | None = None
     sort: Sort = Sort.BEST
+    page: int = 1
 
     @classmethod
-    def read(cls, search: Annotated[str, Query(max_length=200)] = "", badge: str = "", sort: str = "") -> Self:
+    def read(
+        cls, search: Annotated[str, Query(max_length=200)] = "", badge: str = "", sort: str = "", page: str = ""
+    ) -> Self:
         """Read the parameters of the address; empty ones say nothing.
 
         Raises:
@@ -55,6 +51,7 @@ class BoardQuery(BaseModel):
             search=search.strip(),
             badge=_one_of(Badge, "badge", badge) if badge else None,
             sort=_one_of(Sort, "sort", sort) if sort else Sort.BEST,
+            page=_page_number(page) if page else 1,
         )
 
     @property
@@ -73,8 +70,7 @@ class BoardPage(Page):
     board: BoardView
     """With the rows that are shown, in the order shown."""
     query: BoardQuery
-    total: int
-    hidden: int
+    """As asked; its page is the last one where there are fewer."""
     running: tuple[SubmissionView, ...]
     plot: Scatter | None
     json_address: str
@@ -84,6 +80,26 @@ class BoardPage(Page):
     def attacked(self) -> bool:
         """Whether the board has an attacker."""
         return self.board.epsilon is not None
+
+    @property
+    def hidden(self) -> int:
+        """Entries that the filters hide."""
+        return self.board.total - self.board.matching
+
+    @property
+    def pages(self) -> int:
+        """How many pages the matching entries take."""
+        return _pages(self.board)
+
+    @property
+    def first_row(self) -> int:
+        """Place of the first row among the matching entries."""
+        return (self.query.page - 1) * ROWS + 1
+
+    @property
+    def last_row(self) -> int:
+        """Place of the last row among the matching entries."""
+        return (self.query.page - 1) * ROWS + len(self.board.rows)
 
     @property
     def with_mce(self) -> bool:
@@ -99,6 +115,16 @@ class BoardPage(Page):
             sort="" if sort == Sort.BEST else sort,
         )
 
+    def page_address(self, number: int) -> str:
+        """Return the address of another page of this view."""
+        return board_address(
+            self.board.dataset,
+            self.board.threat_model,
+            **self.query.filters,
+            sort="" if self.query.sort is Sort.BEST else self.query.sort.value,
+            page="" if number == 1 else str(number),
+        )
+
 
 def board_page(services: Services, dataset: str, threat_model: str, query: BoardQuery) -> BoardPage:
     """Return what the page of a board shows.
@@ -106,22 +132,24 @@ def board_page(services: Services, dataset: str, threat_model: str, query: Board
     Raises:
         NotFound: there is no such board.
     """
-    whole = get_board(services.db, dataset, threat_model)
-    board = whole
-    if query.filters:
-        board = get_board(services.db, dataset, threat_model, search=query.search, badge=query.badge)
-    running = _running(services, board) if board.evaluated_here else ()
+    board = _page_of(services, dataset, threat_model, query)
+    if not board.rows and query.page > 1:
+        query = query.model_copy(update={"page": _pages(board)})
+        board = _page_of(services, dataset, threat_model, query)
+    running = list_open(services.db, dataset, threat_model) if board.evaluated_here else ()
+    points = list_points(services.db, dataset, threat_model, query.search, query.badge)
     address = f"/api/v1/leaderboards/{board.dataset}/{board.threat_model}"
+    view = query.filters
+    if _pages(board) > 1:
+        view |= {"sort": query.sort.value, "limit": str(ROWS), "offset": str((query.page - 1) * ROWS)}
     return BoardPage(
-        title=board.title,
+        title=f"{board.title}, page {query.page}" if query.page > 1 else board.title,
         refresh_s=REFRESH_S if running else None,
-        board=board.model_copy(update={"rows": _sorted(board.rows, query.sort)}),
+        board=board,
         query=query,
-        total=len(whole.rows),
-        hidden=len(whole.rows) - len(board.rows),
         running=running,
-        plot=scatter(board.dataset, board.threat_model, board.rows),
-        json_address=f"{address}?{urlencode(query.filters)}" if query.filters else address,
+        plot=scatter(board.dataset, board.threat_model, points),
+        json_address=f"{address}?{urlencode(view)}" if view else address,
         all_json_address=address,
     )
 
@@ -138,31 +166,23 @@ def show_board(
     return render(request, board_page(store, dataset, threat_model, query))
 
 
-def _running(services: Services, board: BoardView) -> tuple[SubmissionView, ...]:
-    """Return the submissions on their way to the board, the first in the queue first."""
-    return tuple(
-        view
-        for view in reversed(list_submissions(services.db, RECENT))
-        if view.state in OPEN
-        and (view.submission.dataset, view.submission.threat_model) == (board.dataset, board.threat_model)
+def _page_of(services: Services, dataset: str, threat_model: str, query: BoardQuery) -> BoardView:
+    offset = (query.page - 1) * ROWS
+    return get_board(
+        services.db, dataset, threat_model, query.search, query.badge, sort=query.sort, limit=ROWS, offset=offset
     )
 
 
-def _sorted(rows: tuple[BoardRow, ...], sort: Sort) -> tuple[BoardRow, ...]:
-    """Sort the rows; unknown numbers come last, and equal ones stay in the order of the ranking."""
-    match sort:
-        case Sort.BEST:
-            return rows
-        case Sort.STANDARD:
-            return tuple(sorted(rows, key=lambda row: -_or_least(row.standard_accuracy)))
-        case Sort.ROBUST:
-            return tuple(sorted(rows, key=lambda row: -_or_least(row.robust_accuracy)))
-        case Sort.NAME:
-            return tuple(sorted(rows, key=lambda row: (row.title or row.model_id).casefold()))
+def _pages(board: BoardView) -> int:
+    return max(1, math.ceil(board.matching / ROWS))
 
 
-def _or_least(accuracy: float | None) -> float:
-    return -1.0 if accuracy is None else accuracy
+def _page_number(value: str) -> int:
+    if value.isascii() and value.isdigit() and int(value[:20]) > 0:
+        return min(int(value[:20]), MANY)
+    raise InvalidInput.because(
+        "page", found=ascii(value)[:80], expected="a number from 1 on", remedy="choose a page, or leave page out"
+    )
 
 
 _Choice = TypeVar("_Choice", bound=StrEnum)

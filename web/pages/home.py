@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from itertools import groupby
 from typing import ClassVar
 
@@ -11,17 +10,13 @@ from pydantic import BaseModel, ConfigDict
 
 from store.boards import list_boards
 from store.services import Services
-from store.states import OPEN
-from store.submissions import list_submissions
+from store.submissions import count_open
 from store.views import BoardSummary
 from web.formats import board_name
 from web.rendering import Page, render
 from web.services import Store
 
 router = APIRouter()
-
-RECENT = 200
-"""Submissions looked through for those under way."""
 
 REFRESH_S = 10
 
@@ -60,11 +55,7 @@ class HomePage(Page):
 
 def home_page(services: Services) -> HomePage:
     """Return what the front page shows: the boards where one can take part come first."""
-    under_way = Counter(
-        (view.submission.dataset, view.submission.threat_model)
-        for view in list_submissions(services.db, RECENT)
-        if view.state in OPEN
-    )
+    under_way = count_open(services.db)
     boards = sorted(list_boards(services.db), key=lambda board: not board.evaluated_here)
     groups = []
     for dataset, members in groupby(boards, key=lambda board: board.dataset):
@@ -76,7 +67,7 @@ def home_page(services: Services) -> HomePage:
                 points=same[0].points,
                 evaluated_here=same[0].evaluated_here,
                 cards=tuple(
-                    Card(board=board, under_way=under_way[board.dataset, board.threat_model]) for board in same
+                    Card(board=board, under_way=under_way.get((board.dataset, board.threat_model), 0)) for board in same
                 ),
             )
         )
