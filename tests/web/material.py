@@ -29,7 +29,7 @@ PROGRESS = Progress(
 def publish(services: Services, name: str, **fields: object) -> None:
     """Submit, and evaluate to the end: 10 of 500 points are misclassified, and APGD breaks 50 more."""
     take_in(services, name, **fields)
-    finish_check(services.db, must_claim(services.db), [check()], parameters=1_234)
+    finish_check(services.db, must_claim(services.db), [check()], parameters=1_234, shard_points=500)
     work = must_claim(services.db)
     finish_shard(services.db, services.blobs, work, shard_report(work).to_bytes())
 
@@ -42,7 +42,7 @@ def take_in(services: Services, name: str, **fields: object) -> SubmissionView:
 def attack(services: Services, name: str, **fields: object) -> tuple[SubmissionView, Claim]:
     """Submit, pass the check, and leave the attacks half way."""
     view = take_in(services, name, **fields)
-    finish_check(services.db, must_claim(services.db), [check()])
+    finish_check(services.db, must_claim(services.db), [check()], shard_points=500)
     work = must_claim(services.db)
     beat(services.db, work, LEASE_MS, PROGRESS)
     return view, work

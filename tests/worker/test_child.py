@@ -55,7 +55,7 @@ def test_an_honest_model_passes_its_check(services: Services, tmp_path: Path) ->
     view = submitted(services)
     run(services, must_claim(services), limits(tmp_path))
     work = must_claim(services)
-    assert (work.kind, work.submission_id, work.first, work.last) == ("shard", view.id, 0, 500)
+    assert (work.kind, work.submission_id, work.first, work.last) == ("shard", view.id, 0, 250)
     checks = {check.code: check for check in submission(services, work).checks}
     assert {"zero_gradient", "randomized", "standard_accuracy", "short_attack", "predicted_cost"} <= checks.keys()
     assert all(check.outcome is CheckOutcome.PASSED for check in checks.values())
