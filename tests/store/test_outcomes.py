@@ -132,7 +132,7 @@ def test_shards_merge_into_one_report(db: Database, blobs: LocalBlobs) -> None:
 
 def test_names_in_a_report_are_the_submissions_not_the_childs(db: Database, blobs: LocalBlobs, rules: Rules) -> None:
     ensure_submission(db, blobs, new_submission(blobs), rules, baseline=True, zoo_id="Tiny")
-    finish_check(db, must_claim(db), [check()], parameters=1)
+    finish_check(db, must_claim(db), [check()], parameters=1, shard_points=500)
     work = must_claim(db)
     lying = with_provenance(shard_report(work), architecture="enormous", zoo_id="Somebody")
     assert finish_shard(db, blobs, work, lying) is State.PUBLISHED
@@ -233,7 +233,7 @@ def test_nothing_is_published_of_a_cancelled_run(db: Database, blobs: LocalBlobs
 def test_publishing_is_all_or_nothing(db: Database, blobs: LocalBlobs, rules: Rules) -> None:
     """The entry cannot be written: then neither is the report, nor does the state change."""
     view = submit(db, blobs, new_submission(blobs), rules)
-    finish_check(db, must_claim(db), [check()])
+    finish_check(db, must_claim(db), [check()], shard_points=500)
     work = must_claim(db)
     texts = (
         "title",

@@ -22,7 +22,8 @@ def test_whole_path(db: Database, blobs: LocalBlobs, rules: Rules) -> None:
     assert (checking.norm, checking.epsilon, checking.attempt) == ("Linf", "1/5", 1)
     assert get_submission(db, view.id).state is State.CHECKING
     assert claim(db, a_worker("w2"), 1_000) is None
-    assert finish_check(db, checking, [check(), check("odd", CheckOutcome.FLAGGED)], parameters=99) is State.QUEUED
+    checks = [check(), check("odd", CheckOutcome.FLAGGED)]
+    assert finish_check(db, checking, checks, parameters=99, shard_points=500) is State.QUEUED
 
     work = must_claim(db)
     assert (work.kind, work.first, work.last, work.resume_sha256) == ("shard", 0, 500, None)
