@@ -143,12 +143,13 @@ def _give_up(db: Database, submission_id: str) -> bool:
 
 
 def _without_work() -> Select[str]:
-    unfinished = (
-        select(ShardRow.id)
-        .join(RunRow, RunRow.id == ShardRow.run_id)
-        .where(RunRow.submission_id == SubmissionRow.id, ShardRow.state.in_(("queued", "running")))
+    # All unfinished work is looked up once; asked for every submission anew, SQLite goes through all of it each time.
+    working = (
+        select(RunRow.submission_id)
+        .join(ShardRow, ShardRow.run_id == RunRow.id)
+        .where(ShardRow.state.in_(("queued", "running")))
     )
-    return select(SubmissionRow.id).where(SubmissionRow.state.in_(OPEN), ~unfinished.exists())
+    return select(SubmissionRow.id).where(SubmissionRow.state.in_(OPEN), SubmissionRow.id.not_in(working))
 
 
 def _complete(db: Database) -> list[tuple[int, str]]:
@@ -163,13 +164,14 @@ def _complete_runs() -> Select[int, str]:
     # Written out, so that the planner sees that the index of follow-ups holds all that is asked for; found separately,
     # because a query for either would look at every run there ever was.
     follow_up = literal(Purpose.FOLLOW_UP.value, literal_execute=True)
+    published = select(SubmissionRow.id).where(
+        SubmissionRow.id == RunRow.submission_id, SubmissionRow.state == State.PUBLISHED
+    )
     candidates = union_all(
         select(RunRow.id)
         .join(SubmissionRow, SubmissionRow.id == RunRow.submission_id)
         .where(RunRow.purpose == Purpose.RANKING, SubmissionRow.state == State.RUNNING),
-        select(RunRow.id)
-        .join(SubmissionRow, SubmissionRow.id == RunRow.submission_id)
-        .where(RunRow.purpose == follow_up, SubmissionRow.state == State.PUBLISHED),
+        select(RunRow.id).where(RunRow.purpose == follow_up, published.exists()),
     )
     return select(RunRow.id, RunRow.submission_id).where(
         RunRow.id.in_(candidates),
