@@ -27,7 +27,8 @@ from store.views import NewSubmission, Progress, Purpose, State, View
 from store.workers import Worker
 
 MAX_ATTEMPTS = 3
-_CLAIM_TRIES = 10
+_CLAIM_PATIENCE_S = 5.0
+"""How long a claim is tried again while others who claim or change the same submission are in its way."""
 _CLAIM_PAUSE_S = (0.002, 0.02)
 _BEGINS = {"check": (State.RECEIVED, State.CHECKING), "shard": (State.QUEUED, State.RUNNING)}
 """How the submission's state changes when the first work of a kind begins."""
@@ -71,14 +72,16 @@ class Beat(StrEnum):
 
 def claim(db: Database, worker: Worker, lease_ms: int) -> Claim | None:
     """Claim the next piece of work that the worker can run; None where there is none or it is to claim nothing."""
-    for _ in range(_CLAIM_TRIES):
+    give_up_at = time.monotonic() + _CLAIM_PATIENCE_S
+    while True:
         try:
             return _claim(db, worker, lease_ms)
         except OperationalError as error:
             if not is_lock_conflict(error):
                 raise
+            if time.monotonic() > give_up_at:
+                return None
             time.sleep(random.uniform(*_CLAIM_PAUSE_S))  # noqa: S311 - only so that two do not meet again
-    return None
 
 
 def _claim(db: Database, worker: Worker, lease_ms: int) -> Claim | None:
