@@ -13,7 +13,8 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from benchmark.errors import EvaluationFailed
 from benchmark.threat_models import official_board
 from store import claims, outcomes
 from store.claims import Beat, Claim
-from store.errors import StaleClaim, StorageFull
+from store.errors import StaleClaim, StorageFull, StorageUnavailable
 from store.services import Services
 from store.states import Fault
 from store.views import Progress
@@ -83,7 +84,7 @@ def run_attempt(services: Services, claim: Claim, limits: Limits, stop: threadin
         attempt = _Attempt(services, claim, limits, Handover(services.blobs, scratch), stop)
         with process.started(limits.command, scratch, limits.threads) as child:
             attempt.follow(child)
-        attempt.store_outcome()
+        attempt.bring_outcome()
     except (Discarded, StaleClaim):
         logger.info("work %s was given up: the lease is no longer held", claim.shard_id)
     except Stopped:
@@ -124,7 +125,9 @@ class _Attempt:
             Discarded: the lease is no longer held.
             Stopped: the service shuts down.
         """
-        child.ask(self._request())
+        with self._holding_on():
+            request = self._request()
+        child.ask(request)
         while not child.silent:
             if self._stop.is_set():
                 raise Stopped
@@ -141,8 +144,12 @@ class _Attempt:
             logger.warning("the child of work %s said at last: %s", self._claim.shard_id, child.log)
             raise Broken(f"the evaluation process ended with {ending or 'no answer'}")
 
-    def store_outcome(self) -> None:
+    def bring_outcome(self) -> None:
         """Bring the child's last word to the store."""
+        with self._holding_on():
+            self._store_outcome()
+
+    def _store_outcome(self) -> None:
         services, claim, final = self._services, self._claim, self._final
         if isinstance(final, Failed):
             _report_failure(services, claim, final.reason, final.fault)
@@ -206,11 +213,36 @@ class _Attempt:
         if message.number != self._snapshots:
             raise Broken("the evaluation process left out a snapshot")
         try:
-            snapshot = self._handover.keep(messages.SNAPSHOT_FILE.format(message.number))
+            with self._holding_on():
+                snapshot = self._handover.keep(messages.SNAPSHOT_FILE.format(message.number))
             claims.save_checkpoint(self._services.db, self._claim, snapshot)
-        except (StorageFull, DBAPIError) as error:
+        except (StorageFull, StorageUnavailable, DBAPIError) as error:
             # The next one may find room; until then the one before it serves.
             logger.warning("a snapshot of work %s was not kept: %s", self._claim.shard_id, error)
+        self._heard_at = time.monotonic()  # what the child said meanwhile has not been read
+
+    @contextlib.contextmanager
+    def _holding_on(self) -> Iterator[None]:
+        """Renew the lease while files are on their way: to a store on another machine that may take longer than it.
+
+        Where the lease is lost nothing is broken off; the store refuses what is written without it.
+        """
+        arrived = threading.Event()
+
+        def hold_on() -> None:
+            while not arrived.wait(min(_LOOK_EVERY_S, self._limits.beat_ms / 1000)):
+                try:
+                    self._hold_on(time.monotonic())
+                except Discarded:
+                    return
+
+        holder = threading.Thread(target=copy_context().run, args=(hold_on,))  # it logs about the same work
+        holder.start()
+        try:
+            yield
+        finally:
+            arrived.set()
+            holder.join()
 
     def _hold_on(self, now: float) -> None:
         """Renew the lease when it is time, and learn soon where it is lost or the submission cancelled.

@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from store import claims, workers
 from store.claims import Claim
-from store.errors import StaleClaim, StorageFull
+from store.errors import StaleClaim, StorageFull, StorageUnavailable
 from store.services import Services
 from store.workers import Worker
 from worker.attempt import Limits, run_attempt
@@ -97,6 +97,6 @@ class Engine:
 
 def _passes(error: Exception) -> bool:
     """Tell whether the machine or the database is only short of something for now."""
-    return isinstance(error, StorageFull | OperationalError) or (
+    return isinstance(error, StorageFull | StorageUnavailable | OperationalError) or (
         isinstance(error, OSError) and error.errno in _EXHAUSTED
     )

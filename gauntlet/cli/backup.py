@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,19 +30,19 @@ def backup(
     from gauntlet import __version__
     from gauntlet.app import database_errors_told
     from gauntlet.settings import read_settings
+    from gauntlet.storage import open_blobs
     from store.backup import save
-    from store.blobs import LocalBlobs
     from store.database import Database
 
     settings = read_settings(var_dir=var_dir)
     _require_database(settings)
-    with database_errors_told(), progress_bar(silent=as_json) as bar:
+    with closing(open_blobs(settings)) as blobs, database_errors_told(), progress_bar(silent=as_json) as bar:
         db = Database(settings.database_address)
         try:
             task = bar.add_task("Reading the database", total=None)
             manifest = save(
                 db,
-                LocalBlobs(settings.var_dir / "blobs"),
+                blobs,
                 file,
                 program=__version__,
                 progress=lambda done, total: bar.update(task, description="Saving files", completed=done, total=total),
@@ -64,7 +65,7 @@ def restore(
     """
     from gauntlet.app import database_errors_told
     from gauntlet.settings import read_settings
-    from store.blobs import LocalBlobs
+    from gauntlet.storage import open_blobs
     from store.database import Database
     from store.restore import restore as put_back
 
@@ -73,13 +74,17 @@ def restore(
         raise InvalidInput.because(
             "file", found=f"no file at {str(file)!r}", expected="a backup", remedy="check the path"
         )
-    with database_errors_told(), progress_bar(silent=as_json, as_bytes=True) as bar:
+    with (
+        closing(open_blobs(settings)) as blobs,
+        database_errors_told(),
+        progress_bar(silent=as_json, as_bytes=True) as bar,
+    ):
         db = Database(settings.database_address)
         try:
             task = bar.add_task("Restoring", total=None)
             manifest = put_back(
                 db,
-                LocalBlobs(settings.var_dir / "blobs"),
+                blobs,
                 file,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
             )
