@@ -29,6 +29,8 @@ class CeleryBell:
 
     def __init__(self, redis_url: str) -> None:
         self._app = make_celery(redis_url)
+        # Whoever has queued work waits for the bell, and the sweeper rings again: one try is enough.
+        self._app.conf.broker_transport_options |= {"max_retries": 0}
         self._lock = threading.Lock()
         self._silent_until = 0.0
 
