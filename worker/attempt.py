@@ -39,8 +39,8 @@ logger = logging.getLogger(__name__)
 
 _HEAR_S = 0.2
 _LOOK_EVERY_S = 1.0
-_LAST_WORD_S = 10.0
-"""Time that a child has to end after its last message."""
+_LAST_WORD_S = 60.0
+"""Time that a child has to end after its last message, on a machine that has too much to do."""
 
 
 @dataclass(frozen=True)

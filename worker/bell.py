@@ -29,8 +29,8 @@ class CeleryBell:
 
     def __init__(self, redis_url: str) -> None:
         self._app = make_celery(redis_url)
-        # Whoever rings is in the middle of a request; by default it would be kept waiting for six seconds.
-        self._app.conf.broker_transport_options |= {"max_retries": 1, "interval_start": 0}
+        # Whoever rings is in the middle of a request, and the sweeper rings again: one try is enough.
+        self._app.conf.broker_transport_options |= {"max_retries": 0}
         self._lock = threading.Lock()
         self._silent_until = 0.0
 

@@ -8,6 +8,7 @@ import threading
 from celery import Celery, signals
 from sqlalchemy.exc import SQLAlchemyError
 
+from benchmark.errors import GauntletError
 from store.doorbell import Doorbell
 from worker.celery_app import TASK
 from worker.engine import Engine
@@ -17,6 +18,12 @@ logger = logging.getLogger(__name__)
 ANY = 0
 """In place of the number of a piece of work: whatever there is."""
 _TURN_S = 1.0
+
+
+class WorkerEnded(GauntletError):
+    """A worker ended that nobody had told to."""
+
+    code = "worker_ended"
 
 
 def serve_work(app: Celery, engine: Engine, stop: threading.Event, bell: Doorbell) -> None:
@@ -29,6 +36,8 @@ def serve_work(app: Celery, engine: Engine, stop: threading.Event, bell: Doorbel
         engine: claims and attempts.
         stop: set at the first signal.
         bell: rung at the start, for what was queued before this worker came.
+    Raises:
+        WorkerEnded: it can hear the broker no longer; whoever looks after the process starts it again.
     """
 
     @app.task(name=TASK)  # type: ignore[untyped-decorator]
@@ -44,7 +53,7 @@ def serve_work(app: Celery, engine: Engine, stop: threading.Event, bell: Doorbel
     life.start()
     try:
         bell.ring((ANY,))
-        app.Worker(
+        worker = app.Worker(
             pool="threads",
             concurrency=1,
             hostname=f"{engine.worker.name}@%h",
@@ -52,7 +61,10 @@ def serve_work(app: Celery, engine: Engine, stop: threading.Event, bell: Doorbel
             without_mingle=True,
             loglevel=None,
             quiet=True,
-        ).start()
+        )
+        worker.start()
+        if worker.exitcode and not stop.is_set():
+            raise WorkerEnded("The worker could not go on; its log says why. Its work is done by another.")
     finally:
         stop.set()
         life.join()

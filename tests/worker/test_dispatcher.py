@@ -235,6 +235,8 @@ def test_a_killed_service_takes_its_children_along_and_goes_on_at_once(services:
     before = snapshot_of(services)
 
     program = """
+    if not request["resume"]:
+        time.sleep(600)  # the other shard, which nobody had begun
     say(type="failed", reason=f"resume {request['resume']}", fault="model")
     """
     worker = engine(services, tmp_path / "var", limits(tmp_path, played(program)))

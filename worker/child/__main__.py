@@ -33,6 +33,9 @@ def main() -> None:
     except Exception as error:
         send(Failed(reason=f"{type(error).__name__}: {error}"[:1_000], fault="service"))
         raise
+    # All is said and written. The interpreter's own end takes long with torch in it, and the parent waits for it.
+    sys.stderr.flush()
+    os._exit(0)
 
 
 if __name__ == "__main__":
