@@ -44,6 +44,13 @@ fidelity: $(READY) ## Compare verdicts with the reference's code, attack by atta
 bench: $(READY) ## Time ours and the peers on the same points; takes up to half an hour.
 	$(BIN)/python -m bench.engine
 
+RUNS ?= 20
+SEED ?= 0
+
+.PHONY: chaos
+chaos: $(READY) ## Kill parts of a whole service at random while it evaluates: make chaos RUNS=20 SEED=0
+	OMP_NUM_THREADS=1 $(BIN)/python -m bench.chaos --runs $(RUNS) --seed $(SEED)
+
 .PHONY: gpu-check
 gpu-check: $(READY) ## Check the engine on a GPU and time it against the reference's code there; needs one.
 	$(BIN)/python -m bench.gpu

@@ -47,7 +47,7 @@ class Case:
 
 USUAL = Case()
 FLAGGED = Case("Digits_PGD10", points=16, protocol=HELPED)
-WHOLE = Case("Digits_Standard", points=None)
+WHOLE = Case(points=None)
 
 # The name of a submission says how its runs are cut; whatever is not named is left as it is.
 INSTALL = """
@@ -96,6 +96,6 @@ def cut(connection: psycopg.Connection[tuple[object, ...]], name: str, case: Cas
     """Have the runs of the submission of that name cut as the case says."""
     if case.points is not None:
         connection.execute(
-            "INSERT INTO cut VALUES (%s, %s, %s, %s, %s, %s)",
+            "INSERT INTO cut VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
             (name, case.points, case.protocol, case.follow_up, case.blocks, case.needs_cuda),
         )

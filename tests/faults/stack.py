@@ -174,11 +174,11 @@ class Stack:
                 finish_check(db, work, checks, parameters=parameters)
         return submission_id
 
-    def new(self, case: Case, sha256: str) -> NewSubmission:
-        """Return a submission of the case under a name of its own, and have its runs cut."""
+    def new(self, case: Case, sha256: str, name: str | None = None) -> NewSubmission:
+        """Return a submission of the case, by default under a name that no other has, and have its runs cut."""
         self._submitted += 1
         new = NewSubmission(
-            name=f"{case.model} {self._submitted}",
+            name=name or f"{case.model} {self._submitted}",
             dataset="digits",
             threat_model=case.threat_model,
             architecture=case.card.architecture,
