@@ -16,7 +16,7 @@ from store.sweeping import SWEEPER
 from store.workers import Worker
 from worker.celery_app import make_celery
 from worker.engine import Engine
-from worker.service import serve_work
+from worker.service import serve_work, stop_at_signals
 from worker.sweeper import Role, Sweeper
 
 
@@ -42,6 +42,7 @@ def run_worker(settings: Settings, device: str, tell: Callable[[str], None]) -> 
     worker = Worker(name=name, host=socket.gethostname(), devices=(device,), datasets=settings.worker_datasets)
     scratch = settings.var_dir / "scratch" / name.replace(":", "-")
     stop = threading.Event()
+    stop_at_signals(stop)
     engine = Engine(services, worker, limits_of(settings, scratch), stop)
     try:
         engine.show_life()

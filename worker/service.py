@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import threading
 
 from celery import Celery, signals
+from celery.worker import state
 from sqlalchemy.exc import SQLAlchemyError
 
 from benchmark.errors import GauntletError
@@ -24,6 +27,17 @@ class WorkerEnded(GauntletError):
     """A worker ended that nobody had told to."""
 
     code = "worker_ended"
+
+
+def stop_at_signals(stop: threading.Event) -> None:
+    """Have SIGINT and SIGTERM end the worker in order from now on; once it has started, Celery does that itself."""
+
+    def end(_number: int, _frame: object) -> None:
+        stop.set()
+        state.should_stop = os.EX_OK  # the first thing that a worker of Celery's looks at
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
 
 
 def serve_work(app: Celery, engine: Engine, stop: threading.Event, bell: Doorbell) -> None:

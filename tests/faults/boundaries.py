@@ -24,19 +24,19 @@ def started(stack: Stack, boundary: str) -> str:
 
 @contextmanager
 def reached(stack: Stack, submission_id: str, boundary: str) -> Iterator[ShardRow]:
-    """Wait for a boundary of the work on a submission, and yield the piece of work that stands there.
-
-    At the finish the work is held there until the end of the block; at all others it goes on.
-    """
+    """Hold the work on a submission at a boundary until the end of the block, and yield the piece that stands there."""
     if boundary == FINISH:
         with _publishing(stack, submission_id) as work:
             yield work
     else:
         yield wait_at(stack, submission_id, boundary)
+        stack.let_go()
 
 
 def wait_at(stack: Stack, submission_id: str, boundary: str) -> ShardRow:
-    """Wait until the work on a submission has just begun with a part of it, and return that piece.
+    """Wait until the work on a submission has just begun with a part of it, hold it there, and return that piece.
+
+    It goes on when the stack lets it go, or waits for the submission's end.
 
     Args:
         stack: where it runs.
@@ -45,14 +45,15 @@ def wait_at(stack: Stack, submission_id: str, boundary: str) -> ShardRow:
             was taken at its beginning is stored.
     """
     found: list[ShardRow] = []
+    held = stack.hold(boundary)
 
     def there() -> bool:
         work = stack.running(submission_id)
-        if work is None:
+        if work is None or not held():
             return False
         found[:] = [work]
-        if boundary == "check":
-            return work.kind == "check" and bool(stack.worker_of(work).children)
+        if boundary == BOUNDARIES[0]:
+            return work.kind == "check"
         number = ATTACKS.index(boundary)
         if number == 0:
             return work.kind == "shard" and json.loads(work.progress or "{}").get("attack") == boundary
@@ -69,6 +70,7 @@ def _publishing(stack: Stack, submission_id: str) -> Iterator[ShardRow]:
     connection = psycopg.connect(libpq(stack.postgres.url))
     try:
         connection.execute("LOCK TABLE report IN SHARE MODE")
+        stack.let_go()
         stack.wait(lambda: _held_up(stack), f"the end of {submission_id}")
         yield next(shard for shard in stack.shards(submission_id) if shard.kind == "shard")
     finally:

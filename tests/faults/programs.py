@@ -11,13 +11,29 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tests.faults import held_child
 from tests.worker.work import children_of
 
 ROOT = Path(__file__).parents[2]
 START_S = 120.0
 STOP_S = 60.0
-# The kernel ends the program with the thread that started it, so that nothing outlives a killed test.
-_BOUND = "import ctypes; ctypes.CDLL(None).prctl(1, 9); from gauntlet.cli import main; main()"
+HOLDS = "holds"
+"""Directory, beside the logs, of the places at which evaluations are to be held."""
+# The kernel ends the program with the thread that started it, so that nothing outlives a killed test. Its evaluations
+# are those of any worker, but a test can hold them.
+_BOUND = """
+import ctypes, json, sys
+ctypes.CDLL(None).prctl(1, 9)
+import worker.process
+worker.process.COMMAND = tuple(json.loads(sys.argv.pop()))
+from gauntlet.cli import main
+main()
+"""
+
+
+def held_command(directory: Path) -> tuple[str, ...]:
+    """Return the command of an evaluation that can be held, by files in a folder of that directory."""
+    return (sys.executable, "-B", held_child.__file__, str(directory / HOLDS))
 
 
 class Program:
@@ -34,7 +50,7 @@ class Program:
         self.name = name
         self.log = directory / f"{name}.log"
         self._said = directory / f"{name}.json"
-        self._arguments = (*arguments, "--json")
+        self._arguments = (*arguments, "--json", json.dumps(held_command(directory)))
         self._environment = dict(environment)
         self._process: subprocess.Popen[bytes] | None = None
         self.paused = False

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -35,7 +36,7 @@ from store.views import NewSubmission, State, SubmissionView
 from store.workers import Worker
 from tests.faults.cases import INSTALL, Case, cut
 from tests.faults.evidence import FINAL, WAY, Evidence, evidence, wrongs
-from tests.faults.programs import ROOT, Program
+from tests.faults.programs import HOLDS, ROOT, Program
 from tests.servers import PostgresServer, RedisServer, libpq
 from worker.bell import CeleryBell
 
@@ -60,6 +61,7 @@ class Stack:
 
     def __init__(self, workers: int = 2, settings: Mapping[str, str] | None = None) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="gauntlet-faults-"))
+        (self.directory / HOLDS).mkdir()
         self.postgres, self.redis = PostgresServer(), RedisServer()
         self._settings = {
             "LEASE_MS": str(LEASE_MS),
@@ -124,7 +126,8 @@ class Stack:
         return kept | {f"GAUNTLET_{key}": value for key, value in chosen.items() if value is not None}
 
     def mend(self) -> None:
-        """Start again whatever does not run, let go on whatever is paused, and wait until all is ready."""
+        """Start again whatever does not run, let go on whatever is paused or held, and wait until all is ready."""
+        self.let_go()
         for server in (self.postgres, self.redis):
             if not server.running:
                 server.start()
@@ -231,6 +234,27 @@ class Stack:
         """Return a piece of work of a submission that is in work, if there is one."""
         return next((shard for shard in self.shards(submission_id) if shard.state == "running"), None)
 
+    def hold(self, place: str) -> Callable[[], bool]:
+        """Hold the next evaluation that comes to a place; return what tells whether one stands there.
+
+        Args:
+            place: "check", an attack, or "last word".
+        """
+        holds = self.directory / HOLDS
+        (holds / place).touch()
+        return lambda: any(_state_of(pid) == "T" for pid in self._held(place))
+
+    def let_go(self) -> None:
+        """Let all evaluations go on that are held, and hold none any more."""
+        for pid in self._held("*"):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+        for file in (self.directory / HOLDS).iterdir():
+            file.unlink()
+
+    def _held(self, place: str) -> list[int]:
+        return [int(file.suffix[1:]) for file in (self.directory / HOLDS).glob(f"{place}.*")]
+
     def wait(self, condition: Callable[[], object], what: str, timeout_s: float = PATIENCE_S) -> float:
         """Wait until the condition holds and return the seconds; a database that is away does not fulfil it."""
         started = time.monotonic()
@@ -246,6 +270,7 @@ class Stack:
 
     def wait_until_final(self, submission_id: str, state: State = State.PUBLISHED) -> None:
         """Wait until a submission has come to its end, which must be this one, and until nothing works on it."""
+        self.let_go()
         self.wait(lambda: self.state(submission_id) in FINAL, f"the end of {submission_id}")
         view = self.view(submission_id)
         if view.state is not state:
@@ -304,3 +329,11 @@ class Stack:
             f"== {program.name}\n" + "\n".join(program.log_text.splitlines()[-lines:]) for program in self.programs
         ]
         return "\n".join(parts)
+
+
+def _state_of(pid: int) -> str | None:
+    """Return the kernel's letter for what a process does, "T" where it is stopped; None where there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return None

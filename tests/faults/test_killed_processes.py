@@ -9,6 +9,7 @@ import pytest
 
 from tests.faults.boundaries import BOUNDARIES, FINISH, reached, started, wait_at
 from tests.faults.cases import ATTACKS, USUAL
+from tests.faults.held_child import LAST_WORD
 from tests.faults.stack import Stack
 from tests.servers import alive
 
@@ -29,11 +30,13 @@ def test_a_killed_child_is_replaced_at_once(stack: Stack, boundary: str) -> None
 def test_a_child_killed_after_its_last_word_is_replaced(stack: Stack) -> None:
     """Its answer is in the pipe, but whoever was killed may have left anything."""
     submission_id = stack.begin(USUAL)
+    held = stack.hold(LAST_WORD)
     work = wait_at(stack, submission_id, ATTACKS[-1])
     worker = stack.worker_of(work)
     (child,) = worker.children
     worker.pause()
-    stack.wait(lambda: list(stack.directory.glob(f"var/scratch/*/{work.id}-*/report.json")), "the child's report")
+    os.kill(child, signal.SIGCONT)
+    stack.wait(held, "the child's last word")
     os.kill(child, signal.SIGKILL)
     worker.go_on()
     stack.check(submission_id, USUAL)

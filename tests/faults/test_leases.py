@@ -65,6 +65,7 @@ def test_what_a_worker_writes_after_its_lease_is_discarded(stack: Stack, meanwhi
     work = wait_at(stack, submission_id, "apgd-t")
     late = stack.worker_of(work)
     late.pause()
+    stack.let_go()
     stack.wait(lambda: list(stack.directory.glob(f"var/scratch/*/{work.id}-*/report.json")), "the late result")
     if meanwhile == "another has finished it":
         stack.wait_until_final(submission_id)

@@ -21,6 +21,7 @@ from store.services import Services
 from store.workers import Worker
 from tests.faults.boundaries import wait_at
 from tests.faults.cases import USUAL
+from tests.faults.programs import held_command
 from tests.faults.stack import LEASE_MS, MAX_BYTES, Stack
 from tests.running import running
 from worker.attempt import Limits
@@ -39,7 +40,8 @@ def worked_here(stack: Stack, blobs: LocalBlobs) -> Iterator[None]:
         worker.stop()
     stop = threading.Event()
     services = Services(stack.db, blobs, ZooAdmission(MAX_BYTES), MAX_BYTES)
-    limits = Limits(stack.directory / "scratch", lease_ms=LEASE_MS, beat_ms=1_000)
+    command = held_command(stack.directory)
+    limits = Limits(stack.directory / "scratch", lease_ms=LEASE_MS, beat_ms=1_000, command=command)
     engine = Engine(services, Worker(name="here", datasets=("digits",)), limits, stop)
 
     def work() -> None:
@@ -83,7 +85,8 @@ def test_a_disk_that_is_full_for_a_snapshot_costs_only_the_snapshot(stack: Stack
     with worked_here(stack, blobs):
         work = wait_at(stack, submission_id, "apgd-t")
         blobs.free_floor_bytes = FULL
-        stack.wait(lambda: '"fab-t"' in (stack.shards(submission_id)[-1].progress or ""), "the next attack")
+        stack.let_go()
+        stack.wait(stack.hold("fab-t"), "the next attack")
         blobs.free_floor_bytes = 0
         stack.check(submission_id, USUAL)
     shard = stack.shards(submission_id)[-1]
@@ -97,6 +100,7 @@ def test_a_disk_that_is_full_at_the_finish_costs_no_attempt(stack: Stack) -> Non
     with worked_here(stack, blobs):
         work = wait_at(stack, submission_id, "square")
         blobs.free_floor_bytes = FULL
+        stack.let_go()
         stack.wait(lambda: stack.shards(submission_id)[-1].state == "queued", "the work given back")
         given_back = stack.shards(submission_id)[-1]
         assert (given_back.attempt, given_back.checkpoint) == (0, work.checkpoint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import textwrap
@@ -130,8 +131,11 @@ def alive(pid: int) -> bool:
         return False
 
 
+_CHILD = re.compile(rb"worker\.child|held_child\.py")
+
+
 def children_of(parent: int) -> list[int]:
     """Return the running children of the worker that a process has started."""
     lists = Path(f"/proc/{parent}/task").glob("*/children")  # a child hangs on the thread that started it
     found = [int(child) for children in lists for child in children.read_text(encoding="ascii").split()]
-    return [pid for pid in found if alive(pid) and b"worker.child" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [pid for pid in found if alive(pid) and _CHILD.search(Path(f"/proc/{pid}/cmdline").read_bytes())]
