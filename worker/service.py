@@ -62,7 +62,11 @@ def serve_work(app: Celery, engine: Engine, stop: threading.Event, bell: Doorbel
     def shut_down(**_: object) -> None:
         stop.set()
 
+    def leave_logging(**_: object) -> None:
+        """Whoever answers this signal keeps Celery from setting the root logger to its own level."""
+
     signals.worker_shutting_down.connect(shut_down)
+    signals.setup_logging.connect(leave_logging)
     life = threading.Thread(target=_show_life, args=(engine, stop), name="life", daemon=True)
     life.start()
     try:
@@ -83,6 +87,7 @@ def serve_work(app: Celery, engine: Engine, stop: threading.Event, bell: Doorbel
         stop.set()
         life.join()
         signals.worker_shutting_down.disconnect(shut_down)
+        signals.setup_logging.disconnect(leave_logging)
         engine.leave()
 
 

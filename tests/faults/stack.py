@@ -42,7 +42,7 @@ from worker.bell import CeleryBell
 
 LEASE_MS, BEAT_MS, SWEEP_MS = 6_000, 1_000, 1_000
 MAX_BYTES = 10_000_000
-PATIENCE_S = 300.0
+PATIENCE_S = 120.0
 _LOOK_S = 0.05
 
 UNDISTURBED: dict[Case, Evidence] = {}
