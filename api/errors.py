@@ -10,6 +10,7 @@ from http import HTTPStatus
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -34,6 +35,7 @@ _STATUS = {
     "queue_full": 503,
     "storage_full": 507,
     "storage_unavailable": 503,
+    "database_unavailable": 503,
 }
 _HEADERS = {"unauthorized": {"WWW-Authenticate": "Bearer"}}
 
@@ -48,6 +50,12 @@ class Unauthorized(InvalidInput):
     """The request does not show that it may do what it asks for."""
 
     code = "unauthorized"
+
+
+class DatabaseUnavailable(GauntletError):
+    """The database does not answer, or cannot do now what it is asked to; trying again later may help."""
+
+    code = "database_unavailable"
 
 
 class InternalError(GauntletError):
@@ -100,6 +108,8 @@ def explain(request: Request, error: Exception) -> Failure:
             )
         case HTTPException():
             return _explain_http(request, error)
+        case OperationalError():
+            return Failure(DatabaseUnavailable("The service cannot use its database now. Try again later."), 503)
         case _:
             return Failure(InternalError("The service failed; the error is in its log. Try again later."), 500)
 

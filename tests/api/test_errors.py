@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from benchmark.errors import GauntletError
 from tests.api.shape import assert_error
@@ -46,6 +47,18 @@ def test_failures_of_the_service_itself_are_not_the_callers_fault(
 
     monkeypatch.setattr("api.routes.leaderboards.list_boards", fail)
     assert_error(service.http.get("/api/v1/leaderboards"), 500, "gauntlet_error")
+
+
+def test_a_database_that_does_not_answer_is_no_failure_of_the_program(
+    service: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_arguments: object) -> None:
+        raise OperationalError("SELECT secret", {}, Exception("connection refused at /var/run/secret"))
+
+    monkeypatch.setattr("api.routes.leaderboards.list_boards", refuse)
+    response = service.http.get("/api/v1/leaderboards")
+    assert_error(response, 503, "database_unavailable")
+    assert "secret" not in response.text
 
 
 def test_the_openapi_document_describes_every_route_with_examples(service: Running) -> None:
