@@ -29,8 +29,8 @@ run: $(READY) ## Start the service on http://127.0.0.1:8000, with its data in ./
 	@exec $(BIN)/gauntlet serve
 
 .PHONY: test
-test: $(READY) ## Run the tests that take minutes, not hours: neither slow nor differential nor in a browser.
-	$(PYTEST) -m "not slow and not differential and not browser"
+test: $(READY) ## Run the tests that take minutes, not hours: neither slow nor differential nor faults nor in a browser.
+	$(PYTEST) -m "not slow and not differential and not faults and not browser"
 
 .PHONY: test-all
 test-all: $(READY) ## Run every test; those in a browser need Chromium at /usr/bin/chromium.
