@@ -7,7 +7,7 @@ from statistics import mean
 import pytest
 import torch
 
-from bench.fidelity import MODELS, Comparison, compare
+from bench.fidelity import MODELS, Comparison, Task, compare
 
 POINTS = 500
 """One point is 0.2 percentage points; with 250 single verdicts would weigh too much for the limits below."""
@@ -17,7 +17,9 @@ pytestmark = [pytest.mark.differential, pytest.mark.timeout(1800)]
 
 @pytest.fixture(scope="module")
 def results() -> list[Comparison]:
-    return [r for model in MODELS for norm in ("Linf", "L2") for r in compare(model, norm, POINTS, 0, ["ensemble"])]
+    return [
+        r for model in MODELS for norm in ("Linf", "L2") for r in compare(Task(model, norm, POINTS, 0, ["ensemble"]))
+    ]
 
 
 @pytest.mark.parametrize(("attack", "most_on_average"), [("ensemble", 0.2), ("ensemble, all windows", 0.3)])

@@ -6,7 +6,7 @@ from statistics import mean
 
 import pytest
 
-from bench.fidelity import ATTACKS, compare
+from bench.fidelity import ATTACKS, Task, compare
 
 POINTS = 250
 """One point is 0.4 percentage points."""
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.differential, pytest.mark.timeout(1800)]
 @pytest.mark.parametrize(("model", "norm"), [("Digits_PGD10", "Linf"), ("Digits_PGD10_L2", "L2")])
 def test_every_attack_alone_reaches_the_reference(model: str, norm: str) -> None:
     """On networks trained in that norm, where one seed is enough."""
-    alone = compare(model, norm, POINTS, 0, ATTACKS)
+    alone = compare(Task(model, norm, POINTS, 0, ATTACKS))
     excess = {result.attack: result.excess for result in alone}
     # The reference's Square never reaches the last row and column; ours may be stronger, never weaker.
     assert excess.pop("square") <= 1.5
@@ -26,7 +26,7 @@ def test_every_attack_alone_reaches_the_reference(model: str, norm: str) -> None
 
 
 def test_fab_and_square_alone_reach_the_reference_in_l1() -> None:
-    fab, square, all_windows = compare("Digits_PGD10", "L1", POINTS, 0, ["fab-t", "square"])
+    fab, square, all_windows = compare(Task("Digits_PGD10", "L1", POINTS, 0, ["fab-t", "square"]))
     assert abs(fab.excess) <= 1.5
     assert square.excess <= 1.5
     assert abs(all_windows.excess) <= 1.5
@@ -35,7 +35,7 @@ def test_fab_and_square_alone_reach_the_reference_in_l1() -> None:
 @pytest.mark.parametrize("attack", ["apgd-ce", "apgd-t"])
 def test_apgd_alone_reaches_the_reference_in_l1(attack: str) -> None:
     """It stalls at places that depend on its start: single seeds move by three points on both sides."""
-    results = [result for seed in range(8) for result in compare("Digits_PGD10", "L1", POINTS, seed, [attack])]
+    results = [result for seed in range(8) for result in compare(Task("Digits_PGD10", "L1", POINTS, seed, [attack]))]
     assert len(results) == 8
     assert abs(mean(result.excess for result in results)) <= 1.5
 
@@ -43,7 +43,7 @@ def test_apgd_alone_reaches_the_reference_in_l1(attack: str) -> None:
 def test_the_l1_ensemble_reaches_the_reference() -> None:
     """Two seeds: a single one moves the difference by two points of 250, either way."""
     cases = [(model, seed) for model in ("Digits_FGSM_RS", "Digits_PGD10") for seed in range(2)]
-    results = [result for model, seed in cases for result in compare(model, "L1", POINTS, seed, ["ensemble"])]
+    results = [result for model, seed in cases for result in compare(Task(model, "L1", POINTS, seed, ["ensemble"]))]
     for attack in ("ensemble", "ensemble, all windows"):
         excess = [result.excess for result in results if result.attack == attack]
         assert len(excess) == len(cases)
@@ -54,7 +54,7 @@ def test_the_l1_ensemble_reaches_the_reference() -> None:
 @pytest.mark.parametrize("norm", ["Linf", "L2"])
 def test_plus_reaches_the_reference(norm: str) -> None:
     models = ("Digits_PGD10", "Digits_FGSM_RS")
-    results = [result for model in models for result in compare(model, norm, POINTS, 0, ["plus"])]
+    results = [result for model in models for result in compare(Task(model, norm, POINTS, 0, ["plus"]))]
     for attack in ("plus", "plus, all windows"):
         excess = [result.excess for result in results if result.attack == attack]
         assert len(excess) == len(models)
@@ -66,7 +66,7 @@ def test_plus_reaches_the_reference(norm: str) -> None:
 def test_every_attack_of_plus_alone_reaches_the_reference(norm: str) -> None:
     """Means over seeds, for DLR in L2 moves by points from one start to another, even with five."""
     chosen = ["apgd-ce, plus", "apgd-dlr, plus", "fab, plus"]
-    results = [result for seed in range(4) for result in compare("Digits_PGD10", norm, POINTS, seed, chosen)]
+    results = [result for seed in range(4) for result in compare(Task("Digits_PGD10", norm, POINTS, seed, chosen))]
     for attack in chosen:
         excess = [result.excess for result in results if result.attack == attack]
         assert len(excess) == 4
