@@ -37,7 +37,7 @@ test-all: $(READY) ## Run every test; those in a browser need Chromium at /usr/b
 	$(PYTEST)
 
 .PHONY: fidelity
-fidelity: $(READY) ## Compare verdicts with the reference's code, attack by attack; takes about half an hour.
+fidelity: $(READY) ## Compare verdicts with the reference's code, attack by attack; takes three quarters of an hour.
 	$(BIN)/python -m bench.fidelity
 
 .PHONY: bench
