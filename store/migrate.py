@@ -9,7 +9,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, make_url
 
 from benchmark.errors import InvalidInput
 from store.database import Database, take_turns
@@ -47,12 +47,7 @@ def require_newest(url: str) -> None:
     Raises:
         InvalidInput: the database was made by another version, or by none yet.
     """
-    database = Database(url)
-    try:
-        with database.engine.connect() as connection:
-            found = revision_of(connection)
-    finally:
-        database.close()
+    found = _revision_at(url)
     if found != program_revision():
         raise InvalidInput.because(
             "database_url",
@@ -60,6 +55,19 @@ def require_newest(url: str) -> None:
             expected=f"one of version {program_revision()}",
             remedy="start `gauntlet serve` of this version first; it brings the database up to date",
         )
+
+
+def _revision_at(url: str) -> str | None:
+    """Return the revision of the schema at that URL; SQLite would make a file where there is none."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite" and parsed.database and not Path(parsed.database).exists():
+        return None
+    database = Database(url)
+    try:
+        with database.engine.connect() as connection:
+            return revision_of(connection)
+    finally:
+        database.close()
 
 
 def is_known(revision: str) -> bool:

@@ -92,7 +92,7 @@ def resume(name: WorkerName, as_json: AsJson = False) -> None:
     _set_draining(name, draining=False, as_json=as_json)
 
 
-@app.command("priority", epilog=EPILOG)
+@app.command("priority", epilog=EPILOG, context_settings={"ignore_unknown_options": True})  # -7 is no option
 def priority(
     submission_id: Annotated[str, typer.Argument(help="Id of the submission.")],
     value: Annotated[int, typer.Argument(min=-1000, max=1000, help="The greater is claimed first; 0 is normal.")],

@@ -115,7 +115,7 @@ def test_a_priority_is_set(db: Database, tmp_path: Path, value: str) -> None:
         (("queue", "priority", "nothing", "high"), "value"),
         (("queue", "nothing"), "command line"),
         (("worker",), "redis_url"),
-        (("worker", "--device", "gpu"), "worker_devices"),
+        (("worker", "--device", "gpu"), "worker_devices.0"),
     ],
     ids=" ".join,
 )
