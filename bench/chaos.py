@@ -32,10 +32,10 @@ from sqlalchemy.exc import DBAPIError
 from benchmark.errors import GauntletError
 from model_zoo.registry import bundled_checkpoint
 from store.claims import MAX_ATTEMPTS
-from store.tables import EntryRow, RunRow, ShardRow, SubmissionRow
+from store.tables import EntryRow, ShardRow, SubmissionRow
 from store.views import Badge
 from tests.faults.cases import FLAGGED, USUAL, Case
-from tests.faults.evidence import FINAL, WAY
+from tests.faults.evidence import FINAL, WAY, difference, with_work_left
 from tests.faults.stack import Stack
 
 CASES = (USUAL, replace(USUAL, blocks=4), FLAGGED)
@@ -199,11 +199,10 @@ def submit(stack: Stack, case: Case, name: str) -> str:
 
 def _open(stack: Stack, submitted: dict[str, Case]) -> int:
     """The number of submissions that are not final or have work left; all of them while the database is away."""
-    working = select(RunRow.submission_id).join(ShardRow, ShardRow.run_id == RunRow.id)
     try:
         with stack.db.snapshot() as session:
             final = set(session.scalars(select(SubmissionRow.id).where(SubmissionRow.state.in_(FINAL))))
-            busy = set(session.scalars(working.where(ShardRow.state.in_(("queued", "running")))))
+            busy = with_work_left(session)
     except DBAPIError:
         return len(submitted)
     return sum(1 for submission_id in submitted if submission_id not in final or submission_id in busy)
@@ -215,8 +214,8 @@ def _wrongs(stack: Stack, submission_id: str, case: Case) -> list[str]:
     steps = tuple(step.state for step in view.transitions)
     if steps != WAY:
         wrong.append(f"{submission_id} went through {', '.join(steps)}: {view.reason}")
-    elif stack.evidence(submission_id) != stack.undisturbed(case):
-        wrong.append(f"{submission_id} differs from an undisturbed run")
+    elif differs := difference(stack.evidence(submission_id), stack.undisturbed(case)):
+        wrong.append(f"{submission_id} ({case.model}) differs from an undisturbed run: {differs}")
     return wrong
 
 

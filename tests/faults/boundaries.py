@@ -67,12 +67,19 @@ def wait_at(stack: Stack, submission_id: str, boundary: str) -> ShardRow:
 def _publishing(stack: Stack, submission_id: str) -> Iterator[ShardRow]:
     """Hold a worker in the middle of the transaction that publishes its result."""
     wait_at(stack, submission_id, ATTACKS[-1])
+    with merging(stack, submission_id):
+        yield next(shard for shard in stack.shards(submission_id) if shard.kind == "shard")
+
+
+@contextmanager
+def merging(stack: Stack, submission_id: str) -> Iterator[None]:
+    """Let the work on a submission go on to where its report is to be stored, and hold it there."""
     connection = psycopg.connect(libpq(stack.postgres.url))
     try:
         connection.execute("LOCK TABLE report IN SHARE MODE")
         stack.let_go()
         stack.wait(lambda: _held_up(stack), f"the end of {submission_id}")
-        yield next(shard for shard in stack.shards(submission_id) if shard.kind == "shard")
+        yield
     finally:
         with suppress(psycopg.OperationalError):  # the server may have been killed
             connection.rollback()

@@ -16,7 +16,7 @@ from store.claims import MAX_ATTEMPTS
 from store.database import Database
 from store.states import LEGAL
 from store.tables import EntryHistoryRow, EntryRow, ReportRow, RunRow, ShardRow, SubmissionRow, TransitionRow
-from store.views import State
+from store.views import Purpose, State
 
 FINAL = frozenset({State.REJECTED, State.PUBLISHED, State.WITHDRAWN, State.FAILED, State.CANCELLED})
 WAY = ("received", "checking", "queued", "running", "evaluated", "published")
@@ -34,6 +34,18 @@ class Evidence:
 
     reports: tuple[bytes, ...]
     examples: tuple[tuple[str | None, ...], ...]
+
+
+def with_work_left(session: Session) -> set[str]:
+    """Return the submissions that have work queued or running, or a closer look whose shards are not merged yet.
+
+    A worker that dies between the last shard and the report leaves the merging to the sweeper.
+    """
+    working = select(RunRow.submission_id).join(ShardRow).where(ShardRow.state.in_(("queued", "running")))
+    reported = select(ReportRow.id).where(ReportRow.run_id == RunRow.id).exists()
+    given_up = select(ShardRow.id).where(ShardRow.run_id == RunRow.id, ShardRow.state != "done").exists()
+    unmerged = select(RunRow.submission_id).where(RunRow.purpose == Purpose.FOLLOW_UP, ~reported, ~given_up)
+    return {*session.scalars(working), *session.scalars(unmerged)}
 
 
 def evidence(db: Database, blobs: Blobs, submission_id: str) -> Evidence:
@@ -58,6 +70,28 @@ def without_times(summary: bytes, points: bytes) -> bytes:
     for part in (*whole["attacks"], whole["provenance"]):
         del part["seconds"]
     return canonical_json(whole)
+
+
+def difference(found: Evidence, expected: Evidence) -> str:
+    """Say in a few words where two pieces of evidence differ first; nothing where they are equal."""
+    if len(found.reports) != len(expected.reports):
+        return f"{len(found.reports)} reports instead of {len(expected.reports)}"
+    for number, (one, other) in enumerate(zip(found.reports, expected.reports, strict=True)):
+        way = _first_difference(json.loads(one), json.loads(other))
+        if way is not None:
+            return f"report {number + 1}, {way}"
+    return "" if found.examples == expected.examples else f"files {found.examples} instead of {expected.examples}"
+
+
+def _first_difference(found: object, expected: object) -> str | None:
+    if isinstance(found, dict) and isinstance(expected, dict) and found.keys() == expected.keys():
+        parts = [(f".{key}", found[key], expected[key]) for key in found]
+    elif isinstance(found, list) and isinstance(expected, list) and len(found) == len(expected):
+        parts = [(f"[{place}]", *pair) for place, pair in enumerate(zip(found, expected, strict=True))]
+    else:
+        return None if found == expected else f": {found!r:.200} instead of {expected!r:.200}"
+    ways = ((part, _first_difference(one, other)) for part, one, other in parts)
+    return next((f"{part}{way}" for part, way in ways if way is not None), None)
 
 
 def wrongs(db: Database, submission_id: str, *, settled: bool = True) -> list[str]:

@@ -35,7 +35,7 @@ from store.tables import RunRow, ShardRow, SubmissionRow
 from store.views import NewSubmission, State, SubmissionView
 from store.workers import Worker
 from tests.faults.cases import INSTALL, Case, cut
-from tests.faults.evidence import FINAL, WAY, Evidence, evidence, wrongs
+from tests.faults.evidence import FINAL, WAY, Evidence, difference, evidence, with_work_left, wrongs
 from tests.faults.programs import HOLDS, ROOT, Program
 from tests.servers import PostgresServer, RedisServer, libpq
 from worker.bell import CeleryBell
@@ -275,10 +275,11 @@ class Stack:
         view = self.view(submission_id)
         if view.state is not state:
             raise AssertionError(f"{submission_id} is {view.state}: {view.reason}\n{self.logs()}")
-        self.wait(lambda: not self._open_shards(submission_id), f"the end of all work on {submission_id}")
+        self.wait(lambda: submission_id not in self._with_work_left(), f"the end of all work on {submission_id}")
 
-    def _open_shards(self, submission_id: str) -> list[ShardRow]:
-        return [shard for shard in self.shards(submission_id) if shard.state in ("queued", "running")]
+    def _with_work_left(self) -> set[str]:
+        with self.db.snapshot() as session:
+            return with_work_left(session)
 
     def attacks_done(self, snapshot: str) -> int:
         """Return the number of attacks that were over when a snapshot was taken."""
@@ -320,8 +321,8 @@ class Stack:
         steps = [step.state for step in self.view(submission_id).transitions]
         if tuple(steps) != WAY:
             raise AssertionError(f"{submission_id} went through {steps}\n{self.logs()}")
-        if self.evidence(submission_id) != self.undisturbed(case):
-            raise AssertionError(f"{submission_id} differs from an undisturbed run\n{self.logs()}")
+        if differs := difference(self.evidence(submission_id), self.undisturbed(case)):
+            raise AssertionError(f"{submission_id} differs from an undisturbed run: {differs}\n{self.logs()}")
 
     def logs(self, lines: int = 25) -> str:
         """Return the end of every log."""

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from store.boards import get_model
 from store.tables import RunRow, ShardRow, TransitionRow
 from store.views import Purpose, State
-from tests.faults.boundaries import wait_at
+from tests.faults.boundaries import merging, wait_at
 from tests.faults.cases import FLAGGED, USUAL, Case
 from tests.faults.programs import Program
 from tests.faults.stack import Stack
@@ -114,12 +114,16 @@ def test_priorities_and_turns_decide_who_is_served(stack: Stack) -> None:
     assert checked == [many[2], one, many[0], many[1]]
 
 
-@pytest.mark.parametrize("victim", ["nobody", "worker", "poison"])
+@pytest.mark.parametrize("victim", ["nobody", "worker", "worker that merges", "poison"])
 def test_a_flagged_entry_is_looked_at_closer(stack: Stack, victim: str) -> None:
     """Whoever dies of it, the entry stays; a closer look that nobody survives is given up."""
     submission_id = stack.begin(FLAGGED)
     stack.wait(lambda: stack.state(submission_id) is State.PUBLISHED, "the entry")
-    if victim != "nobody":
+    if victim == "worker that merges":
+        worker = stack.worker_of(_closer_look(stack, submission_id, 1))
+        with merging(stack, submission_id):
+            worker.kill()
+    elif victim != "nobody":
         for attempt in (1, 2, 3)[: None if victim == "poison" else 1]:
             work = _closer_look(stack, submission_id, attempt)
             worker = stack.worker_of(work)
