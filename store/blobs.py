@@ -73,9 +73,16 @@ class Blobs(Protocol):
 
     def put(self, data: bytes) -> str:
         """Store bytes and return their SHA-256."""
+        writer = self.writer(len(data))
+        try:
+            writer.write(data)
+            return writer.commit()
+        finally:
+            writer.abort()
 
     def read(self, sha256: str) -> bytes:
         """Return the blob's content; NotFound where there is none."""
+        return self.path(sha256).read_bytes()
 
     def discard_stale(self, older_than_s: float) -> int:
         """Remove what broken uploads left behind for longer than that; return how many."""
@@ -84,7 +91,7 @@ class Blobs(Protocol):
         """Close all connections; the store is not used afterwards."""
 
 
-class LocalBlobs:
+class LocalBlobs(Blobs):
     """Blobs in a local directory, ``sha256/ab/cd/<hash>``.
 
     Args:
@@ -125,19 +132,6 @@ class LocalBlobs:
     def exists(self, sha256: str) -> bool:
         """Tell whether the blob is here."""
         return is_sha256(sha256) and self.place(sha256).is_file()
-
-    def put(self, data: bytes) -> str:
-        """Store bytes and return their SHA-256."""
-        writer = self.writer(len(data))
-        try:
-            writer.write(data)
-            return writer.commit()
-        finally:
-            writer.abort()
-
-    def read(self, sha256: str) -> bytes:
-        """Return the blob's content; NotFound where there is none."""
-        return self.path(sha256).read_bytes()
 
     def discard_stale(self, older_than_s: float) -> int:
         """Remove what broken uploads left behind for longer than that; return how many files."""

@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 
 from benchmark.errors import InvalidInput, InvalidSubmission, NotFound, TooLarge
 from store.blob_cache import BlobCache
-from store.blobs import LocalBlobWriter, is_sha256, not_found
+from store.blobs import Blobs, LocalBlobWriter, is_sha256, not_found
 from store.errors import StorageUnavailable
 
 logger = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class Remote(Protocol):
         """Close all connections."""
 
 
-class RemoteBlobs:
+class RemoteBlobs(Blobs):
     """Blobs in a store on another machine.
 
     Args:
@@ -130,19 +130,6 @@ class RemoteBlobs:
     def exists(self, sha256: str) -> bool:
         """Tell whether the blob is in the store."""
         return is_sha256(sha256) and self._patiently(lambda: self.remote.size(sha256)) is not None
-
-    def put(self, data: bytes) -> str:
-        """Store bytes and return their SHA-256."""
-        writer = self.writer(len(data))
-        try:
-            writer.write(data)
-            return writer.commit()
-        finally:
-            writer.abort()
-
-    def read(self, sha256: str) -> bytes:
-        """Return the blob's content; NotFound where there is none."""
-        return self.path(sha256).read_bytes()
 
     def discard_stale(self, older_than_s: float) -> int:
         """Remove what broken uploads left behind for longer than that, here and in the store; return how many."""

@@ -234,6 +234,20 @@ class Stack:
         """Return a piece of work of a submission that is in work, if there is one."""
         return next((shard for shard in self.shards(submission_id) if shard.state == "running"), None)
 
+    def wait_for_attempt(self, submission_id: str, number: int) -> ShardRow:
+        """Wait until a submission's work is in that attempt, and a process of its own does it; return the piece."""
+        found: list[ShardRow] = []
+
+        def there() -> bool:
+            work = self.running(submission_id)
+            if work is None or work.attempt != number or not self.worker_of(work).children:
+                return False
+            found[:] = [work]
+            return True
+
+        self.wait(there, f"attempt {number} of {submission_id}")
+        return found[0]
+
     def hold(self, place: str) -> Callable[[], bool]:
         """Hold the next evaluation that comes to a place; return what tells whether one stands there.
 
@@ -244,13 +258,22 @@ class Stack:
         (holds / place).touch()
         return lambda: any(_state_of(pid) == "T" for pid in self._held(place))
 
-    def let_go(self) -> None:
-        """Let all evaluations go on that are held, and hold none any more."""
-        for pid in self._held("*"):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
+    def let_go(self, until: str | None = None) -> Callable[[], bool]:
+        """Let all evaluations go on that are held, and hold none any more but the next one that comes to a place.
+
+        Args:
+            until: the place; None for none.
+        Returns:
+            What tells whether one stands there.
+        """
+        pids = self._held("*")
         for file in (self.directory / HOLDS).iterdir():
             file.unlink()
+        held = self.hold(until) if until is not None else lambda: False  # before they go on, or they may be past it
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+        return held
 
     def _held(self, place: str) -> list[int]:
         return [int(file.suffix[1:]) for file in (self.directory / HOLDS).glob(f"{place}.*")]

@@ -103,17 +103,7 @@ def test_work_that_nobody_survives_stops_after_three_attempts(stack: Stack, vict
     submission_id = stack.begin(USUAL)
     (poison,) = [shard for shard in stack.shards(submission_id) if shard.kind == "shard"]
     for attempt in (1, 2, 3):
-        stack.wait(
-            lambda attempt=attempt: (  # type: ignore[misc]
-                (work := stack.running(submission_id)) is not None
-                and work.attempt == attempt
-                and stack.worker_of(work).children
-            ),
-            f"attempt {attempt}",
-        )
-        work = stack.running(submission_id)
-        assert work is not None
-        worker = stack.worker_of(work)
+        worker = stack.worker_of(stack.wait_for_attempt(submission_id, attempt))
         if victim == "worker":
             worker.kill()
             worker.begin()

@@ -85,8 +85,7 @@ def test_a_disk_that_is_full_for_a_snapshot_costs_only_the_snapshot(stack: Stack
     with worked_here(stack, blobs):
         work = wait_at(stack, submission_id, "apgd-t")
         blobs.free_floor_bytes = FULL
-        stack.let_go()
-        stack.wait(stack.hold("fab-t"), "the next attack")
+        stack.wait(stack.let_go(until="fab-t"), "the next attack")
         blobs.free_floor_bytes = 0
         stack.check(submission_id, USUAL)
     shard = stack.shards(submission_id)[-1]

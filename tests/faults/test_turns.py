@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import select
 
 from store.boards import get_model
-from store.tables import RunRow, ShardRow, TransitionRow
+from store.tables import RunRow, TransitionRow
 from store.views import Purpose, State
 from tests.faults.boundaries import merging, wait_at
 from tests.faults.cases import FLAGGED, USUAL, Case
@@ -120,12 +120,12 @@ def test_a_flagged_entry_is_looked_at_closer(stack: Stack, victim: str) -> None:
     submission_id = stack.begin(FLAGGED)
     stack.wait(lambda: stack.state(submission_id) is State.PUBLISHED, "the entry")
     if victim == "worker that merges":
-        worker = stack.worker_of(_closer_look(stack, submission_id, 1))
+        worker = stack.worker_of(stack.wait_for_attempt(submission_id, 1))
         with merging(stack, submission_id):
             worker.kill()
     elif victim != "nobody":
         for attempt in (1, 2, 3)[: None if victim == "poison" else 1]:
-            work = _closer_look(stack, submission_id, attempt)
+            work = stack.wait_for_attempt(submission_id, attempt)
             worker = stack.worker_of(work)
             if victim == "worker":
                 worker.kill()
@@ -151,20 +151,6 @@ def test_a_flagged_entry_is_looked_at_closer(stack: Stack, victim: str) -> None:
         assert len(entry.history) == 2
         best = min(item.robust_accuracy for item in entry.history if item.robust_accuracy is not None)
         assert entry.row.best_known_robust_accuracy == best
-
-
-def _closer_look(stack: Stack, submission_id: str, attempt: int) -> ShardRow:
-    stack.wait(
-        lambda: (
-            (work := stack.running(submission_id)) is not None
-            and work.attempt == attempt
-            and stack.worker_of(work).children
-        ),
-        f"attempt {attempt} of a closer look",
-    )
-    work = stack.running(submission_id)
-    assert work is not None
-    return work
 
 
 @contextmanager
