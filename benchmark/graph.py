@@ -50,6 +50,11 @@ class Operation:
     named: Mapping[str, Argument]
     outputs: tuple[str | None, ...]
 
+    @property
+    def writes(self) -> bool:
+        """Whether it changes its first argument in place."""
+        return self.target.split(".")[1].endswith("_")
+
     def reads(self) -> Iterator[str]:
         """Yield the names of the values that it takes."""
         for argument in (*self.positional, *self.named.values()):

@@ -94,7 +94,7 @@ class Interpreter(nn.Module):
         self._places = len(places)
         self._output = places[graph.output]
         # Whatever is written in place must be this call's own: neither the caller's images nor what the next call reads.
-        self._writes = any(_writes(operation) for operation in graph.operations)
+        self._writes = any(operation.writes for operation in graph.operations)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits of images in [0, 1], (n, c, h, w)."""
@@ -108,7 +108,10 @@ class Interpreter(nn.Module):
         logits = values[self._output]
         if not isinstance(logits, Tensor):
             raise InvalidCheckpoint.because(
-                "graph", found="a result that is no tensor", expected="logits", remedy="export a model that returns logits"
+                "graph",
+                found="a result that is no tensor",
+                expected="logits",
+                remedy="export a model that returns logits",
             )
         return logits
 
@@ -188,7 +191,3 @@ def _bounded(function: Callable[..., int]) -> Callable[..., int]:
         return value
 
     return compute
-
-
-def _writes(operation: Operation) -> bool:
-    return operation.target.split(".")[1].endswith("_")

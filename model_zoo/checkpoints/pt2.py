@@ -308,7 +308,9 @@ class _Reading:
     def _image_shape(self, content: Value, image: str) -> tuple[int, ...]:
         sizes = content["tensor_values"][image]["sizes"].items_of_list(MAX_DIMENSIONS)
         if len(sizes) != 4:
-            _refuse("input", found=f"{len(sizes)} dimensions", expected="a batch of images, (n, channels, height, width)")
+            _refuse(
+                "input", found=f"{len(sizes)} dimensions", expected="a batch of images, (n, channels, height, width)"
+            )
         if "as_int" in sizes[0].keys_of_one():
             _refuse(
                 "input",
@@ -323,7 +325,9 @@ class _Reading:
             (kind,) = spec.keys_of_one()
             if kind == "buffer_mutation":
                 buffer = shown(spec[kind]["buffer_name"].text())
-                _refuse("graph", found=f"a change of the buffer {buffer} in each call", expected="a model without state")
+                _refuse(
+                    "graph", found=f"a change of the buffer {buffer} in each call", expected="a model without state"
+                )
             if kind != "user_output":
                 _refuse("signature", found=f"an output of kind {shown(kind)}", expected="logits and nothing else")
             outputs.append(self._taken(spec[kind]["arg"]["as_tensor"]["name"].text()).name)
@@ -357,7 +361,15 @@ class _Reading:
                 positional.append(value)
         operation = Operation(name, tuple(positional), MappingProxyType(named), tuple(self._outputs(node)))
         _check_training(operation)
+        self._check_state(operation)
         return operation
+
+    def _check_state(self, operation: Operation) -> None:
+        """Refuse a change in place of a parameter or buffer; of a view of one, it is lost at the end of the call."""
+        written = operation.positional[0] if operation.writes and operation.positional else None
+        if isinstance(written, Reference) and written.name in self._tensors:
+            key = shown(written.name)
+            _refuse("graph", found=f"a change of {key} in each call", expected="a model without state")
 
     def _outputs(self, node: Value) -> Iterator[str | None]:
         for output in node["outputs"].items_of_list(MAX_MEMBERS):
@@ -375,7 +387,7 @@ class _Reading:
             else:
                 _refuse("graph", found=f"a result of kind {shown(kind)}", expected="tensors and sizes")
 
-    def _argument(self, value: Value) -> Argument:  # noqa: PLR0911 - one line for each kind
+    def _argument(self, value: Value) -> Argument:
         (kind,) = value.keys_of_one()
         body = value[kind]
         match kind:
