@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_zoo.checkpoints.header import read_header
+from model_zoo.checkpoints.formats import EXPORTED, check_file, check_fits
 from model_zoo.registry import ARCHITECTURES
 
 
 @dataclass(frozen=True)
 class ZooAdmission:
-    """The zoo's registry and safetensors reader, as the store asks for them.
+    """The zoo's registry and readers of files, as the store asks for them.
 
     Args:
         max_checkpoint_bytes: size above which a checkpoint is refused.
@@ -20,9 +20,13 @@ class ZooAdmission:
     max_checkpoint_bytes: int
 
     def architectures(self, dataset: str) -> tuple[str, ...]:
-        """Names of the registered architectures that fit the data set."""
-        return tuple(entry.name for entry in ARCHITECTURES.values() if dataset in entry.datasets)
+        """Names of the registered architectures that fit the data set, and what stands for a network of one's own."""
+        return (*(entry.name for entry in ARCHITECTURES.values() if dataset in entry.datasets), EXPORTED)
 
-    def check_header(self, path: Path) -> None:
-        """Raise InvalidCheckpoint where the file is not a sound safetensors file."""
-        read_header(path)
+    def check_file(self, path: Path) -> None:
+        """Raise InvalidCheckpoint where the file is no sound checkpoint."""
+        check_file(path)
+
+    def check_fits(self, path: Path, architecture: str) -> None:
+        """Raise InvalidCheckpoint where the file is no sound checkpoint for that architecture."""
+        check_fits(path, architecture)

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from benchmark.errors import InvalidCheckpoint
 from benchmark.graph import Argument, Graph, Operation, Reference, Symbol
-from model_zoo.checkpoints.pt2 import StoredTensor, read_program
+from model_zoo.checkpoints.archive import StoredTensor
+from model_zoo.checkpoints.pt2 import read_program
 
 MAX_SIZE = 2**31 - 1
 """Greatest number that a graph may compute from sizes."""
@@ -93,7 +94,7 @@ class Interpreter(nn.Module):
         self._steps = [_Step(operation, places, number, last) for number, operation in enumerate(graph.operations)]
         self._places = len(places)
         self._output = places[graph.output]
-        # Whatever is written in place must be this call's own: neither the caller's images nor what the next call reads.
+        # What is written in place must be this call's own: neither the caller's images nor what the next call reads.
         self._writes = any(operation.writes for operation in graph.operations)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -30,8 +30,11 @@ class Admission(Protocol):
     def architectures(self, dataset: str) -> tuple[str, ...]:
         """Names of the registered architectures that fit the data set."""
 
-    def check_header(self, path: Path) -> None:
-        """Raise InvalidCheckpoint where the file's header is not that of a sound checkpoint."""
+    def check_file(self, path: Path) -> None:
+        """Raise InvalidCheckpoint where the file is no sound checkpoint."""
+
+    def check_fits(self, path: Path, architecture: str) -> None:
+        """Raise InvalidCheckpoint where the file is no sound checkpoint for that architecture."""
 
 
 def admit(new: NewSubmission, blobs: Blobs, admission: Admission) -> tuple[NewSubmission, Board]:
@@ -44,7 +47,7 @@ def admit(new: NewSubmission, blobs: Blobs, admission: Admission) -> tuple[NewSu
         InvalidCheckpoint: the file is not a sound checkpoint.
     """
     new, board = admit_fields(new, admission)
-    _check_checkpoint(new.checkpoint_sha256, blobs, admission)
+    _check_checkpoint(new, blobs, admission)
     return new, board
 
 
@@ -106,7 +109,8 @@ def _check_url(url: str) -> None:
         raise _invalid("paper_url", repr(url[:100]), "an address that begins with https://", "link the paper by https")
 
 
-def _check_checkpoint(sha256: str, blobs: Blobs, admission: Admission) -> None:
+def _check_checkpoint(new: NewSubmission, blobs: Blobs, admission: Admission) -> None:
+    sha256 = new.checkpoint_sha256
     try:
         size, limit = blobs.size(sha256), admission.max_checkpoint_bytes
     except NotFound:
@@ -117,7 +121,7 @@ def _check_checkpoint(sha256: str, blobs: Blobs, admission: Admission) -> None:
         raise TooLarge.because(
             "checkpoint", found=f"{size} bytes", expected=f"at most {limit} bytes", remedy="submit a smaller model"
         )
-    admission.check_header(blobs.path(sha256))
+    admission.check_fits(blobs.path(sha256), new.architecture)
 
 
 def _invalid(field: str, found: str, expected: str, remedy: str) -> InvalidInput:

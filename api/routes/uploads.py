@@ -39,7 +39,7 @@ async def put_upload(sha256: Sha256, request: Request, response: Response, store
     writer = await run_in_threadpool(store.blobs.writer, limit)
     try:
         size = await receive(request, writer)
-        await run_in_threadpool(writer.commit, sha256, store.admission.check_header)
+        await run_in_threadpool(writer.commit, sha256, store.admission.check_file)
     finally:
         writer.abort()
     response.status_code = 200 if existed else 201

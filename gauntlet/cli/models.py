@@ -45,9 +45,9 @@ def load_named(model: str, dataset: str, threat_model: str, architecture: str | 
     if path.is_file():
         if architecture is None:
             raise _unnamed_architecture(dataset)
-        from model_zoo.checkpoints.safetensors import load_checkpoint
+        from model_zoo.loading import load_submitted
 
-        return Loaded(load_checkpoint(path, architecture, dataset), sha256_of(path), architecture, None)
+        return Loaded(load_submitted(path, architecture, dataset), sha256_of(path), architecture, None)
     if path.suffix or path.name != model:
         raise InvalidInput.because(
             "model", found=f"no file at {model!r}", expected="a safetensors file or a zoo id", remedy="check the path"
@@ -73,7 +73,7 @@ def load_reported(report: EvaluationReport, checkpoint: Path | None, architectur
     """
     from gauntlet.client import sha256_of
     from model_zoo import registry
-    from model_zoo.checkpoints.safetensors import load_checkpoint
+    from model_zoo.loading import load_submitted
 
     wanted, dataset = report.provenance.checkpoint_sha256, report.dataset
     if wanted is None or dataset is None:
@@ -105,7 +105,7 @@ def load_reported(report: EvaluationReport, checkpoint: Path | None, architectur
     name = report.provenance.architecture or architecture or (cards[0].architecture if cards else None)
     if name is None:
         raise _unnamed_architecture(dataset)
-    return load_checkpoint(checkpoint, name, dataset)
+    return load_submitted(checkpoint, name, dataset)
 
 
 def _unnamed_architecture(dataset: str) -> InvalidInput:

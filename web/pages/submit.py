@@ -139,7 +139,7 @@ def take_in(services: Services, form: FormReader, address: str = "") -> str | No
         new = new.model_copy(update={"checkpoint_sha256": form.file.sha256})
         submitter = submitter_at(services.db, address)
         require_admissible(services.db, new, services.admission, submitter=submitter)
-        form.file.commit(check=services.admission.check_header)
+        form.file.commit(check=services.admission.check_file)
         return submit(services.db, services.blobs, new, services.admission, submitter=submitter).id
     except GauntletError as error:
         form.errors[_field_of(error)] = error

@@ -24,7 +24,7 @@ from benchmark.pipeline import device_named, evaluate_points, slot_width
 from benchmark.protocols import protocol_named
 from benchmark.report import Check, CheckOutcome
 from benchmark.threat_models import ThreatModel
-from model_zoo.checkpoints.safetensors import load_checkpoint
+from model_zoo.loading import load_submitted
 from worker.messages import (
     EXAMPLES_FILE,
     MODEL_FILE,
@@ -51,7 +51,7 @@ def answer(request: Request, send: Send) -> None:
     torch.set_num_threads(max(request.threads, 1))
     torch.use_deterministic_algorithms(True)
     try:
-        model = load_checkpoint(Path(MODEL_FILE), request.architecture, request.dataset)
+        model = load_submitted(Path(MODEL_FILE), request.architecture, request.dataset)
     except InvalidCheckpoint as error:
         send(Checked(checks=(_unsound(error),)) if request.kind == "check" else _failed(error, "model"))
         return

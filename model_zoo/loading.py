@@ -1,0 +1,44 @@
+"""From a submitted file to a network, whatever its format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from benchmark.datasets import SHAPES
+from benchmark.errors import InvalidCheckpoint
+from model_zoo.checkpoints.formats import EXPORTED, check_fits
+from model_zoo.checkpoints.safetensors import load_checkpoint
+from model_zoo.interpreter import load_program
+
+
+def load_submitted(path: Path, architecture: str, dataset: str) -> nn.Module:
+    """Load a file, or say what is wrong with it.
+
+    Args:
+        path: nothing in it is trusted.
+        architecture: name of a registered architecture, or "exported" for a file that holds the network itself.
+        dataset: the data set that fixes the images and the number of classes.
+    Returns:
+        The network in eval mode.
+    Raises:
+        InvalidCheckpoint: the file is malformed, or does not fit the architecture or the data set.
+        NotFound: no such architecture for the data set.
+    """
+    check_fits(path, architecture)
+    if architecture != EXPORTED:
+        return load_checkpoint(path, architecture, dataset)
+    network = load_program(path)
+    if network.graph.image_shape != SHAPES[dataset]:
+        raise InvalidCheckpoint.because(
+            "input",
+            found=f"images of {_sizes(network.graph.image_shape)}",
+            expected=f"those of {dataset}, {_sizes(SHAPES[dataset])}",
+            remedy="export the model with an example of that size",
+        )
+    return network
+
+
+def _sizes(shape: tuple[int, ...]) -> str:
+    return "×".join(str(size) for size in shape)
