@@ -1,4 +1,4 @@
-"""The zip archive of an exported network: its members by a list of those that are allowed, its tensors by their bytes."""
+"""The zip archive of an exported network: members that are on a list, and tensors within their bytes."""
 
 from __future__ import annotations
 

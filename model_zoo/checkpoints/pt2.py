@@ -74,8 +74,6 @@ def read_program(path: Path) -> Program:
         refuse(error.field, found=error.found, expected=error.expected)
 
 
-
-
 class _Reading:
     """A program as JSON on its way to a graph."""
 
@@ -181,9 +179,7 @@ class _Reading:
             (kind,) = spec.keys_of_one()
             if kind == "buffer_mutation":
                 buffer = shown(spec[kind]["buffer_name"].text())
-                refuse(
-                    "graph", found=f"a change of the buffer {buffer} in each call", expected="a model without state"
-                )
+                refuse("graph", found=f"a change of the buffer {buffer} in each call", expected="a model without state")
             if kind != "user_output":
                 refuse("signature", found=f"an output of kind {shown(kind)}", expected="logits and nothing else")
             outputs.append(self._taken(spec[kind]["arg"]["as_tensor"]["name"].text()).name)

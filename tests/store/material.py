@@ -27,9 +27,13 @@ class Rules:
     def architectures(self, dataset: str) -> tuple[str, ...]:
         return ("tiny-cnn", "tiny-mlp") if dataset == "digits" else ()
 
-    def check_header(self, path: Path) -> None:
+    def check_file(self, path: Path) -> None:
         if not path.read_bytes().startswith(CHECKPOINT):
             raise InvalidCheckpoint.because("header", found="noise", expected="weights", remedy="save it again")
+
+    def check_fits(self, path: Path, architecture: str) -> None:
+        assert architecture in self.architectures("digits")
+        self.check_file(path)
 
 
 def new_submission(blobs: Blobs, **changes: object) -> NewSubmission:

@@ -1,0 +1,83 @@
+"""What a submission may be, by its content alone, and what is said to whoever sends something else."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from benchmark.errors import InvalidCheckpoint
+from model_zoo.checkpoints.formats import EXPORTED, check_file, check_fits
+from model_zoo.loading import load_submitted
+from model_zoo.registry import bundled_checkpoint, card
+from tests.model_zoo.exported import Small, export
+
+ENTRY = card("Digits_Standard", "digits", "Linf")
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export(Small(), tmp_path_factory.mktemp("formats") / "model.bin")
+
+
+def test_the_content_decides_and_not_the_name(exported: Path) -> None:
+    assert check_file(exported) == "pt2"
+    assert check_file(bundled_checkpoint(ENTRY)) == "safetensors"
+
+
+def test_a_file_must_be_of_the_kind_that_the_submission_says(exported: Path) -> None:
+    check_fits(exported, EXPORTED)
+    check_fits(bundled_checkpoint(ENTRY), ENTRY.architecture)
+    with pytest.raises(InvalidCheckpoint, match="holds a whole network"):
+        check_fits(exported, ENTRY.architecture)
+    with pytest.raises(InvalidCheckpoint, match="parameters alone"):
+        check_fits(bundled_checkpoint(ENTRY), EXPORTED)
+
+
+def scripted() -> bytes:
+    buffer = io.BytesIO()
+    torch.jit.save(torch.jit.trace(nn.Linear(2, 2), torch.rand(1, 2)), buffer)
+    return buffer.getvalue()
+
+
+def saved(*, legacy: bool) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(nn.Linear(2, 2).state_dict(), buffer, _use_new_zipfile_serialization=not legacy)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "found", "way_out"),
+    [
+        (saved(legacy=False), "a file of torch.save", "gauntlet convert"),
+        (saved(legacy=True), "a pickle", "gauntlet convert"),
+        (b"\x08\x09\x12\x07pytorch\x1a\x052.13.", "an ONNX file", "gauntlet.export"),
+        (b"import torch\n\nclass Net(torch.nn.Module):\n", "bytes", "safetensors"),
+        (b"https://example.org/model.pt", "bytes", "safetensors"),
+    ],
+)
+def test_other_formats_are_refused_with_the_way_out(tmp_path: Path, content: bytes, found: str, way_out: str) -> None:
+    path = tmp_path / "model.pt2"
+    path.write_bytes(content)
+    with pytest.raises(InvalidCheckpoint) as refused:
+        check_file(path)
+    assert found in refused.value.message
+    assert refused.value.detail is not None
+    assert way_out in refused.value.detail.remedy
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_torchscript_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    path.write_bytes(scripted())
+    with pytest.raises(InvalidCheckpoint, match="a TorchScript archive"):
+        check_file(path)
+
+
+def test_images_of_another_size_are_refused(tmp_path: Path) -> None:
+    path = export(Small(), tmp_path / "m.pt2", torch.rand(2, 1, 28, 28))
+    with pytest.raises(InvalidCheckpoint, match="1×28×28"):
+        load_submitted(path, EXPORTED, "digits")
