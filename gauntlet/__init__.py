@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from benchmark import ThreatModel, benchmark, check_restrictions, evaluate
     from benchmark.errors import GauntletError
     from gauntlet.client import Client
+    from gauntlet.exporting import export
     from model_zoo import load_model
 
 __version__ = "0.1.0"
@@ -20,6 +21,7 @@ __all__ = [
     "benchmark",
     "check_restrictions",
     "evaluate",
+    "export",
     "load_model",
 ]
 
@@ -30,6 +32,7 @@ _HOMES = {
     "benchmark": "benchmark",
     "check_restrictions": "benchmark",
     "evaluate": "benchmark",
+    "export": "gauntlet.exporting",
     "load_model": "model_zoo",
 }
 

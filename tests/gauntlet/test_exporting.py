@@ -1,0 +1,45 @@
+"""From a network to a file that the service takes, or to the reason why there is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import gauntlet
+from benchmark.errors import InvalidCheckpoint, InvalidInput
+from model_zoo import load_model
+from model_zoo.checkpoints.formats import check_file
+from tests.model_zoo.exported import Small
+
+
+def test_a_network_becomes_a_file_that_is_the_network(tmp_path: Path) -> None:
+    model = load_model("Digits_PGD10", dataset="digits", threat_model="Linf")
+    exported = gauntlet.export(model, torch.rand(1, 1, 8, 8), tmp_path / "mine.pt2")
+    assert exported.difference <= 1e-5
+    assert check_file(exported.path) == "pt2"
+    assert list(tmp_path.iterdir()) == [exported.path]
+
+
+def test_the_network_is_left_as_it_was(tmp_path: Path) -> None:
+    model = Small().double().train()
+    gauntlet.export(model, torch.rand(3, 1, 8, 8, dtype=torch.float64), tmp_path / "mine.pt2")
+    assert model.training
+    assert model.conv.weight.dtype is torch.float64
+
+
+class Branching(Small):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) if x.mean() > 0.5 else super().forward(-x)
+
+
+class Counting(Small):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return super().forward(x)
