@@ -88,7 +88,7 @@ class _Reading:
             "as_float": Value.number,
             "as_sym_int": self._size,
         }
-        self._kinds = {
+        self._kinds: dict[str, Callable[[Value], Argument]] = {
             **one,
             **{f"{kind}s": partial(_each, read) for kind, read in one.items()},
             "as_none": lambda _: None,

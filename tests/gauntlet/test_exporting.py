@@ -43,3 +43,24 @@ class Counting(Small):
     def forward(self, x: Tensor) -> Tensor:
         self.calls += 1
         return super().forward(x)
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "found"),
+    [(Branching, InvalidInput, "torch.export cannot export"), (Counting, InvalidCheckpoint, "in each call")],
+)
+def test_what_cannot_be_submitted_is_told_before_it_is_sent(
+    model: type[nn.Module], error: type[Exception], found: str, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.pt2").write_bytes(b"the one before")
+    with pytest.raises(error, match=found):
+        gauntlet.export(model(), torch.rand(1, 1, 8, 8), tmp_path / "mine.pt2")
+    assert (tmp_path / "mine.pt2").read_bytes() == b"the one before"
+
+
+@pytest.mark.parametrize(
+    "example", [torch.rand(1, 8, 8), torch.zeros(0, 1, 8, 8), torch.zeros(1, 1, 8, 8, dtype=torch.uint8)]
+)
+def test_an_example_is_a_batch_of_images(example: Tensor, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="example"):
+        gauntlet.export(Small(), example, tmp_path / "mine.pt2")
