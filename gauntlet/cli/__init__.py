@@ -10,7 +10,20 @@ import typer
 
 from benchmark.errors import ErrorDetail, GauntletError, InvalidInput
 from gauntlet import __version__
-from gauntlet.cli import backup, compare, evaluate, health, leaderboard, queue, reproduce, serve, submit, worker, zoo
+from gauntlet.cli import (
+    backup,
+    check,
+    compare,
+    evaluate,
+    health,
+    leaderboard,
+    queue,
+    reproduce,
+    serve,
+    submit,
+    worker,
+    zoo,
+)
 from gauntlet.cli.console import EPILOG, ExitCode, exit_code_of, report_error
 
 app = typer.Typer(
@@ -24,6 +37,7 @@ app = typer.Typer(
 for name, command in (
     ("serve", serve.serve),
     ("evaluate", evaluate.evaluate),
+    ("check", check.check),
     ("compare", compare.compare),
     ("reproduce", reproduce.reproduce),
     ("submit", submit.submit),

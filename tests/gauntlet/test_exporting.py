@@ -36,6 +36,8 @@ class Branching(Small):
 
 
 class Counting(Small):
+    calls: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("calls", torch.zeros(()))

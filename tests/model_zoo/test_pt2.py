@@ -64,11 +64,13 @@ def test_it_moves_as_any_network_does(archive: Path) -> None:
     expected = model(images)
     model.double()
     torch.testing.assert_close(model(images.double()).float(), expected)
-    model.float().to(memory_format=torch.channels_last)
+    model.float().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs leave it out
     torch.testing.assert_close(model(images.to(memory_format=torch.channels_last)), expected)
 
 
 class Stateful(Small):
+    calls: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("calls", torch.zeros(()))

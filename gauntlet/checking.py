@@ -1,0 +1,80 @@
+"""The service's check of a submission on this machine: the same process, the same rules, the same confinement."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from benchmark.errors import EvaluationFailed
+from benchmark.report import Check
+from benchmark.threat_models import official_board
+from gauntlet.client import sha256_of
+from model_zoo.checkpoints.formats import check_fits
+from store.submissions import RANKING_PROTOCOL
+from worker import messages, process
+from worker.messages import Checked, Failed, Request
+
+_HEAR_S = 0.5
+
+
+def check_submission(
+    path: Path, dataset: str, threat_model: str, architecture: str, claimed: float | None = None
+) -> tuple[Check, ...]:
+    """Return every check that the service would make before it evaluates a file, the passed ones too.
+
+    Args:
+        path: the file.
+        dataset: with ``threat_model`` the board's name.
+        threat_model: see ``dataset``.
+        architecture: name of a registered architecture, or "exported".
+        claimed: standard accuracy that is claimed, in [0, 1].
+    Raises:
+        InvalidCheckpoint: the file would be refused at once.
+        NotFound: there is no such board.
+        EvaluationFailed: the check itself came to no end.
+    """
+    board = official_board(dataset, threat_model)
+    check_fits(path, architecture)
+    with tempfile.TemporaryDirectory() as directory:
+        shutil.copyfile(path, Path(directory) / messages.MODEL_FILE)
+        request = Request(
+            kind="check",
+            parent=os.getpid(),
+            architecture=architecture,
+            dataset=dataset,
+            norm=board.budget.norm,
+            epsilon=str(board.budget.epsilon),
+            protocol=RANKING_PROTOCOL,
+            seed=0,
+            first=0,
+            last=board.points,
+            checkpoint_sha256=sha256_of(path),
+            claimed_standard_accuracy=claimed,
+            limit_s=board.limit_s,
+            resume=False,
+            slot_width=64,
+            threads=1,
+            device="cpu",
+            save_every_s=60.0,
+        )
+        return _answered(request, Path(directory))
+
+
+def _answered(request: Request, scratch: Path) -> tuple[Check, ...]:
+    with process.started(process.COMMAND, scratch, request.threads) as child:
+        child.ask(request)
+        while not child.silent:
+            for line in child.hear(_HEAR_S):
+                try:
+                    message = messages.MESSAGE.validate_json(line)
+                except ValidationError:
+                    raise EvaluationFailed("The check answered with something that is no message.") from None
+                if isinstance(message, Checked):
+                    return message.checks
+                if isinstance(message, Failed):
+                    raise EvaluationFailed(message.reason)
+        raise EvaluationFailed(f"The check ended without an answer: {child.ending()}")
