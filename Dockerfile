@@ -7,6 +7,10 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1
 # Name a package index that has CPU builds of torch to save several gigabytes; without it the CUDA build is installed.
 ARG PIP_EXTRA_INDEX_URL=
 
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends bubblewrap \
+    && rm -rf /var/lib/apt/lists/*
+
 WORKDIR /build
 RUN pip install torch==2.13.0 torchvision==0.28.0
 COPY requirements.lock .

@@ -11,6 +11,7 @@ from benchmark.report import (
     CheckOutcome,
     EvaluationReport,
     Points,
+    SandboxLevel,
     Shard,
     build_report,
     canonical_json,
@@ -52,7 +53,9 @@ def merge_reports(shards: Sequence[EvaluationReport], checks: Sequence[Check]) -
         protocol=first.protocol,
         attacks=attacks,
         checks=checks,
-        provenance=first.provenance.model_copy(update={"seconds": seconds, "shards": _blocks(shards)}),
+        provenance=first.provenance.model_copy(
+            update={"seconds": seconds, "shards": _blocks(shards), "sandbox": _weakest(shards)}
+        ),
         points=points,
         examples_sha256=_joint_sha256([shard.examples_sha256 for shard in shards]),
     )
@@ -78,9 +81,16 @@ def _blocks(shards: Sequence[EvaluationReport]) -> tuple[Shard, ...]:
             device=shard.provenance.device,
             hardware=shard.provenance.hardware,
             versions=shard.provenance.versions,
+            sandbox=shard.provenance.sandbox,
         )
         for shard in shards
     )
+
+
+def _weakest(shards: Sequence[EvaluationReport]) -> SandboxLevel | None:
+    levels = [shard.provenance.sandbox for shard in shards]
+    known = [level for level in levels if level is not None]
+    return min(known, key=lambda level: level.rank) if len(known) == len(levels) else None
 
 
 def _joint_sha256(hashes: Sequence[str | None]) -> str | None:

@@ -47,6 +47,35 @@ class CheckOutcome(StrEnum):
     NOT_ASSESSED = "not_assessed"
 
 
+class SandboxLevel(StrEnum):
+    """What was around the process that ran a model; each level has what the ones before it have."""
+
+    LIMITS = "limits"
+    """An empty environment, a scratch directory, limits on memory, files and time, no way to more rights."""
+    LANDLOCK = "landlock"
+    """Of the machine's files only the program's, no network, no new processes: Landlock and a filter of system
+    calls."""
+    NAMESPACES = "namespaces"
+    """Namespaces of its own: it cannot so much as name other files, processes or networks."""
+
+    @property
+    def rank(self) -> int:
+        """Its place among the levels, 0 for the weakest."""
+        return list(SandboxLevel).index(self)
+
+    @property
+    def meaning(self) -> str:
+        """What it means, in a few words."""
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    SandboxLevel.LIMITS: "an empty environment and limits on memory, files and time",
+    SandboxLevel.LANDLOCK: "no files but the program's, no network, no new processes",
+    SandboxLevel.NAMESPACES: "namespaces of its own, no files but the program's, no network, no new processes",
+}
+
+
 class Check(Part):
     """One check of a model, with the evidence for its outcome."""
 
@@ -156,6 +185,7 @@ class Shard(Part):
     device: Name
     hardware: Text
     versions: dict[Name, Text]
+    sandbox: SandboxLevel | None = None
 
 
 class Provenance(Part):
@@ -179,6 +209,8 @@ class Provenance(Part):
     versions: dict[Name, Text]
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     """Wall time of the evaluation; of all shards together where there were several."""
+    sandbox: SandboxLevel | None = None
+    """What was around the process that ran the model, the weakest of all shards'; None where it was the caller's."""
 
 
 class EvaluationReport(Part):
@@ -246,7 +278,7 @@ class EvaluationReport(Part):
         content["checks"] = [check for check in content["checks"] if check["code"] not in TIMED_CHECKS]
         for attack in content["attacks"]:
             del attack["seconds"]
-        for name in ("seconds", "hardware", "architecture", "zoo_id", "shards"):
+        for name in ("seconds", "hardware", "architecture", "zoo_id", "shards", "sandbox"):
             del content["provenance"][name]
         return hashlib.sha256(canonical_json(content)).hexdigest()
 

@@ -36,6 +36,7 @@ from store.services import Services
 from worker.attempt import Limits
 from worker.dispatcher import Dispatcher, Options
 from worker.handover import MAX_FILE_BYTES
+from worker.sandbox import find_sandbox
 
 JSON_BYTES = 64 * 1024
 FORM_EXTRA_BYTES = 256 * 1024
@@ -55,20 +56,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        dispatcher = _dispatcher(settings, services)
-        if settings.worker_children and settings.redis_url is None:
-            try:
-                await asyncio.to_thread(dispatcher.start)
-            except GauntletError as failure:
-                app.state.failure = failure
-                raise
+        try:
+            dispatcher = await asyncio.to_thread(_started_dispatcher, settings, services)
+        except GauntletError as failure:
+            app.state.failure = failure
+            raise
         zoo = asyncio.create_task(asyncio.to_thread(submit_zoo, services)) if settings.evaluate_zoo else None
         try:
             yield
         finally:
             if zoo is not None:
                 await zoo
-            await asyncio.to_thread(dispatcher.stop)
+            if dispatcher is not None:
+                await asyncio.to_thread(dispatcher.stop)
             services.blobs.close()
             services.db.close()
 
@@ -185,17 +185,29 @@ def _count(metrics: Metrics, handled: Handled) -> None:
     metrics.count_request(handled.method, handled.route, handled.status, handled.seconds)
 
 
-def _dispatcher(settings: Settings, services: Services) -> Dispatcher:
-    """Make the embedded worker; it does nothing before it is started."""
+def _started_dispatcher(settings: Settings, services: Services) -> Dispatcher | None:
+    """Start the embedded worker; None where the settings want none."""
+    if not settings.worker_children or settings.redis_url is not None:
+        return None
     limits = limits_of(settings, settings.var_dir / "scratch")
     options = Options(
         settings.worker_children, settings.sweep_ms, limits, settings.worker_devices, settings.worker_datasets
     )
-    return Dispatcher(services, settings.var_dir, options)
+    dispatcher = Dispatcher(services, settings.var_dir, options)
+    dispatcher.start()
+    return dispatcher
 
 
 def limits_of(settings: Settings, scratch: Path) -> Limits:
-    """Return how the settings have attempts run."""
+    """Return how the settings have attempts run.
+
+    Raises:
+        SandboxTooWeak: this machine cannot put up the sandbox that they demand.
+    """
     return Limits(
-        scratch=scratch, lease_ms=settings.lease_ms, beat_ms=settings.beat_ms, threads=settings.worker_threads
+        scratch=scratch,
+        sandbox=find_sandbox(settings.sandbox_minimum),
+        lease_ms=settings.lease_ms,
+        beat_ms=settings.beat_ms,
+        threads=settings.worker_threads,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -10,15 +9,17 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from benchmark.errors import EvaluationFailed
-from benchmark.report import Check
+from benchmark.report import Check, SandboxLevel
 from benchmark.threat_models import official_board
 from gauntlet.client import sha256_of
 from model_zoo.checkpoints.formats import check_fits
 from store.submissions import RANKING_PROTOCOL
 from worker import messages, process
 from worker.messages import Checked, Failed, Request
+from worker.sandbox import Sandbox, find_sandbox
 
 _HEAR_S = 0.5
+_LIMIT_S = 3600.0
 
 
 def check_submission(
@@ -38,12 +39,13 @@ def check_submission(
         EvaluationFailed: the check itself came to no end.
     """
     board = official_board(dataset, threat_model)
+    sandbox = find_sandbox(SandboxLevel.LIMITS)
     check_fits(path, architecture)
     with tempfile.TemporaryDirectory() as directory:
         shutil.copyfile(path, Path(directory) / messages.MODEL_FILE)
         request = Request(
             kind="check",
-            parent=os.getpid(),
+            confinement=sandbox.confinement("cpu", _LIMIT_S),
             architecture=architecture,
             dataset=dataset,
             norm=board.budget.norm,
@@ -58,14 +60,13 @@ def check_submission(
             resume=False,
             slot_width=64,
             threads=1,
-            device="cpu",
             save_every_s=60.0,
         )
-        return _answered(request, Path(directory))
+        return _answered(request, sandbox, Path(directory))
 
 
-def _answered(request: Request, scratch: Path) -> tuple[Check, ...]:
-    with process.started(process.COMMAND, scratch, request.threads) as child:
+def _answered(request: Request, sandbox: Sandbox, scratch: Path) -> tuple[Check, ...]:
+    with process.started(process.COMMAND, sandbox, scratch, request.threads, "cpu") as child:
         child.ask(request)
         while not child.silent:
             for line in child.hear(_HEAR_S):

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from api.validation import invalid_input
 from benchmark.errors import InvalidInput
+from benchmark.report import SandboxLevel
 
 MEBIBYTE = 1024 * 1024
 PREFIX = "GAUNTLET_"
@@ -100,6 +101,10 @@ class Settings(BaseSettings):
     """Data sets that this machine's workers have, separated by commas; they claim only what they can run."""
     worker_threads: Annotated[int, Field(ge=1, le=256)] = 1
     """Threads of an evaluation on the processor; more than one makes small models slower."""
+    sandbox_minimum: SandboxLevel = SandboxLevel.LANDLOCK
+    """The weakest sandbox in which models are evaluated: "limits", "landlock" or "namespaces". The strongest that this
+    machine can put up is taken; where that is weaker, nothing is evaluated. "namespaces" needs bubblewrap; "limits"
+    keeps a model from nothing but too much memory and time, and is for your own models alone."""
     lease_ms: Annotated[int, Field(gt=0)] = 90_000
     """Milliseconds after which a worker that has gone silent loses its work to another."""
     beat_ms: Annotated[int, Field(gt=0)] = 15_000

@@ -29,6 +29,7 @@ def run_worker(settings: Settings, device: str, tell: Callable[[str], None]) -> 
         tell: called with the worker's name once it is ready.
     Raises:
         InvalidInput: the settings name no broker, or a database that cannot be used.
+        SandboxTooWeak: this machine cannot put up the sandbox that they demand.
     """
     if settings.redis_url is None:
         raise InvalidInput.because(
@@ -37,13 +38,20 @@ def run_worker(settings: Settings, device: str, tell: Callable[[str], None]) -> 
             expected="the address of the Redis that the service uses",
             remedy="set GAUNTLET_REDIS_URL; without Redis, `gauntlet serve` evaluates by itself",
         )
-    services = make_services(settings, upgrading=False)
     name = process_name(device)
-    worker = Worker(name=name, host=socket.gethostname(), devices=(device,), datasets=settings.worker_datasets)
     scratch = settings.var_dir / "scratch" / name.replace(":", "-")
+    limits = limits_of(settings, scratch)
+    worker = Worker(
+        name=name,
+        host=socket.gethostname(),
+        devices=(device,),
+        datasets=settings.worker_datasets,
+        sandbox=limits.sandbox.level,
+    )
+    services = make_services(settings, upgrading=False)
     stop = threading.Event()
     stop_at_signals(stop)
-    engine = Engine(services, worker, limits_of(settings, scratch), stop)
+    engine = Engine(services, worker, limits, stop)
     try:
         engine.show_life()
         tell(name)

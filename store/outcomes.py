@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from benchmark.errors import EvaluationFailed
-from benchmark.report import Check, CheckOutcome, EvaluationReport, canonical_json
+from benchmark.report import Check, CheckOutcome, EvaluationReport, SandboxLevel, canonical_json
 from store.blobs import Blobs
 from store.claims import Claim, write_held
 from store.database import Database
@@ -63,7 +63,13 @@ def finish_check(
 
 
 def finish_shard(
-    db: Database, blobs: Blobs, claim: Claim, report_bytes: bytes, *, x_adv_sha256: str | None = None
+    db: Database,
+    blobs: Blobs,
+    claim: Claim,
+    report_bytes: bytes,
+    *,
+    x_adv_sha256: str | None = None,
+    sandbox: SandboxLevel | None = None,
 ) -> State:
     """Store a shard's report; the last shard of a run also publishes its entry.
 
@@ -73,6 +79,7 @@ def finish_shard(
         claim: the shard that was claimed.
         report_bytes: the report as JSON, from whoever ran the untrusted model.
         x_adv_sha256: blob of the adversarial examples.
+        sandbox: what was around whoever ran the model.
     Returns:
         The submission's state.
     Raises:
@@ -80,6 +87,8 @@ def finish_shard(
         StaleClaim: the lease is no longer held; nothing was changed.
     """
     report = _validated(claim, report_bytes)
+    # Said by whoever put it up, never from inside.
+    report = report.model_copy(update={"provenance": report.provenance.model_copy(update={"sandbox": sandbox})})
     report_sha256 = blobs.put(report.to_bytes())
     progress = _final_progress(report).model_dump_json()
     with db.transaction() as session:

@@ -262,6 +262,8 @@ class WorkerRow(Base):
     """A JSON array, such as ["cpu"] or ["cuda:0"]."""
     datasets: Mapped[str]
     """A JSON array of the data sets that it has."""
+    sandbox: Mapped[str | None]
+    """Level of what it puts around evaluations; NULL where it has not said."""
     draining: Mapped[bool]
     """Whether it finishes what it has and claims nothing more."""
     started_ms: Mapped[int] = mapped_column(BigInteger)

@@ -8,6 +8,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from benchmark.errors import NotFound
+from benchmark.report import SandboxLevel
 from store.database import Database, database_now_ms, ring_after_commit, upsert
 from store.tables import ShardRow, WorkerRow
 from store.views import View
@@ -24,12 +25,14 @@ class Worker(View):
         host: the machine.
         devices: where its evaluations run, "cpu" or CUDA devices.
         datasets: the data sets that it has.
+        sandbox: what it puts around evaluations.
     """
 
     name: str
     host: str = ""
     devices: tuple[str, ...] = ("cpu",)
     datasets: tuple[str, ...]
+    sandbox: SandboxLevel | None = None
 
     @property
     def has_cuda(self) -> bool:
@@ -57,6 +60,7 @@ def announce(db: Database, worker: Worker) -> None:
             "host": worker.host,
             "devices": json.dumps(worker.devices),
             "datasets": json.dumps(worker.datasets),
+            "sandbox": worker.sandbox,
             "draining": False,
             "started_ms": now,
             "seen_ms": now,
@@ -121,6 +125,7 @@ def view_workers(session: Session) -> tuple[WorkerView, ...]:
             host=row.host,
             devices=tuple(json.loads(row.devices)),
             datasets=tuple(json.loads(row.datasets)),
+            sandbox=SandboxLevel(row.sandbox) if row.sandbox else None,
             draining=row.draining,
             running=running.get(row.name, 0),
             started_ms=row.started_ms,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import shutil
 import tempfile
 import threading
@@ -34,6 +33,7 @@ from worker.endings import Broken, Discarded, Stopped
 from worker.handover import Handover
 from worker.messages import Checked, Evaluated, Failed, Message, Progressed, Request, Saved
 from worker.process import Child
+from worker.sandbox import Sandbox
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +49,7 @@ class Limits:
 
     Args:
         scratch: where attempts have their directories.
+        sandbox: what is put around every child.
         lease_ms: length of a lease.
         beat_ms: longest time between two signs of life.
         wall_clock_s: time after which an attempt is given up.
@@ -61,6 +62,7 @@ class Limits:
     """
 
     scratch: Path
+    sandbox: Sandbox
     lease_ms: int
     beat_ms: int
     wall_clock_s: float = 24 * 3600.0
@@ -82,7 +84,7 @@ def run_attempt(services: Services, claim: Claim, limits: Limits, stop: threadin
     scratch = Path(tempfile.mkdtemp(prefix=f"{claim.shard_id}-", dir=limits.scratch))
     try:
         attempt = _Attempt(services, claim, limits, Handover(services.blobs, scratch), stop)
-        with process.started(limits.command, scratch, limits.threads) as child:
+        with process.started(limits.command, limits.sandbox, scratch, limits.threads, limits.device) as child:
             attempt.follow(child)
         attempt.bring_outcome()
     except (Discarded, StaleClaim):
@@ -135,6 +137,7 @@ class _Attempt:
                 self._take(line)
             now = time.monotonic()
             self._hold_on(now)
+            self._handover.check_room()
             if now > self._give_up_at:
                 raise Broken("the evaluation process did not end in time")
             if now - self._heard_at > self._limits.silence_s:
@@ -159,7 +162,14 @@ class _Attempt:
             report = self._handover.read(messages.REPORT_FILE, outcomes.MAX_REPORT_BYTES)
             examples = self._handover.keep(messages.EXAMPLES_FILE)
             try:
-                outcomes.finish_shard(services.db, services.blobs, claim, report, x_adv_sha256=examples)
+                outcomes.finish_shard(
+                    services.db,
+                    services.blobs,
+                    claim,
+                    report,
+                    x_adv_sha256=examples,
+                    sandbox=self._limits.sandbox.level,
+                )
             except EvaluationFailed as error:
                 raise Broken(error.message) from None
 
@@ -168,7 +178,7 @@ class _Attempt:
         self._handover.give(claim.checkpoint_sha256, messages.MODEL_FILE)
         return Request(
             kind=claim.kind,
-            parent=os.getpid(),
+            confinement=limits.sandbox.confinement(limits.device, limits.wall_clock_s * (limits.threads + 1)),
             architecture=claim.submission.architecture,
             dataset=claim.submission.dataset,
             norm=claim.norm,
@@ -183,7 +193,6 @@ class _Attempt:
             resume=self._handover.offer(claim.resume_sha256, messages.RESUME_FILE),
             slot_width=limits.slot_width,
             threads=limits.threads,
-            device=limits.device,
             save_every_s=limits.save_every_s,
         )
 

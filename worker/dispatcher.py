@@ -81,6 +81,7 @@ class Dispatcher:
                 host=socket.gethostname(),
                 devices=self._options.devices,
                 datasets=self._options.datasets,
+                sandbox=limits.sandbox.level,
             )
             self._engine = Engine(self._services, worker, limits, self._stop)
             self._role = Role(self._services, DISPATCHER, name, limits.lease_ms)

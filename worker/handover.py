@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -17,7 +18,11 @@ logger = logging.getLogger(__name__)
 
 MAX_FILE_BYTES = 2 * 1024**3
 MAX_ATTEMPT_BYTES = 16 * 1024**3
+MAX_SCRATCH_BYTES = 16 * 1024**3
+MAX_SCRATCH_ENTRIES = 1_000
 _CHUNK_BYTES = 1024 * 1024
+_BLOCK_BYTES = 512
+"""Unit of a file's ``st_blocks``."""
 
 
 class Handover:
@@ -90,6 +95,21 @@ class Handover:
                 writer.abort()
         (self._scratch / name).unlink(missing_ok=True)
         return sha256
+
+    def check_room(self) -> None:
+        """Check that the directory has not grown beyond what an evaluation needs.
+
+        Raises:
+            Broken: it has.
+        """
+        used = entries = 0
+        for directory, _, names in os.walk(self._scratch):
+            for name in names:
+                with contextlib.suppress(FileNotFoundError):  # it was taken away or renamed meanwhile
+                    used += Path(directory, name).lstat().st_blocks * _BLOCK_BYTES
+            entries += 1 + len(names)
+            if entries > MAX_SCRATCH_ENTRIES or used > MAX_SCRATCH_BYTES:
+                raise Broken("the evaluation process filled its scratch directory")
 
     def _open(self, name: str, limit: int) -> BinaryIO:
         try:

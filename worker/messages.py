@@ -13,6 +13,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 from benchmark.report import Check
 
 MAX_LINE_BYTES = 1024 * 1024
+NAMESPACES = ("ipc", "mnt", "net", "pid", "user", "uts")
+"""Kinds of namespaces, by their names in /proc/self/ns."""
 MODEL_FILE = "model.safetensors"
 RESUME_FILE = "resume.safetensors"
 SNAPSHOT_FILE = "snapshot-{}.safetensors"
@@ -43,12 +45,43 @@ class _Line(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Confinement(_Line):
+    """What a child gives up before it does anything else."""
+
+    parent: int | None
+    """Process id of the parent, which the child is not to outlive; None where it cannot see the parent, and the first
+    process of its namespace sees to that."""
+    device: str
+    """Where to compute: "cpu" or a CUDA device."""
+    walls: bool
+    """Whether to take from it all files but the program's and its scratch directory's, the network and new processes,
+    besides the limits that always hold."""
+    memory_bytes: Count
+    """Memory that it may ask for on the processor."""
+    cpu_s: Count
+    """Seconds of computing, of all threads together, after which it is ended."""
+
+
+class ProbeRequest(_Line):
+    """What a probe is to try to reach once it is confined."""
+
+    confinement: Confinement
+    variable: str
+    """Name of an environment variable of the parent."""
+    file: str
+    """Path of a file outside the scratch directory."""
+    host: str
+    port: int
+    """Where, with ``host``, somebody listens."""
+    process: int
+    """Process id of the parent."""
+
+
 class Request(_Line):
     """What the child is to do. Its files lie in the scratch directory, which is also its working directory."""
 
     kind: Literal["check", "shard"]
-    parent: int
-    """Process id of the parent: the child ends when it is gone."""
+    confinement: Confinement
     architecture: str
     dataset: str
     norm: str
@@ -67,8 +100,6 @@ class Request(_Line):
     slot_width: Count
     """Rows of a full batch on a CPU; on CUDA the memory decides."""
     threads: Count
-    device: str
-    """Where to compute: "cpu" or a CUDA device."""
     save_every_s: float
 
 

@@ -8,16 +8,20 @@ import selectors
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from worker.endings import Broken
 from worker.messages import MAX_LINE_BYTES, Request
+from worker.sandbox import Sandbox, environment
 
 COMMAND = (sys.executable, "-I", "-B", "-m", "worker.child")
 _CHUNK_BYTES = 256 * 1024
 _KEPT_LOG_BYTES = 16 * 1024
 _LAST_WAIT_S = 2.0
+_SIGNALLED = 128
+"""What the program that makes namespaces adds to the number of the signal that ended the child, as shells do."""
 
 
 class Child:
@@ -86,7 +90,11 @@ class Child:
             raise Broken("the evaluation process fell silent and did not end") from None
         if code == 0:
             return None
-        return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+        number = -code if code < 0 else code - _SIGNALLED
+        try:
+            return f"signal {signal.Signals(number).name}"
+        except ValueError:
+            return f"exit status {code}"
 
     def kill(self) -> None:
         """End it and its whole group at once."""
@@ -94,28 +102,31 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        self._await_silence()
         self._selector.close()
         for stream in (self._stdin, self._stdout, self._stderr):
             with contextlib.suppress(OSError):
                 stream.close()
 
+    def _await_silence(self) -> None:
+        """Wait until nothing of the group is left that could still write, now that all of it was killed."""
+        give_up_at = time.monotonic() + _LAST_WAIT_S
+        while not self.silent and (left := give_up_at - time.monotonic()) > 0:
+            for key, _ in self._selector.select(left):
+                if not os.read(key.fd, _CHUNK_BYTES):
+                    self._selector.unregister(key.fileobj)
+
 
 @contextlib.contextmanager
-def started(command: Sequence[str], scratch: Path, threads: int) -> Iterator[Child]:
-    """Start a child in a session of its own, with an environment that holds no secret; end all of it afterwards.
+def started(command: Sequence[str], sandbox: Sandbox, scratch: Path, threads: int, device: str) -> Iterator[Child]:
+    """Start a child inside the sandbox, in a session of its own; end all of it afterwards.
 
     The kernel ends the child with the *thread* that started it, so the caller's must outlive it.
     """
-    environment = {
-        "HOME": str(scratch),
-        "TMPDIR": str(scratch),
-        "LC_ALL": "C.UTF-8",
-        "OMP_NUM_THREADS": str(threads),
-    }
     process = subprocess.Popen(
-        list(command),
+        sandbox.around(command, scratch, device),
         cwd=scratch,
-        env=environment,
+        env=environment(scratch, threads),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -19,6 +19,7 @@ from gauntlet.cli import (
     leaderboard,
     queue,
     reproduce,
+    sandbox,
     serve,
     submit,
     worker,
@@ -47,6 +48,7 @@ for name, command in (
     ("worker", worker.worker),
     ("sweep", worker.sweep),
     ("health", health.health),
+    ("sandbox", sandbox.sandbox),
     ("backup", backup.backup),
     ("restore", backup.restore),
 ):

@@ -64,13 +64,14 @@ def workers(as_json: AsJson = False) -> None:
     if as_json:
         print_json([worker.model_dump(mode="json") for worker in known])
         return
-    columns = ("worker", "host", "devices", "data sets", "running", "draining", "silent for s")
+    columns = ("worker", "host", "devices", "data sets", "sandbox", "running", "draining", "silent for s")
     rows = [
         (
             worker.name,
             worker.host,
             ", ".join(worker.devices),
             ", ".join(worker.datasets),
+            worker.sandbox,
             worker.running,
             "yes" if worker.draining else "no",
             worker.silent_ms // 1000,

@@ -24,6 +24,7 @@ from tests.faults.cases import USUAL
 from tests.faults.programs import held_command
 from tests.faults.stack import LEASE_MS, MAX_BYTES, Stack
 from tests.running import running
+from tests.worker.work import OPEN
 from worker.attempt import Limits
 from worker.engine import Engine
 
@@ -41,7 +42,7 @@ def worked_here(stack: Stack, blobs: LocalBlobs) -> Iterator[None]:
     stop = threading.Event()
     services = Services(stack.db, blobs, ZooAdmission(MAX_BYTES), MAX_BYTES)
     command = held_command(stack.directory)
-    limits = Limits(stack.directory / "scratch", lease_ms=LEASE_MS, beat_ms=1_000, command=command)
+    limits = Limits(stack.directory / "scratch", OPEN, lease_ms=LEASE_MS, beat_ms=1_000, command=command)
     engine = Engine(services, Worker(name="here", datasets=("digits",)), limits, stop)
 
     def work() -> None:

@@ -24,6 +24,7 @@ from store.services import Services
 from store.submissions import cancel
 from store.views import State
 from tests.worker.work import (
+    OPEN,
     alive,
     children_of,
     claimed_shard,
@@ -193,29 +194,6 @@ def test_a_snapshot_of_another_program_is_not_taken_up(
     assert work_of_child._identity(request) != before
 
 
-def test_the_child_gives_up_what_it_does_not_need(services: Services, tmp_path: Path) -> None:
-    work = claimed_shard(services, ROBUST)
-    stop = threading.Event()
-    thread = threading.Thread(target=run, args=(services, work, limits(tmp_path), stop))
-    thread.start()
-    wait_for(lambda: submission(services, work).progress.attack)
-    (child,) = children_of(os.getpid())
-    try:
-        status = Path(f"/proc/{child}/status").read_text(encoding="ascii")
-        allowed = Path(f"/proc/{child}/limits").read_text(encoding="ascii")
-        assert "NoNewPrivs:\t1" in status
-        rows = {line[:26].strip(): line[26:].split() for line in allowed.splitlines()}
-        assert rows["Max core file size"][:2] == ["0", "0"]
-        assert int(rows["Max open files"][1]) <= 1024
-        assert rows["Max file size"][1] != "unlimited"
-        assert rows["Max address space"][1] != "unlimited"
-        assert os.getsid(child) == child
-        assert Path(f"/proc/{child}/cwd").resolve().parent == tmp_path / "scratch"
-    finally:
-        stop.set()
-        thread.join(10)
-
-
 def test_a_child_whose_parent_is_gone_does_nothing(tmp_path: Path) -> None:
     done = ask(tmp_path, parent=1)
     assert done.returncode == 1
@@ -235,10 +213,11 @@ def test_nothing_but_messages_reaches_the_parents_pipe(tmp_path: Path) -> None:
 
 def check_request(parent: int) -> Request:
     board = official_board("digits", "Linf")
+    confinement = OPEN.confinement("cpu", 60).model_copy(update={"parent": parent})
     return Request(
-        kind="check", parent=parent, architecture="digits_cnn", dataset="digits", norm=board.budget.norm,
+        kind="check", confinement=confinement, architecture="digits_cnn", dataset="digits", norm=board.budget.norm,
         epsilon=str(board.epsilon), protocol="standard", seed=0, first=0, last=500, checkpoint_sha256="0" * 64,
-        claimed_standard_accuracy=None, resume=False, slot_width=64, threads=1, device="cpu", save_every_s=60,
+        claimed_standard_accuracy=None, resume=False, slot_width=64, threads=1, save_every_s=60,
         limit_s=60,
     )  # fmt: skip
 

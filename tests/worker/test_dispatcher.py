@@ -98,7 +98,7 @@ def test_children_are_spread_over_the_devices(services: Services, tmp_path: Path
     for name in ("Digits_Standard", "Digits_FGSM", "Digits_PGD2"):
         submitted(services, name)
     note = tmp_path / "devices"
-    program = f"open({str(note)!r}, 'a').write(request['device'] + ' ')\n{HANGING}"
+    program = f"open({str(note)!r}, 'a').write(request['confinement']['device'] + ' ')\n{HANGING}"
     options = Options(3, 300, limits(tmp_path, played(program)), devices=("cuda:0", "cuda:1"))
     worker = Dispatcher(services, tmp_path / "var", options)
     worker.start()
@@ -203,14 +203,17 @@ from store.blobs import LocalBlobs
 from store.database import Database
 from store.claims import release
 from store.services import Services
+from benchmark.report import SandboxLevel
 from worker.attempt import Limits
+from worker.sandbox import find_sandbox
 from worker.context import present_work
 from worker.dispatcher import Dispatcher, Options
 
 home = Path(sys.argv[1])
 db = Database(f"sqlite:///{home / 'gauntlet.sqlite'}")
 services = Services(db, LocalBlobs(home / "blobs", 0), ZooAdmission(1), 1)
-limits = Limits(home / "scratch", lease_ms=90_000, beat_ms=15_000, save_every_s=0.2)
+sandbox = find_sandbox(SandboxLevel.NAMESPACES)
+limits = Limits(home / "scratch", sandbox, lease_ms=90_000, beat_ms=15_000, save_every_s=0.2)
 Dispatcher(services, home / "var", Options(1, 30_000, limits)).start()
 threading.Event().wait()
 """

@@ -48,7 +48,9 @@ from store.blobs import LocalBlobs
 from store.database import Database
 from store.services import Services
 from store.workers import Worker
+from benchmark.report import SandboxLevel
 from worker.attempt import Limits
+from worker.sandbox import Sandbox
 from worker.bell import CeleryBell
 from worker.celery_app import make_celery
 from worker.engine import Engine
@@ -57,7 +59,7 @@ from worker.service import serve_work
 home, redis_url, command = Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
 db = Database(f"sqlite:///{home / 'gauntlet.sqlite'}")
 services = Services(db, LocalBlobs(home / "blobs", 0), ZooAdmission(1), 1)
-limits = Limits(home / "scratch", lease_ms=60_000, beat_ms=500, command=command)
+limits = Limits(home / "scratch", Sandbox(SandboxLevel.LIMITS), lease_ms=60_000, beat_ms=500, command=command)
 stop = threading.Event()
 engine = Engine(services, Worker(name="w", datasets=("digits",)), limits, stop)
 serve_work(make_celery(redis_url), engine, stop, CeleryBell(redis_url))

@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
-from benchmark.report import Check, CheckOutcome, EvaluationReport
+from benchmark.report import Check, CheckOutcome, EvaluationReport, SandboxLevel
 from gauntlet.admission import ZooAdmission
 from model_zoo.registry import bundled_checkpoint, card
 from store.blobs import LocalBlobs
@@ -26,9 +27,11 @@ from store.tables import ShardRow
 from store.views import NewSubmission, SubmissionView
 from store.workers import Worker
 from worker.attempt import Limits, run_attempt
+from worker.sandbox import Sandbox, find_sandbox
 
 LEASE_MS = 60_000
 MAX_BYTES = 10_000_000
+OPEN = Sandbox(SandboxLevel.LIMITS)
 PASSED = Check(code="zero_gradient", outcome=CheckOutcome.PASSED, message="It was measured.")
 
 
@@ -64,9 +67,17 @@ def played(program: str) -> tuple[str, ...]:
 
 
 def limits(tmp_path: Path, command: Sequence[str] | None = None, **changes: float) -> Limits:
-    base = Limits(scratch=tmp_path / "scratch", lease_ms=LEASE_MS, beat_ms=15_000)
+    """How to run attempts: real children in this machine's sandbox, played ones, which reach out of it, without."""
+    sandbox = OPEN if command else real_sandbox()
+    base = Limits(scratch=tmp_path / "scratch", sandbox=sandbox, lease_ms=LEASE_MS, beat_ms=15_000)
     changed = replace(base, **changes)  # type: ignore[arg-type]  # all of its times are numbers
     return replace(changed, command=command) if command else changed
+
+
+@cache
+def real_sandbox() -> Sandbox:
+    """The strongest that this machine can put up; the tests demand the strongest there is."""
+    return find_sandbox(SandboxLevel.NAMESPACES)
 
 
 def submitted(services: Services, model: str = "Digits_Standard", *, content: bytes | None = None) -> SubmissionView:
@@ -139,3 +150,12 @@ def children_of(parent: int) -> list[int]:
     lists = Path(f"/proc/{parent}/task").glob("*/children")  # a child hangs on the thread that started it
     found = [int(child) for children in lists for child in children.read_text(encoding="ascii").split()]
     return [pid for pid in found if alive(pid) and _CHILD.search(Path(f"/proc/{pid}/cmdline").read_bytes())]
+
+
+def descendants_of(pid: int) -> list[int]:
+    """Return the processes that a process has started and those that they have, the innermost last."""
+    found: list[int] = []
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, children.read_text(encoding="ascii").split()):
+            found += [child, *descendants_of(child)]
+    return found

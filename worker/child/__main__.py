@@ -22,7 +22,7 @@ def main() -> None:
             line = line[os.write(pipe, line) :]
 
     request = Request.model_validate_json(sys.stdin.buffer.readline(MAX_LINE_BYTES))
-    confine(request)
+    confine(request.confinement)
     keep_freed_memory()
     try:
         from worker.child.work import answer  # loads torch: only after the confinement

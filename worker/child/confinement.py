@@ -9,62 +9,74 @@ import signal
 import sys
 from pathlib import Path
 
-from worker.child import landlock
-from worker.messages import Request
+from worker import visible
+from worker.child import landlock, seccomp
+from worker.messages import Confinement
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
+_CAPSET = {"x86_64": 126, "aarch64": 91}
+_CAPABILITY_VERSION_3 = 0x20080522
 _OPEN_FILES = 256
+_THREADS = 16_384
+"""Threads and processes of the user, this one's among them; the filter of system calls refuses new processes."""
 _FILE_BYTES = 4 * 1024**3
 _ADDRESS_SPACE_BYTES = 64 * 1024**3
 """Address space, not memory: torch reserves far more than it uses."""
+_DEVICES = tuple(Path(name) for name in ("/dev/null", "/dev/zero", "/dev/urandom", "/proc/self", "/proc/cpuinfo"))
+_FILES_OF_MEMORY = (Path("/proc/meminfo"), Path("/proc/driver/nvidia"))
 
 
-_PACKAGES = ("benchmark", "model_zoo", "worker")
-"""Those of this program that an evaluation loads; what else lies beside them may be the service's data."""
-_SYSTEM = (
-    "/usr",
-    "/lib",
-    "/lib64",
-    "/etc/ld.so.cache",
-    "/dev/null",
-    "/dev/urandom",
-    "/dev/zero",
-    "/proc/self",
-    "/proc/cpuinfo",
-    "/proc/meminfo",
-    "/sys/devices/system/cpu",
-)
-_CUDA = ("/proc/driver/nvidia", "/sys/bus/pci", "/sys/devices")
-
-
-def confine(request: Request) -> None:
+def confine(confinement: Confinement) -> None:
     """Bind this process to its parent's life and take from it what an evaluation does not need.
 
-    Where the kernel has Landlock, that is every file but the program's and the scratch directory's, and the network.
+    Raises:
+        OSError: the kernel refuses; nothing may be evaluated then.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     _prctl(libc, _PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != request.parent:
+    if confinement.parent is not None and os.getppid() != confinement.parent:
         sys.exit("The parent is gone.")  # it died before the line above
     _prctl(libc, _PR_SET_NO_NEW_PRIVS, 1)
-    limits = {resource.RLIMIT_CORE: 0, resource.RLIMIT_NOFILE: _OPEN_FILES, resource.RLIMIT_FSIZE: _FILE_BYTES}
-    if request.device == "cpu":  # CUDA reserves addresses for the memory of all its devices
+    _limit(confinement)
+    if not confinement.walls:
+        return
+    _drop_capabilities(libc)
+    on_cuda = confinement.device != "cpu"
+    system = (*visible.SYSTEM, *visible.SYSTEM_OF_CUDA * on_cuda, *_DEVICES, *_FILES_OF_MEMORY)
+    devices = visible.devices_of_cuda() if on_cuda else (Path("/dev/null"),)
+    if landlock.restrict(readable=(*visible.program(), *system), writable=(Path.cwd(), *devices)) == 0:
+        raise OSError("this kernel has no Landlock")
+    if not seccomp.restrict():
+        raise OSError("there is no filter of system calls for this processor")
+
+
+def _limit(confinement: Confinement) -> None:
+    limits = {
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_NOFILE: _OPEN_FILES,
+        resource.RLIMIT_FSIZE: _FILE_BYTES,
+        resource.RLIMIT_NPROC: _THREADS,
+        resource.RLIMIT_CPU: confinement.cpu_s,
+    }
+    if confinement.device == "cpu":  # CUDA reserves addresses for the memory of all its devices
         limits[resource.RLIMIT_AS] = _ADDRESS_SPACE_BYTES
+        limits[resource.RLIMIT_DATA] = confinement.memory_bytes
     for limit, value in limits.items():
-        resource.setrlimit(limit, (value, value))
-    cuda = request.device != "cpu"
-    landlock.restrict(
-        readable=(*_program(), *(Path(path) for path in (*_SYSTEM, *_CUDA * cuda))),
-        writable=(Path.cwd(), *Path("/dev").glob("nvidia*" if cuda else "null")),
-    )
+        _, highest = resource.getrlimit(limit)
+        allowed = value if highest == resource.RLIM_INFINITY else min(value, highest)
+        resource.setrlimit(limit, (allowed, allowed))
 
 
-def _program() -> tuple[Path, ...]:
-    """Return where Python, its packages and this program lie."""
-    here = Path(__file__).resolve().parents[2]
-    prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix}
-    return (*(Path(prefix) for prefix in sorted(prefixes)), *(here / package for package in _PACKAGES))
+def _drop_capabilities(libc: ctypes.CDLL) -> None:
+    """Give up what root can do beyond its own files; nothing for anybody else."""
+    number = _CAPSET.get(os.uname().machine)
+    if number is None:
+        raise OSError("the number of the system call that drops capabilities is not known for this processor")
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    none = (ctypes.c_uint32 * 6)()
+    if libc.syscall(number, header, none) != 0:
+        raise OSError(ctypes.get_errno(), "capabilities could not be dropped")
 
 
 def _prctl(libc: ctypes.CDLL, option: int, value: int) -> None:

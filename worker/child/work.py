@@ -42,7 +42,7 @@ from worker.messages import (
 
 Send = Callable[[Message], None]
 _PROGRESS_EVERY_S = 0.25
-_OF_THE_ATTEMPT = {"parent", "resume", "save_every_s", "kind", "claimed_standard_accuracy", "limit_s"}
+_OF_THE_ATTEMPT = {"confinement", "resume", "save_every_s", "kind", "claimed_standard_accuracy", "limit_s"}
 """What a request says beyond what decides the result."""
 
 
@@ -81,7 +81,7 @@ def _unsound(error: InvalidCheckpoint) -> Check:
 
 
 def _run(request: Request, model: nn.Module, points: LabelledPoints) -> Run:
-    device = device_named(request.device)
+    device = device_named(request.confinement.device)
     width = request.slot_width if device.type == "cpu" else slot_width(None, model.to(device), points.x.to(device))
     return Run(
         threat_model=ThreatModel(request.norm, request.epsilon, request.dataset),
@@ -159,6 +159,7 @@ class _Told:
 def _identity(request: Request) -> str:
     """Everything that must be equal for a snapshot to be of use, the program itself included."""
     kept = request.model_dump(exclude=_OF_THE_ATTEMPT)
+    kept["device"] = request.confinement.device
     return json.dumps({**kept, "torch": torch.__version__, "program": _program_sha256()}, sort_keys=True)
 
 
