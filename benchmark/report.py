@@ -71,8 +71,8 @@ class SandboxLevel(StrEnum):
 
 _MEANINGS = {
     SandboxLevel.LIMITS: "an empty environment and limits on memory, files and time",
-    SandboxLevel.LANDLOCK: "no files but the program's, no network, no new processes",
-    SandboxLevel.NAMESPACES: "namespaces of its own, no files but the program's, no network, no new processes",
+    SandboxLevel.LANDLOCK: "it may use no files but the program's, no network and no new processes",
+    SandboxLevel.NAMESPACES: "it sees no files but the program's, no network and no other process",
 }
 
 

@@ -29,10 +29,10 @@ Sha256 = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of 
     },
 )
 async def put_upload(sha256: Sha256, request: Request, response: Response, store: Store) -> Upload:
-    """Store a safetensors file under its hash.
+    """Store a checkpoint under its hash: a safetensors file, a `.pt2` file, or a state dict of torch.save.
 
     The body is the file itself. 201 when it was stored, 200 when it had been there already. Nothing is kept of a file
-    that is broken off, too large, of another hash, or without a proper safetensors header.
+    that is broken off, too large, of another hash, or whose content is no checkpoint.
     """
     limit = store.admission.max_checkpoint_bytes
     existed = await run_in_threadpool(store.blobs.exists, sha256)

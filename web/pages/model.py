@@ -144,8 +144,8 @@ def usage(model: ModelView) -> Usage:
         )
     return Usage(
         load=None,
-        reproduce=f"gauntlet evaluate model.safetensors --architecture {shlex.quote(row.architecture)} {place}\n"
-        "gauntlet reproduce report.json --checkpoint model.safetensors",
+        reproduce=f"gauntlet evaluate FILE --architecture {shlex.quote(row.architecture)} {place}\n"
+        "gauntlet reproduce report.json --checkpoint FILE",
         note=f"The checkpoint is private: whoever has the file with the hash below can run this. {_REPORT}",
     )
 

@@ -153,7 +153,7 @@ def _require_fields(form: FormReader) -> None:
         if not form.values.get(field, "").strip():
             _refuse(form, field, "nothing", expected, remedy)
     if form.file is None:
-        _refuse(form, FILE_FIELD, "no file", "a checkpoint in safetensors format", "choose the file")
+        _refuse(form, FILE_FIELD, "no file", "a checkpoint", "choose the file")
 
 
 def _note_refusals(services: Services, form: FormReader, new: NewSubmission) -> None:
