@@ -24,10 +24,11 @@ HOLDS = "holds"
 _BOUND = """
 import ctypes, json, sys
 ctypes.CDLL(None).prctl(1, 9)
-import gauntlet.app, worker.process
+import worker.process
+worker.process.COMMAND = tuple(json.loads(sys.argv.pop()))
+import gauntlet.app
 from benchmark.report import SandboxLevel
 from worker.sandbox import Sandbox
-worker.process.COMMAND = tuple(json.loads(sys.argv.pop()))
 gauntlet.app.find_sandbox = lambda _: Sandbox(SandboxLevel.LIMITS)
 from gauntlet.cli import main
 main()
