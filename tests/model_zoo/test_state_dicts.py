@@ -49,6 +49,10 @@ def trained() -> dict[str, object]:
     return {"state_dict": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 3, "history": [0.5, None]}
 
 
+def sparse_beyond_its_size() -> torch.Tensor:
+    return torch.sparse_coo_tensor(torch.tensor([[9]]), torch.ones(1), (2,), check_invariants=False)
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -67,7 +71,11 @@ def test_what_training_code_saves_passes(content: object, tmp_path: Path) -> Non
     ("content", "found", "remedy"),
     [
         ({"a": torch.ones(2).to_sparse()}, "a sparse tensor", "to_dense"),
-        ({"a": torch.sparse_coo_tensor(torch.tensor([[9]]), torch.ones(1), (2,), check_invariants=False)}, "a sparse tensor", "to_dense"),
+        (
+            {"a": torch.sparse_coo_tensor(torch.tensor([[9]]), torch.ones(1), (2,), check_invariants=False)},
+            "a sparse tensor",
+            "to_dense",
+        ),
         ({"a": torch.ones(2, dtype=torch.complex64)}, "complex", "real"),
         ({"a": torch.ones(2, device="meta")}, "without values", "load the parameters"),
         ({"a": torch.ones(2, dtype=torch.float8_e4m3fn)}, "not supported", "float()"),
