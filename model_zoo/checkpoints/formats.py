@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,9 @@ from model_zoo.checkpoints.state_dicts import EXPORT, check_state_dict
 Format = Literal["safetensors", "pt2", "state_dict"]
 EXPORTED = "exported"
 """What a submission names in place of a registered architecture where its file holds the whole network."""
+
+MAX_DIRECTORY_BYTES = 4 * 1024 * 1024
+"""Size of an archive's list of members, which `zipfile` reads at once, into ten times the memory."""
 
 _ZIP = b"PK\x03\x04"
 _PICKLE = b"\x80"
@@ -63,10 +67,22 @@ def check_fits(path: Path, architecture: str) -> Format:
     return found
 
 
+class _Directory(io.FileIO):
+    """An archive of which no more is read than a list of members may take."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        place = self.tell()
+        rest = self.seek(0, io.SEEK_END) - place
+        self.seek(place)
+        if (rest if size is None or size < 0 else size) > MAX_DIRECTORY_BYTES:
+            _refuse("an archive with too long a list of members", remedy="write it again as torch does")
+        return super().read(size)
+
+
 def _check_archive(path: Path) -> Format:
     """Check an archive of one of the kinds that torch writes, by the members that tell them apart."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with _Directory(path) as file, zipfile.ZipFile(file) as archive:
             parts = [name.partition("/")[2] for name in archive.namelist()]
     except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError):
         parts = []  # the reader says what is wrong with it

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -83,6 +85,20 @@ def test_torchscript_is_refused_with_the_way_out(tmp_path: Path) -> None:
     path.write_bytes(scripted())
     with pytest.raises(InvalidCheckpoint, match="a TorchScript archive"):
         check_file(path)
+
+
+@pytest.mark.parametrize("claimed", [3 * 10**5, 10**8])
+def test_a_long_list_of_members_is_not_read(tmp_path: Path, claimed: int) -> None:
+    path = tmp_path / "model.pt"
+    entry = struct.pack("<4s6H3L5H2L", b"PK\x01\x02", *[20] * 6, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0) + b"a"
+    listed = entry * 3 * 10**5
+    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 65_535, 65_535, claimed * len(entry) % 2**32, 4, 0)
+    path.write_bytes(b"PK\x03\x04" + listed + end)
+    tracemalloc.start()
+    with pytest.raises(InvalidCheckpoint):
+        check_file(path)
+    assert tracemalloc.get_traced_memory()[1] < 10 * 2**20
+    tracemalloc.stop()
 
 
 def test_images_of_another_size_are_refused(tmp_path: Path) -> None:
