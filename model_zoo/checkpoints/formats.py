@@ -83,9 +83,12 @@ def _check_archive(path: Path) -> Format:
     """Check an archive of one of the kinds that torch writes, by the members that tell them apart."""
     try:
         with _Directory(path) as file, zipfile.ZipFile(file) as archive:
-            parts = [name.partition("/")[2] for name in archive.namelist()]
+            infos = archive.infolist()
     except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError):
-        parts = []  # the reader says what is wrong with it
+        infos = []  # the reader says what is wrong with it
+    if any(info.header_offset < 0 for info in infos):
+        _refuse("an archive with members before its beginning", remedy="it is damaged: write it again as torch does")
+    parts = [info.filename.partition("/")[2] for info in infos]
     if _has(parts, "code/") or _has(parts, "constants.pkl"):
         _refuse("a TorchScript archive", remedy=EXPORT)
     if _has(parts, "data.pkl"):

@@ -157,6 +157,8 @@ def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
             _refuse("archive", found=f"the member {member} twice", expected="every member once")
         if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size or info.flag_bits & 0x1:
             _refuse("archive", found=f"{member} compressed or encrypted", expected="members as they are")
+        if not 0 <= info.header_offset < size:  # which zipfile would seek
+            _refuse("archive", found=f"{member} outside of the file", expected="members one after the other")
         limit = MAX_PICKLE_BYTES if name == "data.pkl" else _MAX_NOTE_BYTES if name in _NOTES else size
         if info.file_size > limit:
             _refuse(member, found=f"{info.file_size} bytes", expected=f"at most {limit}")

@@ -9,11 +9,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from benchmark.errors import InvalidCheckpoint
 from model_zoo import load_model
+from model_zoo.checkpoints.formats import check_fits
+from model_zoo.checkpoints.header import read_header
 from model_zoo.checkpoints.state_dicts import HoldsObjects
 from model_zoo.conversion import Conversion, convert_state_dict
 from model_zoo.loading import load_submitted
@@ -211,3 +215,32 @@ def test_a_file_that_breaks_off_is_refused(share: float, tmp_path: Path) -> None
     (tmp_path / "model.pt").write_bytes(content[: int(share * len(content))])
     with pytest.raises(InvalidCheckpoint):
         convert_state_dict(tmp_path / "model.pt", tmp_path / "model.safetensors")
+
+
+def sound(folder: Path) -> bytes:
+    state = {"a": torch.arange(4.0).view(2, 2), "b": torch.ones(3, dtype=torch.float64), "c": torch.tensor(3)}
+    torch.save({"state_dict": state, "epoch": 3}, folder / "sound.pt")
+    return (folder / "sound.pt").read_bytes()
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 2), st.binary(max_size=3)), max_size=3),
+    st.sampled_from([None, 0.5, 0.9, 0.99]),
+)
+def test_whatever_the_file_is_it_is_converted_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, edits: list[tuple[float, int, bytes]], cut: float | None
+) -> None:
+    folder = tmp_path_factory.mktemp("edited")
+    content = sound(folder)
+    for share, removed, inserted in edits:
+        place = int(share * len(content))
+        content = content[:place] + inserted + content[place + removed :]
+    (folder / "model.pt").write_bytes(content[: None if cut is None else int(cut * len(content))])
+    try:
+        check_fits(folder / "model.pt", "digits_cnn")
+        convert_state_dict(folder / "model.pt", folder / "model.safetensors")
+    except InvalidCheckpoint:
+        assert not (folder / "model.safetensors").exists()
+    else:
+        assert read_header(folder / "model.safetensors").tensors
