@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from benchmark import ThreatModel, benchmark, check_restrictions, evaluate
     from benchmark.errors import GauntletError
     from gauntlet.client import Client
+    from gauntlet.converting import convert
     from gauntlet.exporting import export
     from model_zoo import load_model
 
@@ -20,6 +21,7 @@ __all__ = [
     "ThreatModel",
     "benchmark",
     "check_restrictions",
+    "convert",
     "evaluate",
     "export",
     "load_model",
@@ -31,6 +33,7 @@ _HOMES = {
     "ThreatModel": "benchmark.threat_models",
     "benchmark": "benchmark",
     "check_restrictions": "benchmark",
+    "convert": "gauntlet.converting",
     "evaluate": "benchmark",
     "export": "gauntlet.exporting",
     "load_model": "model_zoo",

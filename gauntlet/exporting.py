@@ -85,7 +85,7 @@ def _write(network: nn.Module, images: Tensor, path: Path) -> None:
             "model",
             found=f"a network that torch.export cannot export: {type(error).__name__}: {reason}",
             expected="a network without steps that depend on the values of its input or on the size of the batch",
-            remedy="replace such a step by operations on tensors",
+            remedy="replace such a step by operations on tensors, and len(x) by x.shape[0]",
         ) from error
 
 

@@ -17,6 +17,8 @@ from model_zoo.checkpoints.pt2 import read_program
 
 MAX_SIZE = 2**31 - 1
 """Greatest number that a graph may compute from sizes."""
+_FACTORIES = frozenset(("arange", "eye", "full", "ones", "zeros"))
+"""What makes tensors of torch's default type, unless it is told another one."""
 
 
 def load_program(path: Path) -> Interpreter:
@@ -62,7 +64,7 @@ class Interpreter(nn.Module):
     """A network that runs a graph.
 
     Its parameters and buffers are under the names that they had in the network that was exported, so it can be moved to
-    another device, memory format or element type as any network can.
+    another device, memory format or element type as any network can; images are then of that type too.
 
     Args:
         graph: what is run.
@@ -102,7 +104,7 @@ class Interpreter(nn.Module):
             values[place] = tensor.clone() if self._writes else tensor
         values[len(self._attributes)] = images.clone() if self._writes else images
         for step in self._steps:
-            step.run(values, images.device)
+            step.run(values, images)
         logits = values[self._output]
         if not isinstance(logits, Tensor):
             raise InvalidCheckpoint.because(
@@ -122,6 +124,7 @@ class _Step:
         self._function = _function(operation.target)
         self._positional = [_filler(argument, places) for argument in operation.positional]
         self._named = {name: _filler(argument, places) for name, argument in operation.named.items()}
+        self._makes = operation.target.split(".")[1] in _FACTORIES and operation.named.get("dtype") is None
         self._outputs = []
         for name in operation.outputs:
             if name is not None:
@@ -131,10 +134,12 @@ class _Step:
         self._done = [places[name] for name in dict.fromkeys(operation.reads()) if last[name] == number]
         self._done += [places[name] for name in operation.outputs if name is not None and name not in last]
 
-    def run(self, values: list[object], device: torch.device) -> None:
-        arguments = [fill(values, device) for fill in self._positional]
-        named = {name: fill(values, device) for name, fill in self._named.items()}
+    def run(self, values: list[object], images: Tensor) -> None:
+        arguments = [fill(values, images) for fill in self._positional]
+        named = {name: fill(values, images) for name, fill in self._named.items()}
         result = self._function(*arguments, **named)
+        if self._makes and isinstance(result, Tensor) and result.dtype is torch.float32:
+            result = result.to(images.dtype)
         if len(self._outputs) == 1 and not isinstance(result, list | tuple):
             result = (result,)
         if not isinstance(result, list | tuple) or len(result) != len(self._outputs):
@@ -151,7 +156,7 @@ class _Step:
             values[place] = None
 
 
-Filler = Callable[[Sequence[object], torch.device], object]
+Filler = Callable[[Sequence[object], Tensor], object]
 
 
 def _filler(argument: Argument, places: dict[str, int]) -> Filler:
@@ -161,14 +166,17 @@ def _filler(argument: Argument, places: dict[str, int]) -> Filler:
         return lambda values, _: values[place]
     if isinstance(argument, Symbol):
         if argument.kind == "device":
-            return lambda _, device: device
+            return lambda _, images: images.device
+        if argument.name == "float32":
+            # What was made in the type of the images, for networks are exported in float32; they may run in another.
+            return lambda _, images: images.dtype
         word = getattr(torch, argument.name)
-        return lambda _values, _device: word
+        return lambda _values, _images: word
     if isinstance(argument, tuple) and any(isinstance(item, Reference | Symbol | tuple) for item in argument):
         parts = [_filler(item, places) for item in argument]
-        return lambda values, device: [part(values, device) for part in parts]
+        return lambda values, images: [part(values, images) for part in parts]
     constant = list(argument) if isinstance(argument, tuple) else argument
-    return lambda _values, _device: constant
+    return lambda _values, _images: constant
 
 
 def _function(target: str) -> Callable[..., object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 from torch import nn
@@ -10,11 +11,15 @@ from benchmark.datasets import SHAPES
 from benchmark.errors import InvalidCheckpoint
 from model_zoo.checkpoints.formats import EXPORTED, check_fits
 from model_zoo.checkpoints.safetensors import load_checkpoint
+from model_zoo.conversion import convert_state_dict
 from model_zoo.interpreter import load_program
 
 
 def load_submitted(path: Path, architecture: str, dataset: str) -> nn.Module:
     """Load a file, or say what is wrong with it.
+
+    A state dict is unpickled by torch, restricted to tensors, and written as safetensors into the current directory
+    for the moment. The service calls this within the confined child alone, whose directory is its scratch space.
 
     Args:
         path: nothing in it is trusted.
@@ -26,7 +31,11 @@ def load_submitted(path: Path, architecture: str, dataset: str) -> nn.Module:
         InvalidCheckpoint: the file is malformed, or does not fit the architecture or the data set.
         NotFound: no such architecture for the data set.
     """
-    check_fits(path, architecture)
+    found = check_fits(path, architecture)
+    if found == "state_dict":
+        with tempfile.TemporaryDirectory(dir=Path.cwd()) as directory:
+            converted = convert_state_dict(path, Path(directory) / "converted.safetensors").path
+            return load_checkpoint(converted, architecture, dataset)
     if architecture != EXPORTED:
         return load_checkpoint(path, architecture, dataset)
     network = load_program(path)

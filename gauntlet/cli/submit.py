@@ -19,7 +19,7 @@ SubmissionId = Annotated[str, typer.Argument(help="Id that `gauntlet submit` pri
 
 
 def submit(
-    file: Annotated[Path, typer.Argument(help="Checkpoint in safetensors format.")],
+    file: Annotated[Path, typer.Argument(help="What is submitted: safetensors, .pt2 or a state dict.")],
     name: Annotated[str, typer.Option(help="Name of the method: the entry's id on its board.")],
     dataset: Annotated[str, typer.Option(help='Data set, such as "digits".')],
     threat_model: Annotated[str, typer.Option(help='Such as "Linf".')],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,15 +11,18 @@ from typing import Literal, NoReturn
 from benchmark.errors import InvalidCheckpoint
 from model_zoo.checkpoints.header import read_header
 from model_zoo.checkpoints.pt2 import read_program
+from model_zoo.checkpoints.state_dicts import EXPORT, check_state_dict
 
-Format = Literal["safetensors", "pt2"]
+Format = Literal["safetensors", "pt2", "state_dict"]
 EXPORTED = "exported"
 """What a submission names in place of a registered architecture where its file holds the whole network."""
+
+MAX_DIRECTORY_BYTES = 4 * 1024 * 1024
+"""Size of an archive's list of members, which `zipfile` reads at once, into ten times the memory."""
 
 _ZIP = b"PK\x03\x04"
 _PICKLE = b"\x80"
 _CONVERT = "run `gauntlet convert FILE` where the model was trained, and submit what it writes"
-_EXPORT = "call gauntlet.export(model, example) where the model was trained, and submit the file that it writes"
 
 
 def check_file(path: Path) -> Format:
@@ -30,19 +34,17 @@ def check_file(path: Path) -> Format:
     with path.open("rb") as file:
         beginning = file.read(8)
     if beginning.startswith(_ZIP):
-        _refuse_other_archives(path)
-        read_program(path)
-        return "pt2"
+        return _check_archive(path)
     if beginning.startswith(_PICKLE):
-        _refuse("a pickle", remedy=_CONVERT)
+        _refuse("a pickle of the format before torch 1.6", remedy=_CONVERT)
     if beginning[:1] == b"\x08":  # the first field of a protocol buffer, as ONNX files have it
-        _refuse("an ONNX file", remedy=_EXPORT)
+        _refuse("an ONNX file", remedy=EXPORT)
     read_header(path)
     return "safetensors"
 
 
-def check_fits(path: Path, architecture: str) -> None:
-    """Check a file again, and that it is of the kind that the submission says.
+def check_fits(path: Path, architecture: str) -> Format:
+    """Check a file again, and that it is of the kind that the submission says; return its format.
 
     Raises:
         InvalidCheckpoint: it is not.
@@ -55,27 +57,45 @@ def check_fits(path: Path, architecture: str) -> None:
             expected=EXPORTED,
             remedy=f"choose {EXPORTED}",
         )
-    if found == "safetensors" and architecture == EXPORTED:
+    if found != "pt2" and architecture == EXPORTED:
         raise InvalidCheckpoint.because(
             "architecture",
             found=f"{EXPORTED} with a file that holds parameters alone",
             expected="the registered architecture that was trained",
             remedy="choose it, or export the network as a whole",
         )
+    return found
 
 
-def _refuse_other_archives(path: Path) -> None:
-    """Refuse the other archives that torch writes, with the way out that each has."""
+class _Directory(io.FileIO):
+    """An archive of which no more is read than a list of members may take."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        place = self.tell()
+        rest = self.seek(0, io.SEEK_END) - place
+        self.seek(place)
+        if (rest if size is None or size < 0 else size) > MAX_DIRECTORY_BYTES:
+            _refuse("an archive with too long a list of members", remedy="write it again as torch does")
+        return super().read(size)
+
+
+def _check_archive(path: Path) -> Format:
+    """Check an archive of one of the kinds that torch writes, by the members that tell them apart."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
+        with _Directory(path) as file, zipfile.ZipFile(file) as archive:
+            infos = archive.infolist()
     except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError):
-        return  # the reader says what is wrong with it
-    parts = [name.partition("/")[2] for name in names]
+        infos = []  # the reader says what is wrong with it
+    if any(info.header_offset < 0 for info in infos):
+        _refuse("an archive with members before its beginning", remedy="it is damaged: write it again as torch does")
+    parts = [info.filename.partition("/")[2] for info in infos]
     if _has(parts, "code/") or _has(parts, "constants.pkl"):
-        _refuse("a TorchScript archive", remedy=_EXPORT)
+        _refuse("a TorchScript archive", remedy=EXPORT)
     if _has(parts, "data.pkl"):
-        _refuse("a file of torch.save", remedy=_CONVERT)
+        check_state_dict(path)
+        return "state_dict"
+    read_program(path)
+    return "pt2"
 
 
 def _has(names: Sequence[str], beginning: str) -> bool:
@@ -84,5 +104,5 @@ def _has(names: Sequence[str], beginning: str) -> bool:
 
 def _refuse(found: str, *, remedy: str) -> NoReturn:
     raise InvalidCheckpoint.because(
-        "file", found=found, expected="a safetensors file, or a .pt2 file of torch.export", remedy=remedy
+        "file", found=found, expected="safetensors, a .pt2 file of torch.export, or a state dict", remedy=remedy
     )

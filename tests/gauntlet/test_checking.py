@@ -50,9 +50,18 @@ def test_a_network_without_gradients_is_rejected(tmp_path: Path, capsys: pytest.
     assert outcomes["zero_gradient"] == "rejected"
 
 
+def test_a_state_dict_passes_as_it_does_with_the_service(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = load_model("Digits_FGSM", dataset="digits", threat_model="Linf")
+    path = tmp_path / "mine.pt"
+    torch.save({"state_dict": {f"module.{key}": value for key, value in model.state_dict().items()}}, path)
+    code, outcomes = told(capsys, str(path), "--architecture", "digits_cnn")
+    assert code == 0
+    assert set(outcomes.values()) == {"passed"}
+
+
 def test_a_file_of_another_kind_is_refused_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "mine.pt"
-    torch.save(Small().state_dict(), path)
+    torch.save(Small(), path)
     code, answer = told(capsys, str(path))
     assert code == 2
-    assert "torch.save" in str(answer)
+    assert "gauntlet.export" in str(answer)

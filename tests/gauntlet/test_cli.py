@@ -81,7 +81,9 @@ def test_help_names_the_exit_codes() -> None:
     [
         "serve",
         "evaluate",
+        "check",
         "compare",
+        "convert",
         "reproduce",
         "submit",
         "watch",

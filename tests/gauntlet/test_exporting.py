@@ -60,6 +60,18 @@ def test_what_cannot_be_submitted_is_told_before_it_is_sent(
     assert (tmp_path / "mine.pt2").read_bytes() == b"the one before"
 
 
+class Counted(Small):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + torch.zeros(1, 10).expand(len(x), -1)
+
+
+def test_a_batch_counted_by_python_is_told_how_to_count_it(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        gauntlet.export(Counted(), torch.rand(1, 1, 8, 8), tmp_path / "mine.pt2")
+    assert refused.value.detail is not None
+    assert "x.shape[0]" in refused.value.detail.remedy
+
+
 @pytest.mark.parametrize(
     "example", [torch.rand(1, 8, 8), torch.zeros(0, 1, 8, 8), torch.zeros(1, 1, 8, 8, dtype=torch.uint8)]
 )
