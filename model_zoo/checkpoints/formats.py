@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NoReturn
 
 from benchmark.errors import InvalidCheckpoint
+from model_zoo.checkpoints.archive import opened
 from model_zoo.checkpoints.header import read_header
 from model_zoo.checkpoints.pt2 import read_program
 
@@ -66,11 +66,8 @@ def check_fits(path: Path, architecture: str) -> None:
 
 def _refuse_other_archives(path: Path) -> None:
     """Refuse the other archives that torch writes, with the way out that each has."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError):
-        return  # the reader says what is wrong with it
+    with opened(path) as archive:
+        names = archive.namelist()
     parts = [name.partition("/")[2] for name in names]
     if _has(parts, "code/") or _has(parts, "constants.pkl"):
         _refuse("a TorchScript archive", remedy=_EXPORT)
