@@ -64,9 +64,14 @@ _OTHERS = frozenset(
 )
 _END = struct.Struct("<4s4H2LH")
 _END_64 = struct.Struct("<4sQ2H2L4Q")
+_ENTRY = struct.Struct("<4s24x3H12x")
+"""A member in the list, of which its signature and the sizes of name, extra field and comment are of interest."""
 _LOCATOR = struct.Struct("<4sLQL")
 _LONG = _END_64.size + _LOCATOR.size
+_FLAGS = 0x808
+"""Sizes after the content, and names in UTF-8."""
 _LOCAL_HEADER_BYTES = 30
+_ORDER = b"little"
 _COMPLETE = "one archive, complete, with its list of members at its end"
 _STRIDED = 7
 _EXPORT_AGAIN = "export the model in eval mode with gauntlet.export(model, example) and upload that file"
@@ -144,6 +149,21 @@ def _check_end(path: Path) -> None:
         refuse("archive", found=f"{members} members, listed in {length} bytes", expected=f"at most {MAX_MEMBERS}")
     if start + length != place:
         refuse("archive", found=f"a list of members up to {start + length}", expected=f"one that ends at {place}")
+    with path.open("rb") as file:
+        file.seek(start)
+        _check_list(file.read(length), members)
+
+
+def _check_list(content: bytes, members: int) -> None:
+    """Refuse a list of members that is longer or shorter than its entries, which Python's reader lets pass."""
+    place = 0
+    for _ in range(members):
+        entry = content[place : place + _ENTRY.size]
+        if len(entry) < _ENTRY.size or not entry.startswith(b"PK\x01\x02"):
+            refuse("archive", found="a broken list of members", expected=_COMPLETE)
+        place += _ENTRY.size + sum(_ENTRY.unpack(entry)[1:])
+    if place != len(content):
+        refuse("archive", found="a list of members of another size", expected=_COMPLETE)
 
 
 class Archive:
@@ -177,6 +197,11 @@ class Archive:
         if position > size:
             refuse("archive", found="members beyond its end", expected="members one after the other")
         self._size = size
+        order = self._members.get("byteorder")
+        if order is not None and (order.file_size != len(_ORDER) or file.read(order) != _ORDER):
+            refuse(
+                "byteorder", found="another order of bytes", expected="little", remedy="export it on another machine"
+            )
 
     def _add(self, name: str, info: zipfile.ZipInfo) -> None:
         member = shown(info.filename)
@@ -184,7 +209,7 @@ class Archive:
             refuse("archive", found=f"the member {member}", expected="a graph, its tensors and nothing else")
         if name in self._members:
             refuse("archive", found=f"the member {member} twice", expected="every member once")
-        if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size or info.flag_bits & 0x1:
+        if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size or info.flag_bits & ~_FLAGS:
             refuse("archive", found=f"{member} compressed or encrypted", expected="members as they are")
         self._members[name] = info
 
@@ -226,6 +251,9 @@ class Archive:
         if meta["layout"].count(100) != _STRIDED or len(shape) != len(strides):
             refuse(field, found="another layout", expected="a dense tensor")
         elements = math.prod(shape)
+        # torch multiplies the sizes of a tensor without elements too.
+        if math.prod(max(size, 1) for size in shape) > max(MAX_DIMENSION, info.file_size):
+            refuse(field, found=f"shape {list(shape)}", expected="a tensor within its bytes")
         last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
         # A tensor that counts an element twice could be of any size.
         if elements and max(elements, last + 1) * item > info.file_size:

@@ -35,7 +35,7 @@ def tried(cases: list[Case], honest: Path, folder: Path, way: Way) -> dict[str, 
         workplace = Workplace(honest, place / "model.pt2", folder / f"fired-{number}")
         case.write(workplace)
         trials.append(Trial(workplace.path, case.architecture, way))
-    found = list(outcomes(trials))
+    found = list(outcomes(trials, honest))
     assert len(found) == len(cases)
     return {case.name: outcome for case, outcome in zip(cases, found, strict=True)}
 

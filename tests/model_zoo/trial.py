@@ -61,11 +61,16 @@ class Outcome:
     files: tuple[str, ...]
 
 
-def outcomes(trials: Iterable[Trial]) -> Iterator[Outcome]:
-    """Try files one after the other."""
+def outcomes(trials: Iterable[Trial], honest: Path) -> Iterator[Outcome]:
+    """Try files one after the other.
+
+    Args:
+        trials: what to try.
+        honest: a sound one, loaded first for all that torch imports when it is first needed.
+    """
     requests = "".join(json.dumps({**asdict(trial), "path": str(trial.path)}) + "\n" for trial in trials)
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "tests.model_zoo.trial"],
+        [sys.executable, "-W", "ignore", "-m", "tests.model_zoo.trial", str(honest)],
         input=requests,
         capture_output=True,
         text=True,
@@ -157,9 +162,8 @@ def _resident() -> int:
 def _main() -> None:
     import torch
 
-    import model_zoo.loading  # so that a copy need not load it
-
     torch.set_num_threads(1)
+    _read(Trial(Path(sys.argv[1]), "exported"), {})
     for line in sys.stdin.read().splitlines():
         fields = json.loads(line)
         trial = Trial(Path(fields["path"]), fields["architecture"], fields["way"])

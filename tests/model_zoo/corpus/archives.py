@@ -241,7 +241,7 @@ _NAMES = (
     "model/data/aotinductor/model/model.so",
     "model/data/aotinductor/model/kernel.cubin",
     "evil",
-    "",
+    "/",
 )
 
 CASES = (
@@ -284,7 +284,7 @@ CASES = (
     Case("bytes before the beginning", "another format there", patched(lambda c: c.insert(0, 0x50))),
     Case("no program", "confusion", rewritten(lambda c: c.remove(next(m for m in c if m[0].endswith(PROGRAM))))),
     Case("no weights", "confusion", rewritten(lambda c: c.remove(next(m for m in c if m[0].endswith("weight_0"))))),
-    Case("nothing", "confusion", rewritten(lambda c: c.clear())),
+    Case("no members", "confusion", rewritten(lambda c: c.clear())),
     _text("nothing", ""),
     _text("an array", "[]"),
     _text("null", "null"),

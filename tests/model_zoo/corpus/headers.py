@@ -87,9 +87,7 @@ CASES = (
     ),
     _case("a further key", "something hidden", _edited(lambda h: h.update(evil=entry(0, 0, [0])))),
     _case("a key less", "something hidden", _edited(lambda h: h.pop(list(h)[-1]))),
-    _case(
-        "another shape", "confusion", _edited(lambda h: _first(h).update(shape=[*reversed(_first(h)["shape"])] + [1]))
-    ),
+    _case("another shape", "confusion", _edited(lambda h: _first(h).update(shape=[*reversed(_first(h)["shape"]), 1]))),
     *(
         _case(f"element type {dtype}", "confusion", _edited(lambda h, dtype=dtype: _first(h).update(dtype=dtype)))
         for dtype in ("I32", "U32", "F64", "F16", "F8_E4M3", "C64", "f32", "", None, 7)
