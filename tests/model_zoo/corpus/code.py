@@ -154,7 +154,9 @@ def _calling(target: str, **named: Json) -> Callable[[Workplace], object]:
     def write(place: Workplace) -> None:
         def edit(document: Json) -> None:
             graph = document["graph_module"]["graph"]
-            graph["nodes"].insert(1, node(target, text(_command(target, place.mark)), **named))
+            call = node(target, text(_command(target, place.mark)), **named)
+            call["inputs"][0]["name"] = "filename"
+            graph["nodes"].insert(1, call)
             graph["tensor_values"]["evil"] = graph["tensor_values"]["linear"]  # torch wants it described
 
         changed(place.honest, place.path, {PROGRAM: edited(edit)})
@@ -260,7 +262,7 @@ CASES = (
         _calling("aten.from_file.default", shared={"as_bool": True}, size=number(1)),
         raw="run",
     ),
-    Case("torch.os.system", "any attribute of torch can be called", _calling("torch.os.system"), raw="run"),
+    Case("torch.os.system", "any attribute of torch can be called", _calling("torch.os.system")),
     Case("torch.ops.load_library", "any attribute of torch can be called", _calling("torch.ops.load_library")),
     Case("aten.save_to_file", "no operation may write", _calling("torch.ops.aten._save_to_file.default")),
     *(Case(f"operation {target!r}", "not on the list", inserted(node(target, tensor("x")))) for target in _OTHERS),
