@@ -15,6 +15,8 @@ from torch import Tensor, nn
 class Small(nn.Module):
     """A convolution, batch normalisation with a mean subtracted before it, and a linear layer."""
 
+    mean: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("mean", torch.full((1, 1, 1, 1), 0.5))

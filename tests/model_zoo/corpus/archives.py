@@ -114,6 +114,11 @@ def _quoted(content: bytearray) -> None:
     Field(LISTED, 42, 4).set(content, 0)
 
 
+def _commented(content: bytearray) -> None:
+    Field(END, 20, 2).set(content, 5)
+    content.extend(b"hello")
+
+
 def _long_end(place: Workplace) -> None:
     """Have a second, long end that lists no members."""
     content = zipped(members(place.honest))
@@ -279,7 +284,7 @@ CASES = (
     Case("a list that begins elsewhere", "the readers may differ", field(END, 16, 4, 0)),
     Case("65,535 members by the end", "confusion", field(END, 8, 4, 0xFFFFFFFF)),
     Case("the second disk", "confusion", field(END, 4, 2, 1)),
-    Case("a comment", "another archive in it", patched(lambda c: (Field(END, 20, 2).set(c, 5), c.extend(b"hello")))),
+    Case("a comment", "another archive in it", patched(_commented)),
     Case("bytes after the end", "another archive there", patched(lambda c: c.extend(b"PK\x03\x04 and more"))),
     Case("bytes before the beginning", "another format there", patched(lambda c: c.insert(0, 0x50))),
     Case("no program", "confusion", rewritten(lambda c: c.remove(next(m for m in c if m[0].endswith(PROGRAM))))),

@@ -43,7 +43,7 @@ class Case:
         write: makes the file.
         ends: "refused", or "ignored" where what is malicious is in a part that is never read, so the network runs.
         architecture: what the submission says.
-        raw: when torch's own loader runs its code: while it loads, once the network is run, or never as far as is known.
+        raw: when torch's own loader runs its code: while it loads, once the network runs, or never as far as is known.
     """
 
     name: str

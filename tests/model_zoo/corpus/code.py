@@ -154,8 +154,9 @@ def _calling(target: str, **named: Json) -> Callable[[Workplace], object]:
     def write(place: Workplace) -> None:
         def edit(document: Json) -> None:
             graph = document["graph_module"]["graph"]
-            call = node(target, text(_command(target, place.mark)), **named)
+            call = node(target, text(_command(target, place.mark)))
             call["inputs"][0]["name"] = "filename"
+            call["inputs"] += [{"name": name, "arg": argument, "kind": 2} for name, argument in named.items()]
             graph["nodes"].insert(1, call)
             graph["tensor_values"]["evil"] = graph["tensor_values"]["linear"]  # torch wants it described
 

@@ -39,6 +39,10 @@ def _first(header: Json) -> Json:
     return found
 
 
+def _typed(dtype: object) -> Callable[[Any], object]:
+    return _edited(lambda header: _first(header).update(dtype=dtype))
+
+
 def _bytes(edit: Callable[[bytes], bytes]) -> Callable[[Any], object]:
     return lambda place: place.path.write_bytes(edit(honest()))
 
@@ -89,7 +93,7 @@ CASES = (
     _case("a key less", "something hidden", _edited(lambda h: h.pop(list(h)[-1]))),
     _case("another shape", "confusion", _edited(lambda h: _first(h).update(shape=[*reversed(_first(h)["shape"]), 1]))),
     *(
-        _case(f"element type {dtype}", "confusion", _edited(lambda h, dtype=dtype: _first(h).update(dtype=dtype)))
+        _case(f"element type {dtype}", "confusion", _typed(dtype))
         for dtype in ("I32", "U32", "F64", "F16", "F8_E4M3", "C64", "f32", "", None, 7)
     ),
     *(
