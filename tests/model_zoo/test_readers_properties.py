@@ -236,10 +236,10 @@ def changed_archive(contents: list[tuple[str, bytes]], draw: Callable[..., Any])
                     contents[place] = (name, json.dumps(document).encode())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        content = bytearray(zipped(contents))
+        whole = bytearray(zipped(contents))
     for _ in range(raw):
-        change_bytes(content, draw)
-    return bytes(content)
+        change_bytes(whole, draw)
+    return bytes(whole)
 
 
 @given(data=st.data())
