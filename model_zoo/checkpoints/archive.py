@@ -45,7 +45,7 @@ DTYPES: Mapping[int, tuple[str, int]] = MappingProxyType(
 """Name and size of each element type by the number that the format gives it."""
 
 _ITEM_BYTES = dict(DTYPES.values())
-_TENSOR = re.compile(r"data/(?:weights/weight|constants/tensor)_\d{1,9}")
+_TENSOR = re.compile(r"data/(?:weights/weight|constants/tensor)_[0-9]{1,9}")
 _OTHERS = frozenset(
     (
         PROGRAM,
@@ -252,7 +252,7 @@ class Archive:
             refuse(field, found="another layout", expected="a dense tensor")
         elements = math.prod(shape)
         # torch multiplies the sizes of a tensor without elements too.
-        if math.prod(max(size, 1) for size in shape) > max(MAX_DIMENSION, info.file_size):
+        if not elements and math.prod(max(size, 1) for size in shape) > MAX_DIMENSION:
             refuse(field, found=f"shape {list(shape)}", expected="a tensor within its bytes")
         last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
         # A tensor that counts an element twice could be of any size.

@@ -88,8 +88,8 @@ def _full_name(node: ast.expr, names: dict[str, str]) -> str:
         and len(node.args) > 1
     ):
         owner, attribute = _full_name(node.args[0], names), node.args[1]
-        known = owner and isinstance(attribute, ast.Constant) and isinstance(attribute.value, str)
-        return f"{owner}.{attribute.value}" if known else ""
+        if owner and isinstance(attribute, ast.Constant) and isinstance(attribute.value, str):
+            return f"{owner}.{attribute.value}"
     if isinstance(node, ast.Attribute):
         owner = _full_name(node.value, names)
         return f"{owner}.{node.attr}" if owner else ""

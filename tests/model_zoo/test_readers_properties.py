@@ -243,7 +243,7 @@ def changed_archive(contents: list[tuple[str, bytes]], draw: Callable[..., Any])
 
 
 @given(data=st.data())
-@settings(max_examples=2_000)
+@settings(max_examples=4_000)
 def test_a_changed_archive_is_sound_or_refused(
     archives: list[list[tuple[str, bytes]]], path: Path, data: st.DataObject
 ) -> None:
@@ -258,7 +258,7 @@ def test_a_changed_archive_is_sound_or_refused(
 
 
 @given(data=st.data())
-@settings(max_examples=1_000)
+@settings(max_examples=2_500)
 @pytest.mark.filterwarnings("ignore")  # torch warns of odd arguments; a worker shows none of that
 def test_a_changed_network_runs_or_is_refused(
     archives: list[list[tuple[str, bytes]]], path: Path, data: st.DataObject
@@ -280,7 +280,7 @@ def test_a_changed_network_runs_or_is_refused(
 
 
 @given(data=st.data())
-@settings(max_examples=1_500)
+@settings(max_examples=2_500)
 def test_a_changed_safetensors_file_loads_or_is_refused(path: Path, data: st.DataObject) -> None:
     content = honest()
     end = 8 + int.from_bytes(content[:8], "little")
