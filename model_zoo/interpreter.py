@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import operator
-import zipfile
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,13 +13,36 @@ from torch import Tensor, nn
 
 from benchmark.errors import InvalidCheckpoint
 from benchmark.graph import Argument, Graph, Operation, Reference, Symbol
-from model_zoo.checkpoints.archive import StoredTensor
+from model_zoo.arguments import check_arguments, guarded
+from model_zoo.checkpoints.archive import StoredTensor, opened
+from model_zoo.checkpoints.operations import ALLOWED
 from model_zoo.checkpoints.pt2 import read_program
 
 MAX_SIZE = 2**31 - 1
 """Greatest number that a graph may compute from sizes."""
-_FACTORIES = frozenset(("arange", "eye", "full", "ones", "zeros"))
-"""What makes tensors of torch's default type, unless it is told another one."""
+_FRESH = frozenset(
+    f"aten.{name}"
+    for name in (
+        "add.Tensor",
+        "batch_norm.default",
+        "bmm.default",
+        "conv2d.default",
+        "div.Tensor",
+        "group_norm.default",
+        "layer_norm.default",
+        "linear.default",
+        "matmul.default",
+        "mul.Tensor",
+        "sub.Tensor",
+    )
+)
+"""What gives a result of its own, never a view of an argument, and reads most parameters; any other may give a view."""
+MAX_RESULT_BYTES = 256 * 1024 * 1024
+"""What one result may take for each image; the largest of ViT, ConvNeXt, DenseNet and U-Nets take a fifth of it."""
+
+_ASKED = re.compile(r"tried to allocate ([\d.]+) (bytes|[KMGT]iB)", re.IGNORECASE)
+_UNITS = {"bytes": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
+_REASON_CHARACTERS = 200
 
 
 def load_program(path: Path) -> Interpreter:
@@ -32,30 +56,22 @@ def load_program(path: Path) -> Interpreter:
         InvalidCheckpoint: the file is malformed, or holds what no submission may.
     """
     program = read_program(path)
-    with zipfile.ZipFile(path) as archive:
+    with opened(path) as archive:
         storages: dict[str, bytearray] = {}
         for stored in program.tensors.values():
             if stored.member not in storages:
-                storages[stored.member] = _bytes(archive, stored.member)
-        tensors = {name: _tensor(storages[stored.member], stored) for name, stored in program.tensors.items()}
+                storages[stored.member] = bytearray(archive.read(stored.member))  # which checks its sum
+    tensors = {name: _tensor(storages[stored.member], stored) for name, stored in program.tensors.items()}
     return Interpreter(program.graph, tensors).eval()
-
-
-def _bytes(archive: zipfile.ZipFile, member: str) -> bytearray:
-    info = archive.getinfo(member)
-    try:
-        content = bytearray(archive.read(info))  # which checks its sum
-    except zipfile.BadZipFile as error:
-        raise InvalidCheckpoint.because(
-            "archive", found=str(error)[:80], expected="members as they were written", remedy="upload the file again"
-        ) from None
-    return content
 
 
 def _tensor(storage: bytearray, stored: StoredTensor) -> Tensor:
     dtype = getattr(torch, stored.dtype)
-    if not storage:
+    if not math.prod(stored.shape):
         return torch.empty(stored.shape, dtype=dtype)
+    if dtype == torch.bool:
+        # A byte that is neither 0 nor 1 is true to one kernel and false to another.
+        storage = bytearray(map(bool, storage))
     flat = torch.frombuffer(storage, dtype=dtype, count=len(storage) // dtype.itemsize)
     return flat.as_strided(stored.shape, stored.strides, stored.offset).clone()
 
@@ -90,22 +106,25 @@ class Interpreter(nn.Module):
         for number, operation in reversed(list(enumerate(graph.operations))):
             for name in operation.reads():
                 last.setdefault(name, number)
-        self._steps = [_Step(operation, places, number, last) for number, operation in enumerate(graph.operations)]
+        self.steps = [Step(operation, places, number, last) for number, operation in enumerate(graph.operations)]
         self._places = len(places)
-        self._output = places[graph.output]
+        self.output = places[graph.output]
         # What is written in place must be this call's own: neither the caller's images nor what the next call reads.
-        self._writes = any(operation.writes for operation in graph.operations)
+        written = _written(graph)
+        self._written = tuple(
+            name in written for name in (*(constant.name for constant in graph.constants), graph.input)
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits of images in [0, 1], (n, c, h, w)."""
-        values: list[object] = [None] * self._places
-        for place, attribute in enumerate(self._attributes):
-            tensor: Tensor = getattr(self, attribute)
-            values[place] = tensor.clone() if self._writes else tensor
-        values[len(self._attributes)] = images.clone() if self._writes else images
-        for step in self._steps:
-            step.run(values, images)
-        logits = values[self._output]
+        values = self.beginning(images, self.constants())
+        done = 0
+        try:
+            for done, step in enumerate(self.steps):  # noqa: B007 - says which one failed, at no cost while none does
+                step.run(values, images)
+        except Exception as error:
+            raise self.failure(done, error, len(images)) from error
+        logits = values[self.output]
         if not isinstance(logits, Tensor):
             raise InvalidCheckpoint.because(
                 "graph",
@@ -115,45 +134,116 @@ class Interpreter(nn.Module):
             )
         return logits
 
+    def constants(self) -> list[Tensor]:
+        """Return parameters and buffers in the graph's order."""
+        return [getattr(self, attribute) for attribute in self._attributes]
 
-class _Step:
-    """An operation with places in a list instead of names."""
+    def beginning(self, images: Tensor, constants: Sequence[Tensor]) -> list[object]:
+        """Return the place of every value, filled where no operation computes it."""
+        values: list[object] = [None] * self._places
+        for place, tensor in enumerate((*constants, images)):
+            values[place] = tensor.clone() if self._written[place] else tensor
+        return values
+
+    def failure(self, number: int, error: Exception, images: int) -> Exception:
+        """Return what to raise for an operation that has failed.
+
+        Args:
+            number: the operation's place in the graph.
+            error: what it raised.
+            images: how many there were.
+        Returns:
+            The error itself where it is the machine that is at fault: its device, or memory too small for the batch.
+        """
+        asked = _ASKED.search(str(error))
+        short = isinstance(error, torch.OutOfMemoryError | MemoryError) or asked is not None
+        greedy = asked and float(asked[1]) * _UNITS[asked[2].lower()] > MAX_RESULT_BYTES * max(images, 1)
+        if isinstance(error, InvalidCheckpoint | torch.AcceleratorError) or (short and not greedy):
+            return error
+        reason = (str(error).splitlines() or [""])[0][:_REASON_CHARACTERS]
+        return InvalidCheckpoint.because(
+            f"operation {number}",
+            found=f"{self.steps[number].target}, which fails: {type(error).__name__}: {reason}",
+            expected="a graph that runs",
+            remedy="export the model again with gauntlet.export(model, example), which tries it",
+        )
+
+
+class Step:
+    """An operation with places in a list instead of names.
+
+    Args:
+        operation: what to do.
+        places: where each value given so far is kept; the results' places are added.
+        number: its place in the graph.
+        last: the place of the last operation that reads a value.
+    """
 
     def __init__(self, operation: Operation, places: dict[str, int], number: int, last: dict[str, int]) -> None:
-        self._target = operation.target
-        self._function = _function(operation.target)
+        self.target = operation.target
+        function = _function(operation.target)
+        alone = operation.target in ALLOWED and check_arguments(operation, function)
+        self._function = guarded(operation.target, function, len(operation.outputs))
         self._positional = [_filler(argument, places) for argument in operation.positional]
         self._named = {name: _filler(argument, places) for name, argument in operation.named.items()}
-        self._makes = operation.target.split(".")[1] in _FACTORIES and operation.named.get("dtype") is None
-        self._outputs = []
+        if alone:
+            self._named["device"] = lambda _, images: images.device
+        self._makes_default = alone and operation.named.get("dtype") is None
+        self.outputs: list[int | None] = []
         for name in operation.outputs:
             if name is not None:
                 places[name] = len(places)
-            self._outputs.append(None if name is None else places[name])
+            self.outputs.append(None if name is None else places[name])
         # What nobody takes any more is let go, so that memory is that of the network itself.
-        self._done = [places[name] for name in dict.fromkeys(operation.reads()) if last[name] == number]
-        self._done += [places[name] for name in operation.outputs if name is not None and name not in last]
+        self.done = [places[name] for name in dict.fromkeys(operation.reads()) if last[name] == number]
+        self.done += [places[name] for name in operation.outputs if name is not None and name not in last]
 
     def run(self, values: list[object], images: Tensor) -> None:
+        """Compute, keep the results and let go what is no longer needed."""
+        self.keep(values, self.compute(values, images))
+
+    def compute(self, values: list[object], images: Tensor) -> Sequence[object]:
+        """Return the results."""
         arguments = [fill(values, images) for fill in self._positional]
         named = {name: fill(values, images) for name, fill in self._named.items()}
         result = self._function(*arguments, **named)
-        if self._makes and isinstance(result, Tensor) and result.dtype is torch.float32:
+        if self._makes_default and isinstance(result, Tensor) and result.dtype is torch.float32:
             result = result.to(images.dtype)
-        if len(self._outputs) == 1 and not isinstance(result, list | tuple):
+        if len(self.outputs) == 1 and not isinstance(result, list | tuple):
             result = (result,)
-        if not isinstance(result, list | tuple) or len(result) != len(self._outputs):
+        if not isinstance(result, list | tuple) or len(result) != len(self.outputs):
             raise InvalidCheckpoint.because(
                 "graph",
-                found=f"another number of results of {self._target}",
-                expected=str(len(self._outputs)),
+                found=f"another number of results of {self.target}",
+                expected=str(len(self.outputs)),
                 remedy="export the model again",
             )
-        for place, value in zip(self._outputs, result, strict=True):
+        return result
+
+    def keep(self, values: list[object], results: Sequence[object]) -> None:
+        """Put results in their places and empty those that nobody reads any more."""
+        for place, value in zip(self.outputs, results, strict=True):
             if place is not None:
                 values[place] = value
-        for place in self._done:
+        for place in self.done:
             values[place] = None
+
+
+def _written(graph: Graph) -> set[str]:
+    """Return the names of the images and constants that an operation in place may reach, itself or by views of them."""
+    given = {graph.input, *(constant.name for constant in graph.constants)}
+    origins: dict[str, set[str]] = {name: {name} for name in given}
+    written: set[str] = set()
+    for operation in graph.operations:
+        reached: set[str] = set()
+        if operation.target not in _FRESH:
+            reached.update(*(origins[name] for name in operation.reads() if origins[name]))
+        if operation.writes:
+            written |= reached
+        for name in operation.outputs:
+            if name is not None:
+                origins[name] = reached
+    return written
 
 
 Filler = Callable[[Sequence[object], Tensor], object]

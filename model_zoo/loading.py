@@ -7,11 +7,12 @@ from pathlib import Path
 
 from torch import nn
 
-from benchmark.datasets import SHAPES
+from benchmark.datasets import CLASSES, SHAPES
 from benchmark.errors import InvalidCheckpoint
 from model_zoo.checkpoints.formats import EXPORTED, check_fits
 from model_zoo.checkpoints.safetensors import load_checkpoint
 from model_zoo.conversion import convert_state_dict
+from model_zoo.dry_run import classes_of
 from model_zoo.interpreter import load_program
 
 
@@ -45,6 +46,14 @@ def load_submitted(path: Path, architecture: str, dataset: str) -> nn.Module:
             found=f"images of {_sizes(network.graph.image_shape)}",
             expected=f"those of {dataset}, {_sizes(SHAPES[dataset])}",
             remedy="export the model with an example of that size",
+        )
+    classes = classes_of(network)
+    if classes != CLASSES[dataset]:
+        raise InvalidCheckpoint.because(
+            "output",
+            found=f"{classes} classes",
+            expected=f"the {CLASSES[dataset]} of {dataset}",
+            remedy=f"train a final layer of {CLASSES[dataset]} outputs",
         )
     return network
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import NoReturn
 
@@ -17,6 +20,12 @@ from model_zoo.checkpoints.strict_json import Value, parse
 MAX_MEMBERS = 20_000
 MAX_PROGRAM_BYTES = 64 * 1024 * 1024
 """Size of the graph as JSON; a network of a hundred layers has a few megabytes, most of it traces of its source."""
+MAX_VALUES = 2_000_000
+"""Values in a JSON document, each of which takes dozens of bytes of memory; DenseNet-201 has a hundred thousand."""
+MAX_DIRECTORY_BYTES = 4 * 1024 * 1024
+"""Size of the list of members, all of which is read before the first of them can be looked at."""
+MAX_USES = 2
+"""How often the bytes of the file may be used; a network may have a tensor under two names, but not under thousands."""
 PROGRAM = "models/model.json"
 CONFIGS = ("data/weights/model_weights_config.json", "data/constants/model_constants_config.json")
 DTYPES: Mapping[int, tuple[str, int]] = MappingProxyType(
@@ -35,7 +44,8 @@ DTYPES: Mapping[int, tuple[str, int]] = MappingProxyType(
 )
 """Name and size of each element type by the number that the format gives it."""
 
-_TENSOR = re.compile(r"data/(?:weights/weight|constants/tensor)_\d{1,9}")
+_ITEM_BYTES = dict(DTYPES.values())
+_TENSOR = re.compile(r"data/(?:weights/weight|constants/tensor)_[0-9]{1,9}")
 _OTHERS = frozenset(
     (
         PROGRAM,
@@ -52,6 +62,17 @@ _OTHERS = frozenset(
         ".storage_alignment",
     )
 )
+_END = struct.Struct("<4s4H2LH")
+_END_64 = struct.Struct("<4sQ2H2L4Q")
+_ENTRY = struct.Struct("<4s24x3H12x")
+"""A member in the list, of which its signature and the sizes of name, extra field and comment are of interest."""
+_LOCATOR = struct.Struct("<4sLQL")
+_LONG = _END_64.size + _LOCATOR.size
+_FLAGS = 0x808
+"""Sizes after the content, and names in UTF-8."""
+_LOCAL_HEADER_BYTES = 30
+_ORDER = b"little"
+_COMPLETE = "one archive, complete, with its list of members at its end"
 _STRIDED = 7
 _EXPORT_AGAIN = "export the model in eval mode with gauntlet.export(model, example) and upload that file"
 
@@ -74,10 +95,75 @@ class StoredTensor:
     strides: tuple[int, ...]
     offset: int
 
+    @property
+    def bytes(self) -> int:
+        """Its size in memory."""
+        return math.prod(self.shape) * _ITEM_BYTES[self.dtype]
+
 
 def refuse(field: str, *, found: str, expected: str, remedy: str = _EXPORT_AGAIN) -> NoReturn:
     """Refuse the file; by default the remedy is to export it again."""
     raise InvalidCheckpoint.because(field, found=found, expected=expected, remedy=remedy)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Open a zip archive whose list of members is of a sane size.
+
+    Raises:
+        InvalidCheckpoint: there, or while a member is read, it turns out to be no sound archive.
+    """
+    _check_end(path)
+    try:
+        with zipfile.ZipFile(path) as file:
+            yield file
+    # Whatever of its fields lies, Python's reader stumbles over it in one of these ways.
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, OverflowError, struct.error) as error:
+        refuse("file", found=shown(str(error)), expected="a zip archive as torch.export.save writes it")
+
+
+def _check_end(path: Path) -> None:
+    """Refuse an archive that does not end with its list of members, or whose list is too long to be looked at."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(max(size - _END.size - _LONG, 0))
+        end = file.read()
+    if len(end) < _END.size or not end[-_END.size :].startswith(b"PK\x05\x06"):
+        refuse("file", found="no list of members at its end", expected="a whole zip archive", remedy="upload it again")
+    place = size - _END.size
+    _, *parts, comment = _END.unpack(end[-_END.size :])
+    if len(end) == _LONG + _END.size and end[_END_64.size :].startswith(b"PK\x06\x07"):
+        # torch always writes the long form of the end as well, which is then the one that counts.
+        place -= _LONG
+        signature, length_of_this, _, _, *long = _END_64.unpack(end[: _END_64.size])
+        if signature != b"PK\x06\x06" or length_of_this != _END_64.size - 12:
+            refuse("archive", found="a broken end", expected=_COMPLETE)
+        full = (*[0xFFFF] * 4, *[0xFFFFFFFF] * 2)
+        if any(short not in {value, most} for short, value, most in zip(parts, long, full, strict=True)):
+            refuse("archive", found="two ends that differ", expected=_COMPLETE)
+        parts = long
+    disk, first, here, members, length, start = parts
+    if disk or first or comment or here != members:
+        refuse("archive", found="a part of an archive, or a comment", expected=_COMPLETE)
+    if members > MAX_MEMBERS or length > MAX_DIRECTORY_BYTES:
+        refuse("archive", found=f"{members} members, listed in {length} bytes", expected=f"at most {MAX_MEMBERS}")
+    if start + length != place:
+        refuse("archive", found=f"a list of members up to {start + length}", expected=f"one that ends at {place}")
+    with path.open("rb") as file:
+        file.seek(start)
+        _check_list(file.read(length), members)
+
+
+def _check_list(content: bytes, members: int) -> None:
+    """Refuse a list of members that is longer or shorter than its entries, which Python's reader lets pass."""
+    place = 0
+    for _ in range(members):
+        entry = content[place : place + _ENTRY.size]
+        if len(entry) < _ENTRY.size or not entry.startswith(b"PK\x01\x02"):
+            refuse("archive", found="a broken list of members", expected=_COMPLETE)
+        place += _ENTRY.size + sum(_ENTRY.unpack(entry)[1:])
+    if place != len(content):
+        refuse("archive", found="a list of members of another size", expected=_COMPLETE)
 
 
 class Archive:
@@ -94,7 +180,7 @@ class Archive:
         self._file = file
         self._members: dict[str, zipfile.ZipInfo] = {}
         infos = file.infolist()
-        if len(infos) > MAX_MEMBERS:
+        if len(infos) > MAX_MEMBERS:  # its end need not have told the truth
             refuse("archive", found=f"{len(infos)} members", expected=f"at most {MAX_MEMBERS}")
         roots = set()
         for info in infos:
@@ -103,8 +189,19 @@ class Archive:
             self._add(name, info)
         if len(roots) != 1:
             refuse("archive", found=f"{len(roots)} top folders", expected="one")
-        if sum(info.file_size for info in infos) > size:
-            refuse("archive", found="members that overlap", expected="members one after the other")
+        position = 0
+        for info in sorted(infos, key=lambda info: info.header_offset):
+            if info.header_offset < position:
+                refuse("archive", found="members that overlap", expected="members one after the other")
+            position = info.header_offset + _LOCAL_HEADER_BYTES + info.file_size
+        if position > size:
+            refuse("archive", found="members beyond its end", expected="members one after the other")
+        self._size = size
+        order = self._members.get("byteorder")
+        if order is not None and (order.file_size != len(_ORDER) or file.read(order) != _ORDER):
+            refuse(
+                "byteorder", found="another order of bytes", expected="little", remedy="export it on another machine"
+            )
 
     def _add(self, name: str, info: zipfile.ZipInfo) -> None:
         member = shown(info.filename)
@@ -112,7 +209,7 @@ class Archive:
             refuse("archive", found=f"the member {member}", expected="a graph, its tensors and nothing else")
         if name in self._members:
             refuse("archive", found=f"the member {member} twice", expected="every member once")
-        if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size or info.flag_bits & 0x1:
+        if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size or info.flag_bits & ~_FLAGS:
             refuse("archive", found=f"{member} compressed or encrypted", expected="members as they are")
         self._members[name] = info
 
@@ -123,12 +220,24 @@ class Archive:
             refuse("archive", found=f"no {name}", expected="a graph and its tensors")
         if info.file_size > MAX_PROGRAM_BYTES:
             refuse(name, found=f"{info.file_size} bytes", expected=f"at most {MAX_PROGRAM_BYTES}")
-        return parse(self._file.read(info), name)
+        text = self._file.read(info)
+        # Commas within texts count too, which only makes the limit stricter.
+        if (values := sum(text.count(mark) for mark in b"[{,")) > MAX_VALUES:
+            refuse(name, found=f"about {values} values", expected=f"at most {MAX_VALUES}")
+        return parse(text, name)
 
     def tensors(self) -> dict[str, StoredTensor]:
         """Return where each tensor lies, by its name in the network; each lies within its bytes."""
         configs = (self.document(name) for name in CONFIGS)
-        return {name: self._tensor(name, entry) for config in configs for name, entry in config["config"].items()}
+        tensors: dict[str, StoredTensor] = {}
+        for name, entry in (item for config in configs for item in config["config"].items()):
+            if name in tensors:
+                refuse(f"tensor {shown(name)}", found="two places", expected="one")
+            tensors[name] = self._tensor(name, entry)
+        total = sum(tensor.bytes for tensor in tensors.values())
+        if total > MAX_USES * self._size:
+            refuse("tensors", found=f"{total} bytes in a file of {self._size}", expected="every byte used once")
+        return tensors
 
     def _tensor(self, name: str, entry: Value) -> StoredTensor:
         field = f"tensor {shown(name)}"
@@ -142,6 +251,9 @@ class Archive:
         if meta["layout"].count(100) != _STRIDED or len(shape) != len(strides):
             refuse(field, found="another layout", expected="a dense tensor")
         elements = math.prod(shape)
+        # torch multiplies the sizes of a tensor without elements too.
+        if not elements and math.prod(max(size, 1) for size in shape) > MAX_DIMENSION:
+            refuse(field, found=f"shape {list(shape)}", expected="a tensor within its bytes")
         last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
         # A tensor that counts an element twice could be of any size.
         if elements and max(elements, last + 1) * item > info.file_size:

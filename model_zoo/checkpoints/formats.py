@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NoReturn
 
 from benchmark.errors import InvalidCheckpoint
+from model_zoo.checkpoints.archive import opened
 from model_zoo.checkpoints.header import read_header
 from model_zoo.checkpoints.pt2 import read_program
 from model_zoo.checkpoints.state_dicts import EXPORT, check_state_dict
@@ -16,9 +15,6 @@ from model_zoo.checkpoints.state_dicts import EXPORT, check_state_dict
 Format = Literal["safetensors", "pt2", "state_dict"]
 EXPORTED = "exported"
 """What a submission names in place of a registered architecture where its file holds the whole network."""
-
-MAX_DIRECTORY_BYTES = 4 * 1024 * 1024
-"""Size of an archive's list of members, which `zipfile` reads at once, into ten times the memory."""
 
 _ZIP = b"PK\x03\x04"
 _PICKLE = b"\x80"
@@ -67,28 +63,10 @@ def check_fits(path: Path, architecture: str) -> Format:
     return found
 
 
-class _Directory(io.FileIO):
-    """An archive of which no more is read than a list of members may take."""
-
-    def read(self, size: int | None = -1) -> bytes:
-        place = self.tell()
-        rest = self.seek(0, io.SEEK_END) - place
-        self.seek(place)
-        if (rest if size is None or size < 0 else size) > MAX_DIRECTORY_BYTES:
-            _refuse("an archive with too long a list of members", remedy="write it again as torch does")
-        return super().read(size)
-
-
 def _check_archive(path: Path) -> Format:
     """Check an archive of one of the kinds that torch writes, by the members that tell them apart."""
-    try:
-        with _Directory(path) as file, zipfile.ZipFile(file) as archive:
-            infos = archive.infolist()
-    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError):
-        infos = []  # the reader says what is wrong with it
-    if any(info.header_offset < 0 for info in infos):
-        _refuse("an archive with members before its beginning", remedy="it is damaged: write it again as torch does")
-    parts = [info.filename.partition("/")[2] for info in infos]
+    with opened(path) as archive:
+        parts = [info.filename.partition("/")[2] for info in archive.infolist()]
     if _has(parts, "code/") or _has(parts, "constants.pkl"):
         _refuse("a TorchScript archive", remedy=EXPORT)
     if _has(parts, "data.pkl"):

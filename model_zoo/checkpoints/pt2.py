@@ -8,7 +8,6 @@ holds is refused, or, like the sample inputs, never opened.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from benchmark.graph import Argument, Constant, Graph, Operation, Reference, Symbol
-from model_zoo.checkpoints.archive import MAX_MEMBERS, PROGRAM, Archive, StoredTensor, dtype_of, refuse
+from model_zoo.checkpoints.archive import MAX_MEMBERS, PROGRAM, Archive, StoredTensor, dtype_of, opened, refuse
 from model_zoo.checkpoints.header import MAX_DIMENSION, MAX_DIMENSIONS, shown
 from model_zoo.checkpoints.operations import ALLOWED, INTEGERS
 from model_zoo.checkpoints.strict_json import Malformed, Value
@@ -65,11 +64,9 @@ def read_program(path: Path) -> Program:
         InvalidCheckpoint: the file is malformed, or holds what no submission may.
     """
     try:
-        with zipfile.ZipFile(path) as file:
+        with opened(path) as file:
             archive = Archive(file, path.stat().st_size)
             return _Reading(archive.document(PROGRAM), archive.tensors()).program()
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, UnicodeDecodeError) as error:
-        refuse("file", found=shown(str(error)), expected="a zip archive as torch.export.save writes it")
     except Malformed as error:
         refuse(error.field, found=error.found, expected=error.expected)
 
@@ -81,6 +78,7 @@ class _Reading:
         self._json = program
         self._stored = stored
         self._given: set[str] = set()
+        self._keys: set[str] = set()
         one: dict[str, Callable[[Value], Argument]] = {
             "as_tensor": self._named,
             "as_int": Value.integer,
@@ -156,6 +154,9 @@ class _Reading:
         tensor = self._stored.get(key)
         if tensor is None:
             refuse(f"tensor {shown(key)}", found="nothing", expected="a tensor in the archive")
+        if key in self._keys:
+            refuse(f"tensor {shown(key)}", found="two names", expected="one")
+        self._keys.add(key)
         self._tensors[self._give(name)] = tensor
         return Constant(name, key, tensor.dtype, tensor.shape, trained=kind == "parameter")
 

@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import BinaryIO, NoReturn
 
 from benchmark.errors import InvalidCheckpoint
+from model_zoo.checkpoints.archive import opened
 from model_zoo.checkpoints.header import MAX_DIMENSION, MAX_DIMENSIONS, shown
 
 MAX_PICKLE_BYTES = 4 * 1024 * 1024
@@ -105,13 +106,10 @@ def check_state_dict(path: Path) -> None:
         HoldsObjects: it holds objects of classes, such as a whole module.
         InvalidCheckpoint: it is malformed, or holds what no state dict needs.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = _members(archive, path.stat().st_size)
-            pickled = archive.read(members["data.pkl"])
-            order = archive.read(members["byteorder"]) if "byteorder" in members else b"little"
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, UnicodeDecodeError) as error:
-        _refuse("file", found=shown(str(error)), expected="a zip archive as torch.save writes it")
+    with opened(path) as archive:
+        members = _members(archive, path.stat().st_size)
+        pickled = archive.read(members["data.pkl"])
+        order = archive.read(members["byteorder"]) if "byteorder" in members else b"little"
     if order != b"little":
         _refuse("byteorder", found=shown(order), expected="little")
     sizes = {name.removeprefix("data/"): info.file_size for name, info in members.items() if name.startswith("data/")}

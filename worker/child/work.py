@@ -61,7 +61,7 @@ def answer(request: Request, send: Send) -> None:
         else:
             _evaluate(request, model, send)
             send(Evaluated())
-    except EvaluationFailed as error:
+    except (EvaluationFailed, InvalidCheckpoint) as error:
         send(_failed(error, "model"))
     except GauntletError as error:
         send(_failed(error, "service"))
