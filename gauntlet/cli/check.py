@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gauntlet.cli.console import AsJson, ExitCode, print_json, print_table, table_of
+from gauntlet.cli.console import EXPORTED, AsJson, ExitCode, print_json, print_table, table_of
 
 if TYPE_CHECKING:
     from benchmark.report import Check
-
-EXPORTED = "exported"
 
 
 def check(

@@ -24,6 +24,8 @@ EPILOG = (
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else.")]
 Server = Annotated[str, typer.Option("--server", envvar="GAUNTLET_SERVER", help="Address of the service.")]
 LogLevel = Annotated[str | None, typer.Option(help="debug, info, warning or error.", show_default="warning")]
+EXPORTED = "exported"
+"""What stands for the architecture where a file holds the whole network."""
 DEFAULT_SERVER = "http://127.0.0.1:8000"
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.errors import InvalidInput
-from gauntlet.cli.console import DEFAULT_SERVER, AsJson, ExitCode, Server, print_json, progress_bar
+from gauntlet.cli.console import DEFAULT_SERVER, EXPORTED, AsJson, ExitCode, Server, print_json, progress_bar
 from gauntlet.cli.progress import standing_text
 
 if TYPE_CHECKING:
@@ -23,7 +23,9 @@ def submit(
     name: Annotated[str, typer.Option(help="Name of the method: the entry's id on its board.")],
     dataset: Annotated[str, typer.Option(help='Data set, such as "digits".')],
     threat_model: Annotated[str, typer.Option(help='Such as "Linf".')],
-    architecture: Annotated[str, typer.Option(help="Registered architecture; `gauntlet zoo list` shows them.")],
+    architecture: Annotated[
+        str, typer.Option(help="Registered architecture (`gauntlet zoo list`), where FILE holds parameters alone.")
+    ] = EXPORTED,
     title: Annotated[str, typer.Option(help="Title of the paper.")] = "",
     authors: Annotated[str, typer.Option(help="Its authors.")] = "",
     paper_url: Annotated[str, typer.Option(help="Its address; https only.")] = "",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.threat_models import official_board
-from model_zoo.registry import ARCHITECTURES
+from gauntlet.admission import ZooAdmission
 from tests.house.layout import ROOT
 
 DOCUMENTS = [ROOT / name for name in ("README.md", "CHANGELOG.md")] + sorted((ROOT / "docs").rglob("*.md"))
@@ -36,7 +36,7 @@ def test_the_readme_submits_to_a_board_that_exists_with_an_architecture_that_exi
     (command,) = re.findall(r"^gauntlet submit .*$", readme, flags=re.MULTILINE)
     options = dict(re.findall(r"--([a-z-]+) (\S+)", command))
     assert official_board(options["dataset"], options["threat-model"]).evaluated_here
-    assert options["dataset"] in ARCHITECTURES[options["architecture"]].datasets
+    assert options["architecture"] in ZooAdmission(1).architectures(options["dataset"])
     fields = dict(re.findall(r'\\"(\w+)\\": \\"([^"\\]+)\\"', readme))
     for option, value in options.items():
         assert fields[option.replace("-", "_")] == value

@@ -35,8 +35,8 @@ def test_model_shows_the_evidence_of_an_evaluation(service: Running) -> None:
     assert [one.code for one in page.evidence.checks] == ["zero_gradient", "square_helps"]
     assert page.usage == Usage(
         load=None,
-        reproduce="gauntlet evaluate model.safetensors --architecture tiny-cnn --dataset digits --threat-model Linf\n"
-        "gauntlet reproduce report.json --checkpoint model.safetensors",
+        reproduce="gauntlet evaluate FILE --architecture tiny-cnn --dataset digits --threat-model Linf\n"
+        "gauntlet reproduce report.json --checkpoint FILE",
         note="The checkpoint is private: whoever has the file with the hash below can run this. "
         "The file report.json is the whole report, linked below; every setting is taken from it.",
     )
