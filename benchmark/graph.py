@@ -55,6 +55,12 @@ class Operation:
         """Whether it changes its first argument in place."""
         return self.target.split(".")[1].endswith("_")
 
+    @property
+    def changed(self) -> str | None:
+        """Name of the value that it changes in place; None where it changes none."""
+        first = self.positional[0] if self.positional else self.named.get("self")
+        return first.name if self.writes and isinstance(first, Reference) else None
+
     def reads(self) -> Iterator[str]:
         """Yield the names of the values that it takes."""
         for argument in (*self.positional, *self.named.values()):

@@ -57,11 +57,23 @@ def search_model(model: nn.Module, images: Tensor, answers: Tensor, precision: P
         answers: the model's own, (n, classes).
         precision: "float32", or "mixed" for inner layers in bfloat16; where that fails, float32 is taken instead.
     """
-    for form in _forms(model, images, precision):
+    for form in _forms(_in_layers(model), images, precision):
         candidate = _made(form, images, answers)
         if candidate is not None:
             return candidate
     return SearchModel.of(model)
+
+
+def _in_layers(model: nn.Module) -> nn.Module:
+    """Return a model that can be had in layers of torch.nn in that form, for only those can be made faster."""
+    as_layers = getattr(model, "as_layers", None)
+    if as_layers is None:
+        return model
+    try:
+        layers: nn.Module = as_layers()
+    except ValueError:
+        return model
+    return layers
 
 
 def _made(form: Callable[[], SearchModel], images: Tensor, answers: Tensor) -> SearchModel | None:

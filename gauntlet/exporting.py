@@ -102,6 +102,6 @@ def _answers(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
     """Return logits, and the gradient with respect to the images of what draws on all of them."""
     images = images.clone().requires_grad_()
     with torch.enable_grad():
-        logits: Tensor = model(images)
+        logits: Tensor = model(images.clone())  # which a network may change in place
         (gradient,) = torch.autograd.grad(logits.float().logsumexp(1).sum(), images)
     return logits.detach(), gradient

@@ -3,40 +3,24 @@
 from __future__ import annotations
 
 import math
-import operator
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.fx import GraphModule
 
 from benchmark.errors import InvalidCheckpoint
 from benchmark.graph import Argument, Graph, Operation, Reference, Symbol
+from model_zoo.aliasing import reached_in_place
 from model_zoo.arguments import check_arguments, guarded
 from model_zoo.checkpoints.archive import StoredTensor, opened
 from model_zoo.checkpoints.operations import ALLOWED
 from model_zoo.checkpoints.pt2 import read_program
+from model_zoo.functions import function_of
+from model_zoo.layers import as_layers
 
-MAX_SIZE = 2**31 - 1
-"""Greatest number that a graph may compute from sizes."""
-_FRESH = frozenset(
-    f"aten.{name}"
-    for name in (
-        "add.Tensor",
-        "batch_norm.default",
-        "bmm.default",
-        "conv2d.default",
-        "div.Tensor",
-        "group_norm.default",
-        "layer_norm.default",
-        "linear.default",
-        "matmul.default",
-        "mul.Tensor",
-        "sub.Tensor",
-    )
-)
-"""What gives a result of its own, never a view of an argument, and reads most parameters; any other may give a view."""
 MAX_RESULT_BYTES = 256 * 1024 * 1024
 """What one result may take for each image; the largest of ViT, ConvNeXt, DenseNet and U-Nets take a fifth of it."""
 
@@ -110,7 +94,7 @@ class Interpreter(nn.Module):
         self._places = len(places)
         self.output = places[graph.output]
         # What is written in place must be this call's own: neither the caller's images nor what the next call reads.
-        written = _written(graph)
+        written = reached_in_place(graph)
         self._written = tuple(
             name in written for name in (*(constant.name for constant in graph.constants), graph.input)
         )
@@ -133,6 +117,14 @@ class Interpreter(nn.Module):
                 remedy="export a model that returns logits",
             )
         return logits
+
+    def as_layers(self) -> GraphModule:
+        """Return a copy in layers of torch.nn, for whoever can make those faster.
+
+        Raises:
+            ValueError: an operation works in place in a way that layers cannot.
+        """
+        return as_layers(self.graph, dict(zip(self.graph.constants, self.constants(), strict=True)))
 
     def constants(self) -> list[Tensor]:
         """Return parameters and buffers in the graph's order."""
@@ -181,7 +173,7 @@ class Step:
 
     def __init__(self, operation: Operation, places: dict[str, int], number: int, last: dict[str, int]) -> None:
         self.target = operation.target
-        function = _function(operation.target)
+        function = function_of(operation.target)
         alone = operation.target in ALLOWED and check_arguments(operation, function)
         self._function = guarded(operation.target, function, len(operation.outputs))
         self._positional = [_filler(argument, places) for argument in operation.positional]
@@ -229,23 +221,6 @@ class Step:
             values[place] = None
 
 
-def _written(graph: Graph) -> set[str]:
-    """Return the names of the images and constants that an operation in place may reach, itself or by views of them."""
-    given = {graph.input, *(constant.name for constant in graph.constants)}
-    origins: dict[str, set[str]] = {name: {name} for name in given}
-    written: set[str] = set()
-    for operation in graph.operations:
-        reached: set[str] = set()
-        if operation.target not in _FRESH:
-            reached.update(*(origins[name] for name in operation.reads() if origins[name]))
-        if operation.writes:
-            written |= reached
-        for name in operation.outputs:
-            if name is not None:
-                origins[name] = reached
-    return written
-
-
 Filler = Callable[[Sequence[object], Tensor], object]
 
 
@@ -267,23 +242,3 @@ def _filler(argument: Argument, places: dict[str, int]) -> Filler:
         return lambda values, images: [part(values, images) for part in parts]
     constant = list(argument) if isinstance(argument, tuple) else argument
     return lambda _values, _images: constant
-
-
-def _function(target: str) -> Callable[..., object]:
-    module, name, *overload = target.split(".")
-    if module == "operator":
-        return _bounded(getattr(operator, name))
-    function: Callable[..., object] = getattr(getattr(torch.ops.aten, name), overload[0])
-    return function
-
-
-def _bounded(function: Callable[..., int]) -> Callable[..., int]:
-    def compute(*sizes: int) -> int:
-        value = function(*sizes)
-        if not -MAX_SIZE <= value <= MAX_SIZE:
-            raise InvalidCheckpoint.because(
-                "graph", found=f"the size {value}", expected=f"at most {MAX_SIZE}", remedy="export the model again"
-            )
-        return value
-
-    return compute

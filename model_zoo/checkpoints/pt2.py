@@ -219,9 +219,8 @@ class _Reading:
 
     def _check_state(self, operation: Operation) -> None:
         """Refuse a change in place of a parameter or buffer; of a view of one, it is lost at the end of the call."""
-        written = operation.positional[0] if operation.writes and operation.positional else None
-        if isinstance(written, Reference) and written.name in self._tensors:
-            key = shown(written.name)
+        if operation.changed in self._tensors:
+            key = shown(operation.changed)
             refuse("graph", found=f"a change of {key} in each call", expected="a model without state")
 
     def _outputs(self, node: Value) -> Iterator[str | None]:

@@ -118,6 +118,11 @@ CASES = (
     Case("a huge image", "memory", _images(_ANY, *[{"as_int": 2**31 - 1}] * 3)),
     Case("another size of images", "confusion", _images(_ANY, {"as_int": 3}, {"as_int": 8}, {"as_int": 8})),
     Case("a parameter changed in place", "state", inserted(node("aten.relu_.default", tensor("p_conv_weight")))),
+    Case(
+        "a parameter changed in place, by the argument's name",
+        "state",
+        inserted(node("aten.relu_.default", self=tensor("p_conv_weight"))),
+    ),
     Case("a buffer changed in place", "state", inserted(node("aten.add_.Tensor", tensor("b_mean"), number(1)))),
     Case(
         "an argument given by place and by name",
