@@ -209,7 +209,8 @@ class _Weighed(Classifier):
         before = self.backward_passes
         for found in super().gradients(x, objectives, live):
             if (self.backward_passes - before) // len(x) in (1, 199):
-                alive = (one.untyped_storage() for one in gc.get_objects() if type(one) is torch.Tensor)
+                tensors = (one for one in gc.get_objects() if type(one) is torch.Tensor)
+                alive = (one.untyped_storage() for one in tensors if one.layout is torch.strided)
                 self.weights.append(sum({one.data_ptr(): one.nbytes() for one in alive}.values()))
             yield found
 

@@ -122,6 +122,7 @@ def test_to_hyperplane_is_the_shortest_step(norm: Norm, seed: int, size: int, sh
     x[:, ::5] = x[:, ::5].round()
     weight = torch.randn(1, size, generator=generator) ** 3
     weight[:, 1::4] = 0
+    weight /= weight.abs().max()  # or a gap may be lost among the tolerances below
     room = torch.where(weight * share > 0, 1 - x, x)
     gap = share * (weight.abs() * room).sum(1)
     step = norm.to_hyperplane(x, weight * scale, gap * scale)
