@@ -12,8 +12,9 @@ from torch import Tensor
 
 from benchmark.errors import InvalidCheckpoint
 from model_zoo.checkpoints.header import read_header, shown
+from model_zoo.checkpoints.pickles import SAVE_ALONE, STORAGES, check_names
 from model_zoo.checkpoints.safetensors import write_checkpoint
-from model_zoo.checkpoints.state_dicts import SAVE_ALONE, STORAGES, check_names, check_state_dict
+from model_zoo.checkpoints.state_dicts import check_state_dict
 
 NESTS = ("state_dict", "model_state_dict", "model", "net")
 """Under which training code keeps the parameters beside an optimiser's state and the like."""

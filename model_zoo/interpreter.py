@@ -15,9 +15,10 @@ from benchmark.errors import InvalidCheckpoint
 from benchmark.graph import Argument, Graph, Operation, Reference, Symbol
 from model_zoo.aliasing import reached_in_place
 from model_zoo.arguments import check_arguments, guarded
-from model_zoo.checkpoints.archive import StoredTensor, opened
+from model_zoo.checkpoints.archive import StoredTensor
 from model_zoo.checkpoints.operations import ALLOWED
 from model_zoo.checkpoints.pt2 import read_program
+from model_zoo.checkpoints.zip_archive import opened
 from model_zoo.functions import function_of
 from model_zoo.layers import as_layers
 

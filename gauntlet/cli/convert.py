@@ -14,11 +14,10 @@ if TYPE_CHECKING:
     from gauntlet.converting import Converted
 
 _TO_EXPORT = """
-If this is the network itself, export it where its code is installed, with an image of the size that it takes. The
-second line runs code that the file holds: do it with a file of your own alone.
+If this is the network itself, export it from the program that made the file, where it is still a network, with an image
+of the size that it takes:
 
     import gauntlet, torch
-    model = torch.load({file!r}, map_location="cpu", weights_only=False)
     gauntlet.export(model, torch.rand(1, 3, 32, 32), {target!r})
 
 If it is more than the network, save the parameters alone there and convert that file:
@@ -45,13 +44,13 @@ def convert(
     """Write a state dict as safetensors: on this machine, and without running anything that the file holds."""
     from gauntlet.converting import DoesNotFit
     from gauntlet.converting import convert as convert_file
-    from model_zoo.checkpoints.state_dicts import HoldsObjects
+    from model_zoo.checkpoints.pickles import HoldsObjects
 
     try:
         converted = convert_file(file, output, architecture=architecture, dataset=dataset, key=key, overwrite=force)
     except HoldsObjects:
         target, state = str(file.with_suffix(".pt2")), str(file.with_name(f"{file.stem}-state.pt"))
-        print(_TO_EXPORT.format(file=str(file), target=target, state=state), file=sys.stderr)
+        print(_TO_EXPORT.format(target=target, state=state), file=sys.stderr)
         raise
     except DoesNotFit as error:
         print("\n".join(error.differences), file=sys.stderr)

@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import math
 import re
-import struct
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import NoReturn
 
 from benchmark.errors import InvalidCheckpoint
 from model_zoo.checkpoints.header import MAX_DIMENSION, MAX_DIMENSIONS, shown
 from model_zoo.checkpoints.strict_json import Value, parse
+from model_zoo.checkpoints.zip_archive import members_of
 
-MAX_MEMBERS = 20_000
 MAX_PROGRAM_BYTES = 64 * 1024 * 1024
 """Size of the graph as JSON; a network of a hundred layers has a few megabytes, most of it traces of its source."""
 MAX_VALUES = 2_000_000
 """Values in a JSON document, each of which takes dozens of bytes of memory; DenseNet-201 has a hundred thousand."""
-MAX_DIRECTORY_BYTES = 4 * 1024 * 1024
-"""Size of the list of members, all of which is read before the first of them can be looked at."""
 MAX_USES = 2
 """How often the bytes of the file may be used; a network may have a tensor under two names, but not under thousands."""
 PROGRAM = "models/model.json"
@@ -62,17 +57,7 @@ _OTHERS = frozenset(
         ".storage_alignment",
     )
 )
-_END = struct.Struct("<4s4H2LH")
-_END_64 = struct.Struct("<4sQ2H2L4Q")
-_ENTRY = struct.Struct("<4s24x3H12x")
-"""A member in the list, of which its signature and the sizes of name, extra field and comment are of interest."""
-_LOCATOR = struct.Struct("<4sLQL")
-_LONG = _END_64.size + _LOCATOR.size
-_FLAGS = 0x808
-"""Sizes after the content, and names in UTF-8."""
-_LOCAL_HEADER_BYTES = 30
 _ORDER = b"little"
-_COMPLETE = "one archive, complete, with its list of members at its end"
 _STRIDED = 7
 _EXPORT_AGAIN = "export the model in eval mode with gauntlet.export(model, example) and upload that file"
 
@@ -106,66 +91,6 @@ def refuse(field: str, *, found: str, expected: str, remedy: str = _EXPORT_AGAIN
     raise InvalidCheckpoint.because(field, found=found, expected=expected, remedy=remedy)
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    """Open a zip archive whose list of members is of a sane size.
-
-    Raises:
-        InvalidCheckpoint: there, or while a member is read, it turns out to be no sound archive.
-    """
-    _check_end(path)
-    try:
-        with zipfile.ZipFile(path) as file:
-            yield file
-    # Whatever of its fields lies, Python's reader stumbles over it in one of these ways.
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, OverflowError, struct.error) as error:
-        refuse("file", found=shown(str(error)), expected="a zip archive as torch.export.save writes it")
-
-
-def _check_end(path: Path) -> None:
-    """Refuse an archive that does not end with its list of members, or whose list is too long to be looked at."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        file.seek(max(size - _END.size - _LONG, 0))
-        end = file.read()
-    if len(end) < _END.size or not end[-_END.size :].startswith(b"PK\x05\x06"):
-        refuse("file", found="no list of members at its end", expected="a whole zip archive", remedy="upload it again")
-    place = size - _END.size
-    _, *parts, comment = _END.unpack(end[-_END.size :])
-    if len(end) == _LONG + _END.size and end[_END_64.size :].startswith(b"PK\x06\x07"):
-        # torch always writes the long form of the end as well, which is then the one that counts.
-        place -= _LONG
-        signature, length_of_this, _, _, *long = _END_64.unpack(end[: _END_64.size])
-        if signature != b"PK\x06\x06" or length_of_this != _END_64.size - 12:
-            refuse("archive", found="a broken end", expected=_COMPLETE)
-        full = (*[0xFFFF] * 4, *[0xFFFFFFFF] * 2)
-        if any(short not in {value, most} for short, value, most in zip(parts, long, full, strict=True)):
-            refuse("archive", found="two ends that differ", expected=_COMPLETE)
-        parts = long
-    disk, first, here, members, length, start = parts
-    if disk or first or comment or here != members:
-        refuse("archive", found="a part of an archive, or a comment", expected=_COMPLETE)
-    if members > MAX_MEMBERS or length > MAX_DIRECTORY_BYTES:
-        refuse("archive", found=f"{members} members, listed in {length} bytes", expected=f"at most {MAX_MEMBERS}")
-    if start + length != place:
-        refuse("archive", found=f"a list of members up to {start + length}", expected=f"one that ends at {place}")
-    with path.open("rb") as file:
-        file.seek(start)
-        _check_list(file.read(length), members)
-
-
-def _check_list(content: bytes, members: int) -> None:
-    """Refuse a list of members that is longer or shorter than its entries, which Python's reader lets pass."""
-    place = 0
-    for _ in range(members):
-        entry = content[place : place + _ENTRY.size]
-        if len(entry) < _ENTRY.size or not entry.startswith(b"PK\x01\x02"):
-            refuse("archive", found="a broken list of members", expected=_COMPLETE)
-        place += _ENTRY.size + sum(_ENTRY.unpack(entry)[1:])
-    if place != len(content):
-        refuse("archive", found="a list of members of another size", expected=_COMPLETE)
-
-
 class Archive:
     """An archive with nothing in it but what may be.
 
@@ -178,40 +103,13 @@ class Archive:
 
     def __init__(self, file: zipfile.ZipFile, size: int) -> None:
         self._file = file
-        self._members: dict[str, zipfile.ZipInfo] = {}
-        infos = file.infolist()
-        if len(infos) > MAX_MEMBERS:  # its end need not have told the truth
-            refuse("archive", found=f"{len(infos)} members", expected=f"at most {MAX_MEMBERS}")
-        roots = set()
-        for info in infos:
-            root, _, name = info.filename.partition("/")
-            roots.add(root)
-            self._add(name, info)
-        if len(roots) != 1:
-            refuse("archive", found=f"{len(roots)} top folders", expected="one")
-        position = 0
-        for info in sorted(infos, key=lambda info: info.header_offset):
-            if info.header_offset < position:
-                refuse("archive", found="members that overlap", expected="members one after the other")
-            position = info.header_offset + _LOCAL_HEADER_BYTES + info.file_size
-        if position > size:
-            refuse("archive", found="members beyond its end", expected="members one after the other")
         self._size = size
+        self._members = members_of(file, size, _belongs, "a graph, its tensors and nothing else")
         order = self._members.get("byteorder")
         if order is not None and (order.file_size != len(_ORDER) or file.read(order) != _ORDER):
             refuse(
                 "byteorder", found="another order of bytes", expected="little", remedy="export it on another machine"
             )
-
-    def _add(self, name: str, info: zipfile.ZipInfo) -> None:
-        member = shown(info.filename)
-        if name not in _OTHERS and not _TENSOR.fullmatch(name):
-            refuse("archive", found=f"the member {member}", expected="a graph, its tensors and nothing else")
-        if name in self._members:
-            refuse("archive", found=f"the member {member} twice", expected="every member once")
-        if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size or info.flag_bits & ~_FLAGS:
-            refuse("archive", found=f"{member} compressed or encrypted", expected="members as they are")
-        self._members[name] = info
 
     def document(self, name: str) -> Value:
         """Return a member that is JSON."""
@@ -270,6 +168,10 @@ class Archive:
             if place in self._members and _TENSOR.fullmatch(place):
                 return self._members[place]
         refuse(field, found=f"a place {shown(name)} that is no tensor", expected="a member of the archive")
+
+
+def _belongs(name: str) -> bool:
+    return name in _OTHERS or _TENSOR.fullmatch(name) is not None
 
 
 def dtype_of(value: Value, field: str) -> tuple[str, int]:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Literal, NoReturn
 
 from benchmark.errors import InvalidCheckpoint
-from model_zoo.checkpoints.archive import opened
 from model_zoo.checkpoints.header import read_header
+from model_zoo.checkpoints.pickles import EXPORT
 from model_zoo.checkpoints.pt2 import read_program
-from model_zoo.checkpoints.state_dicts import EXPORT, check_state_dict
+from model_zoo.checkpoints.state_dicts import check_state_dict
+from model_zoo.checkpoints.zip_archive import opened
 
 Format = Literal["safetensors", "pt2", "state_dict"]
 EXPORTED = "exported"

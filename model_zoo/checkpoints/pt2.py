@@ -15,10 +15,11 @@ from pathlib import Path
 from types import MappingProxyType
 
 from benchmark.graph import Argument, Constant, Graph, Operation, Reference, Symbol
-from model_zoo.checkpoints.archive import MAX_MEMBERS, PROGRAM, Archive, StoredTensor, dtype_of, opened, refuse
+from model_zoo.checkpoints.archive import PROGRAM, Archive, StoredTensor, dtype_of, refuse
 from model_zoo.checkpoints.header import MAX_DIMENSION, MAX_DIMENSIONS, shown
 from model_zoo.checkpoints.operations import ALLOWED, INTEGERS
 from model_zoo.checkpoints.strict_json import Malformed, Value
+from model_zoo.checkpoints.zip_archive import MAX_MEMBERS, opened
 
 MAX_OPERATIONS = 50_000
 

@@ -18,7 +18,7 @@ from benchmark.errors import InvalidCheckpoint
 from model_zoo import load_model
 from model_zoo.checkpoints.formats import check_fits
 from model_zoo.checkpoints.header import read_header
-from model_zoo.checkpoints.state_dicts import HoldsObjects
+from model_zoo.checkpoints.pickles import HoldsObjects
 from model_zoo.conversion import Conversion, convert_state_dict
 from model_zoo.loading import load_submitted
 from model_zoo.registry import card

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from benchmark.errors import InvalidCheckpoint
-from model_zoo.checkpoints.state_dicts import MAX_INSTRUCTIONS, MAX_PICKLE_BYTES, HoldsObjects, check_state_dict
+from model_zoo.checkpoints.pickles import MAX_INSTRUCTIONS, HoldsObjects
+from model_zoo.checkpoints.state_dicts import MAX_PICKLE_BYTES, check_state_dict
 from tests.model_zoo.exported import Small, changed
 from tests.model_zoo.pickles import archived, dictionary, name, number, numbers, storage, tensor, text
 
