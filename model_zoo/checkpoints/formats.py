@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, NoReturn
 
 from benchmark.errors import InvalidCheckpoint
-from model_zoo.checkpoints.header import read_header
+from model_zoo.checkpoints.header import MAX_HEADER_BYTES, read_header, shown
 from model_zoo.checkpoints.pickles import EXPORT
 from model_zoo.checkpoints.pt2 import read_program
 from model_zoo.checkpoints.state_dicts import check_state_dict
@@ -19,6 +19,8 @@ EXPORTED = "exported"
 
 _ZIP = b"PK\x03\x04"
 _PICKLE = b"\x80"
+_ONNX = b"\x08"
+"""The first field of a protocol buffer."""
 _CONVERT = "run `gauntlet convert FILE` where the model was trained, and submit what it writes"
 
 
@@ -32,10 +34,8 @@ def check_file(path: Path) -> Format:
         beginning = file.read(8)
     if beginning.startswith(_ZIP):
         return _check_archive(path)
-    if beginning.startswith(_PICKLE):
-        _refuse("a pickle of the format before torch 1.6", remedy=_CONVERT)
-    if beginning[:1] == b"\x08":  # the first field of a protocol buffer, as ONNX files have it
-        _refuse("an ONNX file", remedy=EXPORT)
+    if int.from_bytes(beginning, "little") > MAX_HEADER_BYTES:
+        _refuse_other_kind(beginning)
     read_header(path)
     return "safetensors"
 
@@ -75,6 +75,15 @@ def _check_archive(path: Path) -> Format:
         return "state_dict"
     read_program(path)
     return "pt2"
+
+
+def _refuse_other_kind(beginning: bytes) -> NoReturn:
+    """Refuse a file whose first bytes are no length of a safetensors header, with the way out that it has."""
+    if beginning.startswith(_PICKLE):
+        _refuse("a pickle of the format before torch 1.6", remedy=_CONVERT)
+    if beginning.startswith(_ONNX):
+        _refuse("an ONNX file", remedy=EXPORT)
+    _refuse(f"a file of another kind, which begins with {shown(beginning)}", remedy=EXPORT)
 
 
 def _has(names: Sequence[str], beginning: str) -> bool:

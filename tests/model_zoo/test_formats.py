@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from benchmark.errors import InvalidCheckpoint
@@ -65,8 +66,8 @@ def saved(*, legacy: bool) -> bytes:
     [
         (saved(legacy=True), "a pickle of the format before torch 1.6", "gauntlet convert"),
         (b"\x08\x09\x12\x07pytorch\x1a\x052.13.", "an ONNX file", "gauntlet.export"),
-        (b"import torch\n\nclass Net(torch.nn.Module):\n", "bytes", "safetensors"),
-        (b"https://example.org/model.pt", "bytes", "safetensors"),
+        (b"import torch\n\nclass Net(torch.nn.Module):\n", "begins with", "gauntlet.export"),
+        (b"https://example.org/model.pt", "begins with", "gauntlet.export"),
     ],
 )
 def test_other_formats_are_refused_with_the_way_out(tmp_path: Path, content: bytes, found: str, way_out: str) -> None:
@@ -77,6 +78,18 @@ def test_other_formats_are_refused_with_the_way_out(tmp_path: Path, content: byt
     assert found in refused.value.message
     assert refused.value.detail is not None
     assert way_out in refused.value.detail.remedy
+
+
+@pytest.mark.parametrize("remainder", [0x08, 0x50, 0x80])
+def test_a_safetensors_file_is_one_whatever_the_length_of_its_header(remainder: int, tmp_path: Path) -> None:
+    """The first byte of a file is the last one of that length, which other formats begin with."""
+    path = tmp_path / "model.safetensors"
+    for length in range(1, 600):
+        save_file({"weight": torch.ones(2)}, path, metadata={"note": "x" * length})
+        if path.read_bytes()[0] == remainder:
+            break
+    assert path.read_bytes()[0] == remainder
+    assert check_file(path) == "safetensors"
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

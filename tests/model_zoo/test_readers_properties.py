@@ -32,6 +32,8 @@ from tests.model_zoo.corpus.headers import ENTRY, honest
 from tests.model_zoo.exported import Small, export
 from tests.model_zoo.files import framed
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 10
 GROWTH_BYTES = 2 * 10**9
 VALUES: list[object] = [

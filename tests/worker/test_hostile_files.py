@@ -19,7 +19,7 @@ from tests.model_zoo.exported import Small, export
 from tests.running import Running, running
 from tests.worker.work import wait_for
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 MAX_BYTES = 64 * 1024 * 1024
 PATIENCE_S = 120.0
