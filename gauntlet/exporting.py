@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import tempfile
 import warnings
 from dataclasses import dataclass
@@ -95,7 +96,15 @@ def _difference(network: nn.Module, loaded: Interpreter, image: Tensor, rows: in
     generator = torch.Generator().manual_seed(rows)
     images = torch.rand((rows, *image.shape), generator=generator)
     pairs = zip(_answers(network, images), _answers(loaded, images), strict=True)
-    return max(float((ours - theirs).norm() / theirs.norm().clamp_min(1e-12)) for theirs, ours in pairs)
+    return max(_relative(ours, theirs) for theirs, ours in pairs)
+
+
+def _relative(ours: Tensor, theirs: Tensor) -> float:
+    """Return the length of the difference relative to the network's own; what is not a number must be so in both."""
+    if not torch.equal(ours.isnan(), theirs.isnan()):
+        return math.inf
+    ours, theirs = ours.nan_to_num(), theirs.nan_to_num()
+    return float((ours - theirs).norm() / theirs.norm().clamp_min(1e-12))
 
 
 def _answers(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -103,5 +112,8 @@ def _answers(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
     images = images.clone().requires_grad_()
     with torch.enable_grad():
         logits: Tensor = model(images.clone())  # which a network may change in place
-        (gradient,) = torch.autograd.grad(logits.float().logsumexp(1).sum(), images)
-    return logits.detach(), gradient
+        # A network without gradients can be exported; what comes of it the restrictions say.
+        gradient = None
+        if logits.requires_grad:
+            (gradient,) = torch.autograd.grad(logits.float().logsumexp(1).sum(), images, allow_unused=True)
+    return logits.detach(), torch.zeros_like(images) if gradient is None else gradient

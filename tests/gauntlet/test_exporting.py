@@ -78,3 +78,31 @@ def test_a_batch_counted_by_python_is_told_how_to_count_it(tmp_path: Path) -> No
 def test_an_example_is_a_batch_of_images(example: Tensor, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="example"):
         gauntlet.export(Small(), example, tmp_path / "mine.pt2")
+
+
+class Labels(Small):
+    """Has no gradient anywhere."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.one_hot(super().forward(x).argmax(1), 10).float()
+
+
+class Detached(Small):
+    """Has gradients of its parameters, none of the image."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.detach())
+
+
+class Undefined(Small):
+    """Answers some images with what is not a number."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) / (x.amax((1, 2, 3)) < 0.99).view(-1, 1)
+
+
+@pytest.mark.parametrize("model", [Labels, Detached, Undefined])
+def test_a_network_against_the_rules_is_exported_all_the_same(model: type[nn.Module], tmp_path: Path) -> None:
+    """What is wrong with it the check of the file says, with a value and a remedy."""
+    exported = gauntlet.export(model(), torch.rand(1, 1, 8, 8), tmp_path / "mine.pt2")
+    assert exported.difference <= 1e-5
