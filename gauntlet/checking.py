@@ -39,8 +39,8 @@ def check_submission(
         EvaluationFailed: the check itself came to no end.
     """
     board = official_board(dataset, threat_model)
-    sandbox = find_sandbox(SandboxLevel.LIMITS)
     check_fits(path, architecture)
+    sandbox = find_sandbox(SandboxLevel.LIMITS)
     with tempfile.TemporaryDirectory() as directory:
         shutil.copyfile(path, Path(directory) / messages.MODEL_FILE)
         request = Request(

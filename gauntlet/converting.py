@@ -12,13 +12,12 @@ from torch import Tensor
 
 from benchmark.errors import InvalidCheckpoint, InvalidInput
 from model_zoo.building import build
-from model_zoo.checkpoints.formats import EXPORTED, Format, check_file, check_fits
+from model_zoo.checkpoints.formats import EXPORTED, Format, check_file, check_fits, is_old_pickle
 from model_zoo.checkpoints.header import read_header, shown
 from model_zoo.checkpoints.safetensors import load_checkpoint
 from model_zoo.conversion import convert_state_dict
 from model_zoo.registry import architecture as registered
 
-_LEGACY = b"\x80"
 _SHOWN_DIFFERENCES = 20
 
 
@@ -90,7 +89,7 @@ def convert(
         )
     if architecture is not None and dataset is not None and architecture != EXPORTED:
         registered(architecture, dataset)
-    if not _is_legacy(source) and (found := check_file(source)) != "state_dict":
+    if not is_old_pickle(source) and (found := check_file(source)) != "state_dict":
         return _as_it_is(source, found, architecture, dataset)
     target = source.with_suffix(".safetensors") if target is None else Path(target)
     if target.exists() and not overwrite:
@@ -105,11 +104,6 @@ def convert(
         _compare(conversion.path, architecture, dataset)
         conversion.path.replace(target)
     return Converted(target, "safetensors", True, conversion.tensors, conversion.steps)
-
-
-def _is_legacy(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(1) == _LEGACY
 
 
 def _as_it_is(source: Path, found: Format, architecture: str | None, dataset: str | None) -> Converted:

@@ -12,8 +12,8 @@ from typing import NoReturn
 
 from torch import Tensor
 
-from benchmark.errors import InvalidCheckpoint
 from benchmark.graph import Argument, Operation, Symbol
+from model_zoo.checkpoints.archive import refuse
 from model_zoo.checkpoints.header import shown
 
 _WORDS = MappingProxyType(
@@ -27,7 +27,6 @@ _CHOICES = MappingProxyType(
         ("aten.grid_sampler.default", "padding_mode"): range(3),
     }
 )
-_EXPORT_AGAIN = "export the model in eval mode with gauntlet.export(model, example) and upload that file"
 
 
 def check_arguments(operation: Operation, function: Callable[..., object]) -> bool:
@@ -150,4 +149,4 @@ def _check_kind(target: str, name: str, declared: str, value: Argument) -> None:
 
 
 def _refuse(target: str, found: str, expected: str) -> NoReturn:
-    raise InvalidCheckpoint.because(target, found=found, expected=expected, remedy=_EXPORT_AGAIN)
+    refuse(target, found=found, expected=expected)

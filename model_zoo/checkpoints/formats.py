@@ -30,14 +30,19 @@ def check_file(path: Path) -> Format:
     Raises:
         InvalidCheckpoint: it is of another format, with the way to one that is accepted, or not sound.
     """
-    with path.open("rb") as file:
-        beginning = file.read(8)
+    beginning = _beginning(path)
     if beginning.startswith(_ZIP):
         return _check_archive(path)
-    if int.from_bytes(beginning, "little") > MAX_HEADER_BYTES:
+    if _is_no_length(beginning):
         _refuse_other_kind(beginning)
     read_header(path)
     return "safetensors"
+
+
+def is_old_pickle(path: Path) -> bool:
+    """Tell whether a file is what torch.save wrote before torch 1.6."""
+    beginning = _beginning(path)
+    return beginning.startswith(_PICKLE) and _is_no_length(beginning)
 
 
 def check_fits(path: Path, architecture: str) -> Format:
@@ -75,6 +80,16 @@ def _check_archive(path: Path) -> Format:
         return "state_dict"
     read_program(path)
     return "pt2"
+
+
+def _beginning(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(8)
+
+
+def _is_no_length(beginning: bytes) -> bool:
+    """Tell whether a file cannot begin with the length of a safetensors header, whose last byte may be any."""
+    return int.from_bytes(beginning, "little") > MAX_HEADER_BYTES
 
 
 def _refuse_other_kind(beginning: bytes) -> NoReturn:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import gauntlet
@@ -19,6 +18,7 @@ from gauntlet.cli import main
 from gauntlet.converting import DoesNotFit
 from model_zoo import load_model
 from model_zoo.checkpoints.safetensors import load_checkpoint
+from tests.model_zoo.pickles import Marking
 
 ROOT = Path(__file__).parents[2]
 FITTING = ("--architecture", "digits_cnn", "--dataset", "digits")
@@ -143,18 +143,20 @@ def test_a_file_that_the_service_takes_is_left_alone(file: Path) -> None:
     assert "--threat-model" in found.stdout
 
 
+def test_a_safetensors_file_is_no_pickle_whatever_the_length_of_its_header(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    for length in range(1, 600):
+        save_file({"weight": torch.ones(2)}, path, metadata={"note": "x" * length})
+        if path.read_bytes().startswith(b"\x80"):
+            break
+    assert path.read_bytes().startswith(b"\x80")
+    assert not gauntlet.convert(path).new
+
+
 def test_a_safetensors_file_is_compared_too(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = gauntlet.convert(file).path
     code, _, detail = refused(capsys, path, "--architecture", "digits_resnet", "--dataset", "digits")
     assert (code, detail["field"]) == (2, "keys")
-
-
-class Marking:
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return os.system, (f"touch {self.mark}",)
 
 
 @pytest.mark.parametrize("legacy", [False, True])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zipfile
 from collections.abc import Mapping
@@ -62,3 +63,13 @@ def dictionary(**entries: bytes) -> bytes:
     """Return a whole pickle of a dictionary."""
     items = b"".join(text(key) + value for key, value in entries.items())
     return b"\x80\x02}(" + items + b"u."
+
+
+class Marking:
+    """Leaves a mark where it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, (f"touch {self.mark}",)

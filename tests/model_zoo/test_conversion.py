@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections import OrderedDict
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from model_zoo.conversion import Conversion, convert_state_dict
 from model_zoo.loading import load_submitted
 from model_zoo.registry import card
 from tests.model_zoo.exported import Small
-from tests.model_zoo.pickles import archived, dictionary, numbers, storage, tensor
+from tests.model_zoo.pickles import Marking, archived, dictionary, numbers, storage, tensor
 
 IDS = ("Digits_Standard", "Digits_PGD10")
 
@@ -190,14 +189,6 @@ def test_a_tensor_larger_than_its_file_is_refused_before_anything_is_made(conten
 def test_an_old_file_whose_tensor_counts_its_numbers_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidCheckpoint, match="in 4 bytes"):
         converted({"a": torch.ones(1).expand(10**6, 10**6)}, tmp_path, legacy=True)
-
-
-class Marking:
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return os.system, (f"touch {self.mark}",)
 
 
 @pytest.mark.parametrize("legacy", [False, True])
