@@ -123,6 +123,7 @@ def started(command: Sequence[str], sandbox: Sandbox, scratch: Path, threads: in
 
     The kernel ends the child with the *thread* that started it, so the caller's must outlive it.
     """
+    scratch = scratch.absolute()  # inside, no path is relative to where this process was started
     process = subprocess.Popen(
         sandbox.around(command, scratch, device),
         cwd=scratch,

@@ -358,3 +358,15 @@ def test_limits_name_their_sandbox() -> None:
     """There is no default: whoever runs models says inside what."""
     with pytest.raises(TypeError, match="sandbox"):
         Limits(Path("scratch"), lease_ms=LEASE_MS, beat_ms=1)  # type: ignore[call-arg]
+
+
+def test_a_scratch_directory_may_be_named_relatively(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it is by default: var/scratch, below where the service was started."""
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.chdir(tmp_path)
+    command = (sys.executable, "-c", "open('written', 'w').write('x')")
+    with process.started(command, real_sandbox(), Path("scratch"), 1, "cpu") as child:
+        while not child.silent:
+            child.hear(1.0)
+        assert child.ending() is None
+    assert (tmp_path / "scratch" / "written").read_text() == "x"
