@@ -10,6 +10,7 @@ from benchmark.report import (
     Check,
     CheckOutcome,
     EvaluationReport,
+    Evidence,
     Points,
     SandboxLevel,
     Shard,
@@ -20,12 +21,20 @@ from benchmark.report import (
 _SEVERITY = (CheckOutcome.NOT_ASSESSED, CheckOutcome.PASSED, CheckOutcome.FLAGGED, CheckOutcome.REJECTED)
 
 
-def merge_reports(shards: Sequence[EvaluationReport], checks: Sequence[Check]) -> EvaluationReport:
+def merge_reports(
+    shards: Sequence[EvaluationReport],
+    checks: Sequence[Check],
+    *,
+    policy: int | None = None,
+    evidence: Sequence[Evidence] = (),
+) -> EvaluationReport:
     """Merge the reports of disjoint shards of one run into the report over all their points.
 
     Args:
         shards: at least one, in any order; same threat model, protocol, checkpoint and seed.
         checks: the checks of the whole model.
+        policy: version of the restrictions that they are of.
+        evidence: the tests for gradients that mislead, of the whole model.
     Raises:
         ValueError: there is none, or they overlap or do not belong to one run.
     """
@@ -52,7 +61,9 @@ def merge_reports(shards: Sequence[EvaluationReport], checks: Sequence[Check]) -
         dataset=first.dataset,
         protocol=first.protocol,
         attacks=attacks,
+        policy=policy,
         checks=checks,
+        evidence=evidence,
         provenance=first.provenance.model_copy(
             update={"seconds": seconds, "shards": _blocks(shards), "sandbox": _weakest(shards)}
         ),

@@ -17,7 +17,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MAX_POINTS = 1_000_000
 TIMED_CHECKS = frozenset({"predicted_cost"})
 """Checks whose value is a measured time."""
@@ -90,6 +90,18 @@ class Check(Part):
     """What was measured, in one sentence."""
     remedy: Text = ""
     """What the author can do about it; empty where the check is passed."""
+
+
+class Evidence(Check):
+    """One test for gradients that mislead, run on a sample of the points: its numbers, and what they mean.
+
+    Its value and threshold are derived from the numbers; evidence never rejects a model.
+    """
+
+    numbers: dict[Name, Finite] = {}
+    """Everything that was measured, such as accuracies after each of several budgets."""
+    meaning: Text = ""
+    """What the outcome says of the robust accuracy, in a sentence or two."""
 
 
 class Interval(Part):
@@ -228,7 +240,11 @@ class EvaluationReport(Part):
     robust_accuracy: Accuracy
     robust_interval: Interval
     attacks: tuple[AttackOutcome, ...]
+    policy: Count | None = None
+    """Version of the restrictions that the checks are of; None in reports that are older, or of bare points."""
     checks: tuple[Check, ...]
+    evidence: tuple[Evidence, ...] = ()
+    """Tests for gradients that mislead; empty in reports that are older, or where none was asked for."""
     classwise: tuple[ClassAccuracy, ...]
     provenance: Provenance
     points: Points
@@ -253,8 +269,8 @@ class EvaluationReport(Part):
 
     @property
     def findings(self) -> tuple[Check, ...]:
-        """The checks that are not passed."""
-        return tuple(check for check in self.checks if check.outcome is not CheckOutcome.PASSED)
+        """The checks that are not passed, and the evidence that speaks against the number."""
+        return tuple(check for check in (*self.checks, *self.evidence) if check.outcome is not CheckOutcome.PASSED)
 
     def summary_bytes(self) -> bytes:
         """Return canonical JSON of everything but the points, with their hash in their place."""
@@ -273,8 +289,9 @@ class EvaluationReport(Part):
         shows anyway; so the hashes of older reports stay as they were.
         """
         content = self.model_dump(mode="json")
-        if self.examples_sha256 is None:
-            del content["examples_sha256"]
+        for name in ("examples_sha256", "policy", "evidence"):
+            if not content[name]:
+                del content[name]
         content["checks"] = [check for check in content["checks"] if check["code"] not in TIMED_CHECKS]
         for attack in content["attacks"]:
             del attack["seconds"]
@@ -342,6 +359,8 @@ def build_report(
     checks: Sequence[Check],
     provenance: Provenance,
     points: Points,
+    policy: int | None = None,
+    evidence: Sequence[Evidence] = (),
     examples_sha256: str | None = None,
 ) -> EvaluationReport:
     """Derive every summary number from the points and return the report.
@@ -367,6 +386,8 @@ def build_report(
         robust_accuracy=robust_accuracy,
         robust_interval=wilson_interval(robust, n_points),
         attacks=tuple(outcomes),
+        policy=policy,
+        evidence=tuple(evidence),
         checks=(
             *(check for check in checks if check.code != "square_helps"),
             unreliability_check(n_points, outcomes),

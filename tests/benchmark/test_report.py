@@ -17,6 +17,7 @@ from benchmark.report import (
     Check,
     CheckOutcome,
     EvaluationReport,
+    Evidence,
     Points,
     canonical_json,
     unreliability_check,
@@ -74,17 +75,40 @@ def test_hash_of_results_leaves_out_times_and_hardware_and_nothing_else() -> Non
 def test_what_reports_bear_only_since_later_leaves_older_hashes_as_they_were() -> None:
     """The hash of a report from before there were hashes of examples, written down then."""
     old = json.loads(report_of(MIXED).to_bytes())
-    del old["examples_sha256"]
+    for name in ("examples_sha256", "policy", "evidence"):
+        del old[name]
     for name in ("architecture", "zoo_id", "shards"):
         del old["provenance"][name]
-    report = EvaluationReport.model_validate(old)
+    report = EvaluationReport.model_validate(old | {"schema_version": 1})
     assert report.results_sha256() == "306e3bac9350685e6283d4caacc03471c06de16e0082ca71882c3214b805c199"
-    assert report == report_of(MIXED)
+    assert report == report_of(MIXED).model_copy(update={"schema_version": 1})
+    report = EvaluationReport.model_validate(old)
     named = report_of(MIXED, architecture="digits_cnn", zoo_id="Digits_Standard")
     assert named.results_sha256() == report.results_sha256()
     assert merge_reports([report], report.checks).results_sha256() == report.results_sha256()
     with_examples = [report_of(MIXED, examples_sha256=digit * 64) for digit in "01"]
     assert len({report.results_sha256() for report in (report, *with_examples)}) == 3
+
+
+def test_evidence_and_the_version_of_the_restrictions_count_among_the_results() -> None:
+    plain = report_of(MIXED)
+    found = Evidence(
+        code="noise_helps",
+        outcome=CheckOutcome.FLAGGED,
+        value=0.25,
+        threshold=0.02,
+        message="Noise broke 16 of 64 points that ten gradient steps had left.",
+        numbers={"broken by noise alone": 16, "points": 64},
+        meaning="The gradients hide what is there.",
+    )
+    told = plain.model_copy(update={"policy": 2, "evidence": (found,)})
+    assert [check.code for check in told.findings] == ["square_helps", "noise_helps"]
+    assert EvaluationReport.model_validate_json(told.to_bytes()) == told
+    other = told.model_copy(update={"evidence": (found.model_copy(update={"value": 0.5}),)})
+    reports = (plain, told, other, plain.model_copy(update={"policy": 2}))
+    assert len({report.results_sha256() for report in reports}) == 4
+    merged = merge_reports([plain], plain.checks, policy=2, evidence=[found])
+    assert (merged.policy, merged.evidence) == (2, (found,))
 
 
 def test_merged_reports_tell_their_shards_and_the_hash_of_all_examples() -> None:
