@@ -2,9 +2,56 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
 from typing import TypeAlias
+
+
+class Breach(StrEnum):
+    """Kinds of operations that break a rule by being there: they are read, so that the rule can be named, never run."""
+
+    DRAWS = "draws"
+    """Draws random numbers."""
+    GRADIENTS = "gradients"
+    """Computes a gradient."""
+    LOOPS = "loops"
+    """Runs a part of the network as often as its values say."""
+    BRANCHES = "branches"
+    """Runs a part of the network or another one, as its values say."""
+    NO_GRADIENTS = "no_gradients"
+    """Runs a part of the network without recording gradients."""
+
+
+_BREACHES: Mapping[Breach, re.Pattern[str]] = MappingProxyType(
+    {
+        Breach.DRAWS: re.compile(
+            r"aten\.(rand(n|int|perm)?(_like)?|bernoulli_?|multinomial|normal(_functional)?_?|uniform_?|poisson|binomial|"
+            r"exponential_?|geometric_?|cauchy_?|log_normal_?|random_?|rrelu(_with_noise)?_?|native_dropout|"
+            r"(feature_|alpha_|feature_alpha_)dropout_?)\.\w+"
+        ),
+        Breach.GRADIENTS: re.compile(r"aten\.\w+_backward(_\w+)?\.\w+"),
+        Breach.LOOPS: re.compile(r"higher_order\.(while_loop|scan|associative_scan|map_impl)"),
+        Breach.BRANCHES: re.compile(r"higher_order\.cond"),
+        Breach.NO_GRADIENTS: re.compile(r"higher_order\.wrap_with_set_grad_enabled"),
+    }
+)
+_TRAINING: Mapping[str, tuple[str, int]] = MappingProxyType(
+    {
+        "aten.batch_norm.default": ("training", 5),
+        "aten.dropout.default": ("train", 2),
+        "aten.dropout_.default": ("train", 2),
+        "aten.scaled_dot_product_attention.default": ("dropout_p", 4),
+    }
+)
+"""Where an operation is told to behave as in training: the argument's name and place."""
+
+
+def breach_of(target: str) -> Breach | None:
+    """Return which rule an operation breaks by being there, if any; ``target`` is its name with its overload."""
+    return next((breach for breach, names in _BREACHES.items() if names.fullmatch(target)), None)
 
 
 @dataclass(frozen=True)
@@ -56,6 +103,21 @@ class Operation:
         return self.target.split(".")[1].endswith("_")
 
     @property
+    def breach(self) -> Breach | None:
+        """Which rule it breaks by being there, if any."""
+        return breach_of(self.target)
+
+    @property
+    def trains(self) -> bool:
+        """Whether it is told to behave as in training."""
+        name, place = _TRAINING.get(self.target, ("", 0))
+        return bool(name) and bool(self.argument(place, name))
+
+    def argument(self, place: int, name: str) -> Argument:
+        """Return an argument, given by its place or by its name; None where it is not given."""
+        return self.positional[place] if len(self.positional) > place else self.named.get(name)
+
+    @property
     def changed(self) -> str | None:
         """Name of the value that it changes in place; None where it changes none."""
         first = self.positional[0] if self.positional else self.named.get("self")
@@ -96,6 +158,7 @@ class Graph:
         image_shape: (c, h, w) of the images that it was exported for.
         operations: in their order; each takes only what was given before.
         output: name of the logits.
+        kept: keys of the buffers that a call leaves changed for the next one.
     """
 
     constants: tuple[Constant, ...]
@@ -103,6 +166,14 @@ class Graph:
     image_shape: tuple[int, ...]
     operations: tuple[Operation, ...]
     output: str
+    kept: tuple[str, ...] = ()
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """Keys of the parameters and buffers that a call changes, each once."""
+        keys = {constant.name: constant.key for constant in self.constants}
+        changed = (keys[operation.changed] for operation in self.operations if operation.changed in keys)
+        return tuple(dict.fromkeys((*self.kept, *changed)))
 
     def __deepcopy__(self, memo: dict[int, object]) -> Graph:
         return self  # nothing in it can change

@@ -16,7 +16,7 @@ from benchmark.graph import Argument, Graph, Operation, Reference, Symbol
 from model_zoo.aliasing import reached_in_place
 from model_zoo.arguments import check_arguments, guarded
 from model_zoo.checkpoints.archive import StoredTensor
-from model_zoo.checkpoints.operations import ALLOWED
+from model_zoo.checkpoints.operations import ALLOWED, require_runnable
 from model_zoo.checkpoints.pt2 import read_program
 from model_zoo.checkpoints.zip_archive import opened
 from model_zoo.functions import function_of
@@ -41,6 +41,7 @@ def load_program(path: Path) -> Interpreter:
         InvalidCheckpoint: the file is malformed, or holds what no submission may.
     """
     program = read_program(path)
+    require_runnable(program.graph)
     with opened(path) as archive:
         storages: dict[str, bytearray] = {}
         for stored in program.tensors.values():

@@ -1,15 +1,20 @@
 """The operations that a submitted graph may be made of.
 
 Only what computes its result from its arguments alone is here: nothing that draws at random (dropout and attention do
-so only when told to train, which the reader refuses), reads memory that nobody wrote, reads or writes a file, keeps
-state, or runs another graph. What is here may still be against the rules of the benchmark, such as rounding; the
-restrictions see to that, with a reason of their own.
+so only when told to train), reads memory that nobody wrote, reads or writes a file, keeps state, or runs another graph.
+What is here may still be against the rules of the benchmark, such as rounding; the restrictions see to that, with a
+reason of their own. The reader also knows some operations that break a rule by being there, see `benchmark.graph`: it
+tells of them, so that the rule can be named, and nothing runs them.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+
+from benchmark.graph import Graph
+from model_zoo.checkpoints.archive import refuse
+from model_zoo.checkpoints.header import shown
 
 # Names of aten's; in brackets the overloads, where there are others than the default one.
 _ATEN = """
@@ -56,3 +61,23 @@ ALLOWED = frozenset(_targets())
 """Every tensor operation, with its overload."""
 INTEGERS = frozenset(("add", "sub", "mul", "floordiv", "mod", "neg"))
 """What may be computed from sizes, by the names of Python's module ``operator``."""
+
+
+def require_runnable(graph: Graph) -> None:
+    """Refuse to run a graph that was read for the sake of the rules that it breaks.
+
+    Raises:
+        InvalidCheckpoint: it holds an operation that is not to be run, one as in training, or a change that outlives
+            the call.
+    """
+    for operation in graph.operations:
+        if operation.target not in ALLOWED and not operation.target.startswith("operator."):
+            refuse("graph", found=f"the operation {shown(operation.target)}", expected="operations that may be run")
+        if operation.trains:
+            refuse("graph", found=f"{operation.target} as in training", expected="a model in eval mode")
+    if graph.written:
+        changed = ", ".join(shown(key) for key in graph.written[:_SHOWN_KEYS])
+        refuse("graph", found=f"a change of {changed} in each call", expected="a model without state")
+
+
+_SHOWN_KEYS = 5

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
-from benchmark.graph import Argument, Constant, Graph, Operation, Reference, Symbol
+from benchmark.graph import Argument, Constant, Graph, Operation, Reference, Symbol, breach_of
 from model_zoo.checkpoints.archive import PROGRAM, Archive, StoredTensor, dtype_of, refuse
 from model_zoo.checkpoints.header import MAX_DIMENSION, MAX_DIMENSIONS, shown
 from model_zoo.checkpoints.operations import ALLOWED, INTEGERS
@@ -34,16 +34,6 @@ _IGNORED = frozenset(
     )
 )
 """Checks of the exporter's, which compute nothing."""
-_TRAINING = MappingProxyType(
-    {
-        "aten.batch_norm.default": ("training", 5),
-        "aten.dropout.default": ("train", 2),
-        "aten.dropout_.default": ("train", 2),
-        "aten.scaled_dot_product_attention.default": ("dropout_p", 4),
-    }
-)
-"""Where an operation is told to behave as in training: the argument's name and place."""
-
 
 @dataclass(frozen=True)
 class Program:
@@ -80,6 +70,7 @@ class _Reading:
         self._stored = stored
         self._given: set[str] = set()
         self._keys: set[str] = set()
+        self._kept: list[str] = []
         one: dict[str, Callable[[Value], Argument]] = {
             "as_tensor": self._named,
             "as_int": Value.integer,
@@ -118,7 +109,8 @@ class _Reading:
         shape = self._image_shape(content, image)
         nodes = content["nodes"].items_of_list(MAX_OPERATIONS)
         operations = tuple(operation for node in nodes if (operation := self._operation(node)) is not None)
-        return Graph(constants, image, shape, operations, self._output(signature))
+        output = self._output(signature)
+        return Graph(constants, image, shape, operations, output, tuple(self._kept))
 
     def _give(self, name: str) -> str:
         if name in self._given:
@@ -180,8 +172,8 @@ class _Reading:
         for spec in signature["output_specs"].items_of_list(MAX_MEMBERS):
             (kind,) = spec.keys_of_one()
             if kind == "buffer_mutation":
-                buffer = shown(spec[kind]["buffer_name"].text())
-                refuse("graph", found=f"a change of the buffer {buffer} in each call", expected="a model without state")
+                self._keep(spec[kind]["buffer_name"].text())
+                continue
             if kind != "user_output":
                 refuse("signature", found=f"an output of kind {shown(kind)}", expected="logits and nothing else")
             outputs.append(self._taken(spec[kind]["arg"]["as_tensor"]["name"].text()).name)
@@ -189,15 +181,21 @@ class _Reading:
             refuse("signature", found=f"{len(outputs)} outputs", expected="logits and nothing else")
         return outputs[0]
 
+    def _keep(self, key: str) -> None:
+        if key not in self._keys:
+            refuse("signature", found=f"a change of {shown(key)}", expected="a change of a buffer that there is")
+        self._kept.append(key)
+
     def _operation(self, node: Value) -> Operation | None:
         target = node["target"].text()
         if target in _IGNORED:
             return None
         name = target.removeprefix("torch.ops.")
         module, _, function = target.rpartition(".")
+        against_rules = name != target and breach_of(name) is not None
         if module == "_operator" and function in INTEGERS:
             name = f"operator.{function}"
-        elif name not in ALLOWED or name == target:
+        elif (name not in ALLOWED and not against_rules) or name == target:
             refuse(
                 "graph",
                 found=f"the operation {shown(target)}",
@@ -207,22 +205,14 @@ class _Reading:
         positional: list[Argument] = []
         named: dict[str, Argument] = {}
         for item in node["inputs"].items_of_list(100):
-            value = self._argument(item["arg"])
+            # What breaks a rule may take graphs of its own, which nobody needs to know.
+            value = None if against_rules and self._is_unknown(item["arg"]) else self._argument(item["arg"])
             word = item["name"].text()
             if item["kind"].count(2) == 2 or named:
                 named[word] = value
             else:
                 positional.append(value)
-        operation = Operation(name, tuple(positional), MappingProxyType(named), tuple(self._outputs(node)))
-        _check_training(operation)
-        self._check_state(operation)
-        return operation
-
-    def _check_state(self, operation: Operation) -> None:
-        """Refuse a change in place of a parameter or buffer; of a view of one, it is lost at the end of the call."""
-        if operation.changed in self._tensors:
-            key = shown(operation.changed)
-            refuse("graph", found=f"a change of {key} in each call", expected="a model without state")
+        return Operation(name, tuple(positional), MappingProxyType(named), tuple(self._outputs(node)))
 
     def _outputs(self, node: Value) -> Iterator[str | None]:
         for output in node["outputs"].items_of_list(MAX_MEMBERS):
@@ -239,6 +229,10 @@ class _Reading:
                 yield None
             else:
                 refuse("graph", found=f"a result of kind {shown(kind)}", expected="tensors and sizes")
+
+    def _is_unknown(self, value: Value) -> bool:
+        (kind,) = value.keys_of_one()
+        return kind not in self._kinds
 
     def _argument(self, value: Value) -> Argument:
         (kind,) = value.keys_of_one()
@@ -258,13 +252,3 @@ class _Reading:
 def _each(read: Callable[[Value], Argument], value: Value) -> Argument:
     return tuple(read(item) for item in value.items_of_list(MAX_MEMBERS))
 
-
-def _check_training(operation: Operation) -> None:
-    if operation.target not in _TRAINING:
-        return
-    name, place = _TRAINING[operation.target]
-    given = operation.named.get(name)
-    if given is None and len(operation.positional) > place:
-        given = operation.positional[place]
-    if given:
-        refuse("graph", found=f"{operation.target} as in training", expected="a model in eval mode")

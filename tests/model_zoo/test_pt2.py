@@ -99,7 +99,7 @@ class TwoResults(Small):
 @pytest.mark.parametrize(
     ("model", "found"),
     [
-        (Stateful, "'b_calls' in each call"),
+        (Stateful, "'calls' in each call"),
         (Drawing, "randn_like"),
         (Training, "as in training"),
         (TwoResults, "2 outputs"),
@@ -107,7 +107,7 @@ class TwoResults(Small):
 )
 def test_what_is_no_classifier_is_refused_with_the_reason(model: type[nn.Module], found: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidCheckpoint) as refused:
-        read_program(export(model(), tmp_path / "m.pt2"))
+        load_program(export(model(), tmp_path / "m.pt2"))
     assert found in refused.value.message
 
 
