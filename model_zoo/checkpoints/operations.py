@@ -35,8 +35,8 @@ log1p log2 log_sigmoid log_softmax(int) logical_and logical_not logical_or logic
 masked_fill(Scalar,Tensor) masked_fill_(Scalar,Tensor) matmul max(default,dim) max_pool1d max_pool2d
 max_pool2d_with_indices maximum mean(default,dim) meshgrid(default,indexing) min(default,dim) minimum mish mish_ mm
 movedim(int,intlist) mul(Scalar,Tensor) mul_(Scalar,Tensor) mv nan_to_num narrow native_group_norm native_layer_norm
-ne(Scalar,Tensor) neg neg_ new_full new_ones new_zeros norm(Scalar,ScalarOpt_dim) one_hot ones ones_like outer pad
-pairwise_distance permute pixel_shuffle pixel_unshuffle pow(Scalar,Tensor_Scalar,Tensor_Tensor) pow_(Scalar) prelu
+ne(Scalar,Tensor) neg neg_ new_full new_ones new_zeros norm(Scalar,ScalarOpt_dim) numpy_T one_hot ones ones_like outer
+pad pairwise_distance permute pixel_shuffle pixel_unshuffle pow(Scalar,Tensor_Scalar,Tensor_Tensor) pow_(Scalar) prelu
 prod(default,dim_int) reciprocal reflection_pad1d reflection_pad2d relu relu6 relu6_ relu_ remainder(Scalar,Tensor)
 repeat repeat_interleave(self_int) replication_pad2d reshape reshape_as rms_norm roll round rsqrt rsub(Scalar,Tensor)
 scaled_dot_product_attention scatter(src,value) scatter_add select(int) select_scatter selu sigmoid sigmoid_ sign silu
