@@ -2,61 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from benchmark.classifier import check_points, frozen
+from benchmark.graph import Graph
 from benchmark.report import Check, CheckOutcome
-from benchmark.restrictions.optimization import optimization_at_inference
-from benchmark.restrictions.output import finite_output, output_shape, softmax_output
-from benchmark.restrictions.randomized import randomized
-from benchmark.restrictions.subject import Restriction, Subject
-from benchmark.restrictions.zero_gradient import zero_gradient
+from benchmark.restrictions.flow import Flow
+from benchmark.restrictions.policy import POLICY, Policy
+from benchmark.restrictions.subject import SAMPLE, OnModel, Restriction, Subject, not_assessed
 from benchmark.threat_models import ThreatModel
 
-POLICY_VERSION = 1
-SAMPLE = 64
-"""Points that the restrictions look at."""
+__all__ = ["POLICY", "SAMPLE", "check_graph", "check_restrictions", "run_checks"]
 
-_CODES: dict[str, Restriction] = {
-    "non_finite_output": finite_output,
-    "softmax_output": softmax_output,
-    "randomized": randomized,
-    "zero_gradient": zero_gradient,
-    "optimization_at_inference": optimization_at_inference,
-}
+_MEND = "Mend the first finding and check again."
 
 
 def run_checks(
-    model: nn.Module, x: Tensor, y: Tensor, threat_model: ThreatModel, *, classes: int | None = None
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    threat_model: ThreatModel,
+    *,
+    classes: int | None = None,
+    twin: tuple[Tensor, Tensor] | None = None,
+    policy: Policy = POLICY,
 ) -> tuple[Check, ...]:
-    """Run every restriction on a sample and return all checks, the passed ones included.
+    """Run every restriction and return all checks, the passed ones included.
+
+    A model that bears its graph, as an exported network does, is looked at in both ways: each rule has a check on the
+    graph and one on the model. The rules on graphs have nothing to say of other models.
 
     Args:
         model: from images in [0, 1] to logits; left as it was found.
-        x: clean points, (n, c, h, w), float32 in [0, 1]; the first 64 are used.
+        x: clean points, (n, c, h, w), float32 in [0, 1]; most checks use the first 64.
         y: labels, (n,), int64.
         threat_model: what the attacker may do.
         classes: number of classes of the data set, where known.
+        twin: images and labels of the same kind that nobody ranks on, where there are any.
+        policy: which rules.
     """
     check_points(x, y)
     with frozen(model), torch.random.fork_rng():
-        # Cloned here, for labels made under inference mode could not take part in a gradient.
-        subject = Subject(model, x[:SAMPLE].clone(), y[:SAMPLE].clone(), threat_model, classes)
-        shape = output_shape(subject)
-        if shape.outcome is CheckOutcome.REJECTED:
-            return (shape, *_not_assessed("the output cannot be used", set(_CODES)))
-        finite = _run("non_finite_output", finite_output, subject)
-        if finite.outcome is CheckOutcome.REJECTED:
-            return (shape, finite, *_not_assessed("the output cannot be used", set(_CODES) - {finite.code}))
-        rest = (_run(code, restriction, subject) for code, restriction in _CODES.items() if code != finite.code)
-        return (shape, finite, *rest)
+        subject = Subject(model, x, y, threat_model, classes, twin)
+        rules = [rule for rule in policy.restrictions if rule.on_model is not None]
+        found: list[Check] = []
+        for number, rule in enumerate(rules):
+            found.append(_on_model(rule, subject))
+            # Without an answer of the right shape and of finite numbers, nothing else can be measured.
+            if number < 2 and found[-1].outcome is CheckOutcome.REJECTED:
+                found += [not_assessed(rest.code, "the output cannot be used", _MEND) for rest in rules[number + 1 :]]
+                break
+    graph = getattr(model, "graph", None)
+    return in_order(policy, [*found, *(_on_graphs(graph, policy) if isinstance(graph, Graph) else ())])
+
+
+def check_graph(graph: Graph, policy: Policy = POLICY) -> tuple[Check, ...]:
+    """Run every restriction that a graph can tell of, without running the graph.
+
+    Args:
+        graph: the model; nothing in it is trusted.
+        policy: which rules.
+    Returns:
+        All checks: those on the graph, and, as not assessed, those on the model.
+    """
+    unseen = [
+        not_assessed(rule.code, "the network was not run, for its graph breaks a rule", _MEND)
+        for rule in policy.restrictions
+        if rule.on_model is not None
+    ]
+    return in_order(policy, [*_on_graphs(graph, policy), *unseen])
 
 
 def check_restrictions(model: nn.Module, x: Tensor, y: Tensor, threat_model: ThreatModel) -> list[Check]:
-    """Return the findings: the checks that are not passed; an empty list for an honest model.
+    """Return the findings: the checks that are flagged or rejected; an empty list for an honest model.
 
     Args:
         model: from images in [0, 1] to logits; left as it was found.
@@ -64,12 +86,33 @@ def check_restrictions(model: nn.Module, x: Tensor, y: Tensor, threat_model: Thr
         y: labels, (n,), int64.
         threat_model: what the attacker may do.
     """
-    return [check for check in run_checks(model, x, y, threat_model) if check.outcome is not CheckOutcome.PASSED]
+    wanted = {CheckOutcome.FLAGGED, CheckOutcome.REJECTED}
+    return [check for check in run_checks(model, x, y, threat_model) if check.outcome in wanted]
 
 
-def _run(code: str, restriction: Restriction, subject: Subject) -> Check:
+def in_order(policy: Policy, checks: Iterable[Check]) -> tuple[Check, ...]:
+    """Return checks in the order of the policy, that on the graph behind that on the model."""
+    codes = [code for rule in policy.restrictions for code in (rule.code, rule.graph_code)]
+    return tuple(sorted(checks, key=lambda check: codes.index(check.code)))
+
+
+def _on_graphs(graph: Graph, policy: Policy) -> Sequence[Check]:
+    flow = Flow(graph)
+    return [
+        _run(rule.graph_code, partial(rule.on_graph, flow)) for rule in policy.restrictions if rule.on_graph is not None
+    ]
+
+
+def _on_model(rule: Restriction, subject: Subject) -> Check:
+    look: OnModel | None = rule.on_model
+    if look is None:
+        raise ValueError(f"{rule.code} does not look at models")
+    return _run(rule.code, partial(look, subject))
+
+
+def _run(code: str, look: Callable[[], Check]) -> Check:
     try:
-        return restriction(subject)
+        return look()
     except Exception as error:  # noqa: BLE001 - a model that breaks a check has not passed it
         return Check(
             code=code,
@@ -77,16 +120,3 @@ def _run(code: str, restriction: Restriction, subject: Subject) -> Check:
             message=f"The check could not be run: {type(error).__name__}: {str(error)[:300]}",
             remedy="Make the model differentiable with respect to its input and free of side effects.",
         )
-
-
-def _not_assessed(why: str, codes: Collection[str]) -> Sequence[Check]:
-    return [
-        Check(
-            code=code,
-            outcome=CheckOutcome.NOT_ASSESSED,
-            message=f"Not assessed: {why}.",
-            remedy="Mend the first finding and check again.",
-        )
-        for code in _CODES
-        if code in codes
-    ]

@@ -8,8 +8,12 @@ from typing import Any
 
 from torch.autograd.variable import Variable
 
-from benchmark.report import Check, CheckOutcome
-from benchmark.restrictions.subject import Subject, passed
+from benchmark.graph import Breach
+from benchmark.report import Check
+from benchmark.restrictions.flow import Flow, named
+from benchmark.restrictions.subject import Restriction, Subject, graded
+
+_REMEDY = "Submit a feed-forward classifier; test-time optimisation is outside this benchmark."
 
 
 class _CountingEngine:
@@ -38,20 +42,27 @@ def _counted_backwards() -> Iterator[_CountingEngine]:
         Variable._execution_engine = engine.original
 
 
-def optimization_at_inference(subject: Subject) -> Check:
+def _on_model(subject: Subject) -> Check:
     """Reject a forward pass that computes gradients of its own."""
-    code = "optimization_at_inference"
     with _counted_backwards() as engine:
         # Both ways: a model may well behave while gradients are recorded, and optimise while they are not.
         subject.answer()
         subject.recorded_answer()
-    if engine.runs == 0:
-        return passed(code, "The forward pass computes no gradients.", 0.0, 0.0)
-    return Check(
-        code=code,
-        outcome=CheckOutcome.REJECTED,
-        value=float(engine.runs),
-        threshold=0.0,
-        message=f"Two forward passes ran automatic differentiation {engine.runs} times.",
-        remedy="Submit a feed-forward classifier; test-time optimisation is outside this benchmark.",
-    )
+    message = f"Two forward passes ran automatic differentiation {engine.runs} times."
+    return graded(RESTRICTION.code, message, float(engine.runs), reject_from=1, remedy=_REMEDY)
+
+
+def _on_graph(flow: Flow) -> Check:
+    """Reject operations that compute gradients, and loops whose number of rounds depends on values."""
+    kinds = {Breach.GRADIENTS, Breach.LOOPS}
+    found = [operation for operation in flow.graph.operations if operation.breach in kinds]
+    message = f"{len(found)} operations compute gradients or loop{': ' + named(found) if found else ''}."
+    return graded(RESTRICTION.graph_code, message, float(len(found)), reject_from=1, remedy=_REMEDY)
+
+
+RESTRICTION = Restriction(
+    "optimization_at_inference",
+    "A forward pass computes no gradients and runs no loop that goes on until something is reached.",
+    _on_model,
+    _on_graph,
+)

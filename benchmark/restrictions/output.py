@@ -1,19 +1,20 @@
-"""The answer must be one finite row of logits for each image, and logits rather than probabilities."""
+"""The answer must be one finite row of logits for each image."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from benchmark import randomness
 from benchmark.report import Check, CheckOutcome
-from benchmark.restrictions.subject import Subject, passed
+from benchmark.restrictions.subject import Restriction, Subject, graded
 
-_SIMPLEX_TOLERANCE = 1e-5
+_SEED = 20200303
 
 
-def output_shape(subject: Subject) -> Check:
+def _shape(subject: Subject) -> Check:
     """Reject a model that fails on an image batch or does not answer (n, classes) floating-point numbers."""
-    code = "output_shape"
+    code = SHAPE.code
     remedy = "Return one row of floating-point logits for each image, as wide as the data set has classes."
 
     def rejected(message: str) -> Check:
@@ -33,39 +34,31 @@ def output_shape(subject: Subject) -> Check:
     width = answer.shape[1]
     if width < 2 or width < least or (subject.classes is not None and width != subject.classes):
         return rejected(f"Found {width} logits, expected {subject.classes or f'at least {max(least, 2)}'}.")
-    return passed(code, f"Answers with {width} logits for each image.", float(width))
+    message = f"Answers with {width} logits for each image."
+    return Check(code=code, outcome=CheckOutcome.PASSED, value=float(width), message=message)
 
 
-def finite_output(subject: Subject) -> Check:
-    """Reject logits that are NaN or infinite on clean images."""
-    unusable = (~torch.isfinite(subject.logits())).any(1).float().mean().item()
-    if unusable == 0:
-        return passed("non_finite_output", "All logits are finite.", 0.0, 0.0)
-    return Check(
-        code="non_finite_output",
-        outcome=CheckOutcome.REJECTED,
-        value=unusable,
-        threshold=0.0,
-        message=f"{unusable:.1%} of the clean images get logits that are NaN or infinite.",
-        remedy="Look for overflow, division by zero or unset weights in the checkpoint.",
-    )
+def _finite(subject: Subject) -> Check:
+    """Reject logits that are NaN or infinite, on clean images or on others of the box: NaN would win every argmax."""
+    x = subject.x
+    key = randomness.item_keys(_SEED, "finite", 0, 0, torch.arange(len(x))).to(x.device)
+    noise = randomness.uniform(key, x[0].numel()).view_as(x)
+    images = {
+        "clean": x,
+        "perturbed": (x + subject.threat_model.radius * (2 * noise - 1).sign()).clamp(0, 1),
+        "random": noise,
+        "black": torch.zeros_like(x),
+        "white": torch.ones_like(x),
+    }
+    unusable = {name: (~torch.isfinite(subject.logits(rows))).any(1) for name, rows in images.items()}
+    shares = {name: float(found.float().mean()) for name, found in unusable.items()}
+    worst = max(shares, key=shares.__getitem__)
+    message = f"{shares[worst]:.1%} of the {worst} images get logits that are NaN or infinite."
+    if shares[worst] == 0:
+        message = "All logits are finite, on clean, perturbed, random, black and white images."
+    remedy = "Look for overflow, division by zero or unset weights in the checkpoint."
+    return graded(FINITE.code, message, shares[worst], reject_from=1 / len(x), remedy=remedy)
 
 
-def softmax_output(subject: Subject) -> Check:
-    """Flag answers that are probabilities: losses on logits lose their gradients there."""
-    logits = subject.logits()
-    distance = max(
-        (-logits).clamp_min(0).max().item(),
-        (logits - 1).clamp_min(0).max().item(),
-        (logits.sum(1) - 1).abs().max().item(),
-    )
-    if distance > _SIMPLEX_TOLERANCE:
-        return passed("softmax_output", "The answers are not probabilities.", distance, _SIMPLEX_TOLERANCE)
-    return Check(
-        code="softmax_output",
-        outcome=CheckOutcome.FLAGGED,
-        value=distance,
-        threshold=_SIMPLEX_TOLERANCE,
-        message="Every answer is a probability distribution, so gradients of the losses may vanish.",
-        remedy="Return the logits from before the softmax.",
-    )
+SHAPE = Restriction("output_shape", "The model answers every batch of images with one row of logits for each.", _shape)
+FINITE = Restriction("non_finite_output", "All logits are finite numbers, for every image of the box.", _finite)

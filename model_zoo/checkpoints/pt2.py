@@ -35,6 +35,7 @@ _IGNORED = frozenset(
 )
 """Checks of the exporter's, which compute nothing."""
 
+
 @dataclass(frozen=True)
 class Program:
     """An archive whose every statement was found to be true.
@@ -251,4 +252,3 @@ class _Reading:
 
 def _each(read: Callable[[Value], Argument], value: Value) -> Argument:
     return tuple(read(item) for item in value.items_of_list(MAX_MEMBERS))
-

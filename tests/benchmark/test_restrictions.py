@@ -1,15 +1,20 @@
+"""The rules one by one, on small networks; the toy cheats and the honest networks have files of their own."""
+
 from __future__ import annotations
+
+import math
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.autograd.variable import Variable
-from torch.nn import functional
 
 from benchmark import check_restrictions
 from benchmark.errors import InvalidInput
-from benchmark.report import CheckOutcome
+from benchmark.report import Check, CheckOutcome
 from benchmark.restrictions import run_checks
+from benchmark.restrictions.policy import POLICIES, POLICY, policy_of_version
+from benchmark.restrictions.test_set_lookup import _improbable
 from benchmark.threat_models import ThreatModel
 from tests.benchmark.models import Cnn, Linear, Shape, blobs, points
 
@@ -18,31 +23,9 @@ LINF = ThreatModel("Linf", "8/255")
 PASSED, FLAGGED, REJECTED, NOT_ASSESSED = CheckOutcome
 
 
-class Noise(Cnn):
+class Detached(Cnn):
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x + 0.05 * torch.randn_like(x))
-
-
-class NoiseForGradients(Cnn):
-    """Steady where nobody asks for gradients."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x + 0.05 * torch.randn_like(x) if x.requires_grad else x)
-
-
-class Dropout(Cnn):
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(functional.dropout(x, 0.3, training=True))
-
-
-class Rounded(Cnn):
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward((x * 8).round() / 8)
-
-
-class Hard(Cnn):
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.one_hot(super().forward(x).argmax(1), 4).float()
+        return super().forward(x.detach())
 
 
 class Zero(Cnn):
@@ -50,17 +33,6 @@ class Zero(Cnn):
         super().__init__(shape, classes)
         for parameter in self.parameters():
             nn.init.zeros_(parameter)
-
-
-class Detached(Cnn):
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.detach())
-
-
-class NoGraph(Cnn):
-    def forward(self, x: Tensor) -> Tensor:
-        with torch.no_grad():
-            return super().forward(x)
 
 
 class Descends(Cnn):
@@ -93,11 +65,6 @@ class FunctionalGradient(Cnn):
     def forward(self, x: Tensor) -> Tensor:
         grad = torch.func.grad(lambda image: Cnn.forward(self, image).logsumexp(1).sum())(x.detach())
         return super().forward(x + 0.01 * grad)
-
-
-class Softmax(Cnn):
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x).softmax(1)
 
 
 class NotANumber(Cnn):
@@ -138,6 +105,13 @@ class RaisingForGradients(Cnn):
         return super().forward(x)
 
 
+class OneImage(Cnn):
+    """Fails where there is but one image."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.squeeze(0) if len(x) == 1 else x).squeeze()
+
+
 class InPlace(Cnn):
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.sub_(0.1))
@@ -150,35 +124,25 @@ def _dead_units() -> Cnn:
     return model
 
 
-CHEATS: dict[str, tuple[nn.Module, str, CheckOutcome, set[str]]] = {
-    "noise": (Noise(SHAPE, 4), "randomized", REJECTED, set()),
-    "noise for gradients": (NoiseForGradients(SHAPE, 4), "randomized", REJECTED, set()),
-    "dropout": (Dropout(SHAPE, 4), "randomized", REJECTED, set()),
-    "rounding": (Rounded(SHAPE, 4), "zero_gradient", REJECTED, set()),
-    "one-hot": (Hard(SHAPE, 4), "zero_gradient", REJECTED, {"softmax_output"}),
-    "zero weights": (Zero(SHAPE, 4), "zero_gradient", REJECTED, set()),
-    "detached": (Detached(SHAPE, 4), "zero_gradient", REJECTED, set()),
-    "no graph": (NoGraph(SHAPE, 4), "zero_gradient", REJECTED, set()),
-    "torch.autograd.grad": (Descends(SHAPE, 4), "optimization_at_inference", REJECTED, set()),
-    "grad while unseen": (DescendsUnseen(SHAPE, 4), "optimization_at_inference", REJECTED, {"randomized"}),
-    "backward": (Backward(SHAPE, 4), "optimization_at_inference", REJECTED, set()),
-    "torch.func.grad": (FunctionalGradient(SHAPE, 4), "optimization_at_inference", REJECTED, set()),
-    "softmax": (Softmax(SHAPE, 4), "softmax_output", FLAGGED, set()),
-    "nan": (NotANumber(SHAPE, 4), "non_finite_output", REJECTED, set()),
-    "inf": (Infinite(SHAPE, 4), "non_finite_output", REJECTED, set()),
-    "too narrow": (Cnn(SHAPE, 3), "output_shape", REJECTED, set()),
-    "one logit": (Cnn(SHAPE, 1), "output_shape", REJECTED, set()),
-    "half a batch": (HalfABatch(SHAPE, 4), "output_shape", REJECTED, set()),
-    "tuple": (Pair(SHAPE, 4), "output_shape", REJECTED, set()),
-    "integers": (Integers(SHAPE, 4), "output_shape", REJECTED, set()),
-    "raises": (Raising(SHAPE, 4), "output_shape", REJECTED, set()),
-    "raises for gradients": (
-        RaisingForGradients(SHAPE, 4),
-        "zero_gradient",
-        REJECTED,
-        {"randomized", "optimization_at_inference"},
-    ),
+ODD: dict[str, tuple[nn.Module, str]] = {
+    "zero weights": (Zero(SHAPE, 4), "zero_gradient"),
+    "detached": (Detached(SHAPE, 4), "zero_gradient"),
+    "torch.autograd.grad": (Descends(SHAPE, 4), "optimization_at_inference"),
+    "grad while unseen": (DescendsUnseen(SHAPE, 4), "optimization_at_inference"),
+    "backward": (Backward(SHAPE, 4), "optimization_at_inference"),
+    "torch.func.grad": (FunctionalGradient(SHAPE, 4), "optimization_at_inference"),
+    "nan": (NotANumber(SHAPE, 4), "non_finite_output"),
+    "inf": (Infinite(SHAPE, 4), "non_finite_output"),
+    "too narrow": (Cnn(SHAPE, 3), "output_shape"),
+    "one logit": (Cnn(SHAPE, 1), "output_shape"),
+    "half a batch": (HalfABatch(SHAPE, 4), "output_shape"),
+    "tuple": (Pair(SHAPE, 4), "output_shape"),
+    "integers": (Integers(SHAPE, 4), "output_shape"),
+    "raises": (Raising(SHAPE, 4), "output_shape"),
+    "raises for gradients": (RaisingForGradients(SHAPE, 4), "zero_gradient"),
+    "one image at a time": (OneImage(SHAPE, 4), "batch_dependent"),
 }
+"""Models that must be rejected, each with the finding that says why."""
 
 HONEST: dict[str, nn.Module] = {
     "cnn": Cnn(SHAPE, 4),
@@ -192,13 +156,17 @@ HONEST: dict[str, nn.Module] = {
 }
 
 
-@pytest.mark.parametrize("name", CHEATS)
-def test_cheat_raises_its_finding(name: str) -> None:
-    model, code, outcome, others = CHEATS[name]
-    x, y = blobs(80, seed=3)
-    findings = [check for check in run_checks(model, x, y, LINF) if check.outcome in (FLAGGED, REJECTED)]
-    assert (code, outcome) in {(check.code, check.outcome) for check in findings}
-    assert {check.code for check in findings} <= {code} | others
+def found(model: nn.Module, x: Tensor, y: Tensor, code: str) -> Check:
+    """The check of that code."""
+    (check,) = [check for check in run_checks(model, x, y, LINF) if check.code == code]
+    return check
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_it_is_rejected_with_the_finding_that_says_why(name: str) -> None:
+    model, code = ODD[name]
+    findings = check_restrictions(model, *blobs(80, seed=3), LINF)
+    assert (code, REJECTED) in {(check.code, check.outcome) for check in findings}
     for check in findings:
         assert check.remedy
         assert check.message
@@ -210,8 +178,10 @@ def test_honest_model_has_no_findings(name: str) -> None:
     x, y = blobs(80, seed=3)
     assert check_restrictions(HONEST[name], x, y, LINF) == []
     checks = run_checks(HONEST[name], x, y, LINF)
-    assert [check.outcome for check in checks] == [PASSED] * 6
-    assert len({check.code for check in checks}) == 6
+    codes = [rule.code for rule in POLICY.restrictions if rule.on_model is not None]
+    assert [check.code for check in checks] == codes
+    # Of such small images there is nothing to compare the test points with.
+    assert [check.code for check in checks if check.outcome is not PASSED] == ["test_set_lookup"]
 
 
 def test_trained_model_has_no_findings(blob_model: nn.Module, blob_points: tuple[Tensor, Tensor]) -> None:
@@ -230,7 +200,7 @@ def test_share_of_points_without_gradient_decides(dead: int, outcome: CheckOutco
             alive = x.detach()[:, 0, :1, :1].mean(2) > 0.5
             return torch.where(alive, super().forward(x), super().forward(x.detach()))
 
-    (check,) = [check for check in run_checks(PartlyDead(SHAPE, 4), x, y, LINF) if check.code == "zero_gradient"]
+    check = found(PartlyDead(SHAPE, 4), x, y, "zero_gradient")
     assert check.outcome is outcome
     assert check.value == pytest.approx(dead / 62)
 
@@ -252,9 +222,9 @@ def test_known_number_of_classes_is_required() -> None:
     assert run_checks(Cnn(SHAPE, 4), x, y, LINF, classes=4)[0].outcome is PASSED
 
 
-@pytest.mark.parametrize("name", [*CHEATS, *HONEST])
+@pytest.mark.parametrize("name", [*ODD, *HONEST])
 def test_checks_leave_everything_as_it_was(name: str) -> None:
-    model = CHEATS[name][0] if name in CHEATS else HONEST[name]
+    model = ODD[name][0] if name in ODD else HONEST[name]
     model.train()
     first = next(model.parameters())
     first.requires_grad_(False)
@@ -276,7 +246,7 @@ def test_checks_leave_everything_as_it_was(name: str) -> None:
     model.eval()
 
 
-def test_only_the_first_64_points_are_looked_at() -> None:
+def test_most_checks_look_at_64_points_and_the_lookup_at_all() -> None:
     seen: list[int] = []
 
     class Listening(Cnn):
@@ -284,8 +254,122 @@ def test_only_the_first_64_points_are_looked_at() -> None:
             seen.append(len(x))
             return super().forward(x)
 
-    run_checks(Listening(SHAPE, 4), *blobs(200, seed=3), LINF)
-    assert set(seen) == {64}
+    x, y = blobs(229, seed=3)
+    run_checks(Listening(SHAPE, 4), x, y, LINF, twin=(x[:111], y[:111]))
+    assert max(seen) == 64
+    assert seen.count(229 - 3 * 64) == 1
+    assert seen.count(111 - 64) == 1
+
+
+class Memory(Cnn):
+    """Surer of the images that it knows by the sum of their pixels."""
+
+    def __init__(self, known: Tensor) -> None:
+        super().__init__(SHAPE, 4)
+        self.sums = known.sum((1, 2, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        near = (-1e4 * (x.sum((1, 2, 3))[:, None] - self.sums[None]).abs()).exp().amax(1)
+        return (1 + 30 * near[:, None]) * super().forward(x)
+
+
+def test_a_model_that_is_surer_of_the_test_points_than_of_others_is_betrayed() -> None:
+    x, y = blobs(200, seed=3)
+    with torch.no_grad():
+        y = Cnn(SHAPE, 4).eval()(x).argmax(1)
+    twin = (x[100:], y[100:])
+    outcomes = {}
+    for name, model in {"honest": Cnn(SHAPE, 4), "memory": Memory(x[:100])}.items():
+        checks = run_checks(model, x[:100], y[:100], LINF, twin=twin)
+        (outcomes[name],) = [check for check in checks if check.code == "test_set_lookup"]
+    assert outcomes["honest"].outcome is PASSED
+    assert abs(outcomes["honest"].value - 0.5) < 0.1  # type: ignore[operator]
+    assert outcomes["memory"].outcome is REJECTED
+    assert "100 test points" in outcomes["memory"].message
+
+
+def test_fishers_exact_test_is_scipys() -> None:
+    from scipy.stats import fisher_exact
+
+    for wrong, n, missed, m in ((0, 500, 4, 200), (0, 500, 9, 200), (2, 300, 15, 200), (20, 100, 20, 100)):
+        margins, others = torch.ones(n), torch.ones(m)
+        margins[:wrong], others[:missed] = -1, -1
+        p = fisher_exact([[wrong, n - wrong], [missed, m - missed]], alternative="less").pvalue
+        assert _improbable(margins, others) == (p < 1e-6)
+
+
+@pytest.mark.parametrize(("stored", "outcome"), [(0, PASSED), (1, FLAGGED), (3, REJECTED)])
+def test_test_images_among_the_parameters_are_found_however_they_are_scaled(stored: int, outcome: CheckOutcome) -> None:
+    x, y = blobs(80, seed=3)
+    first = nn.Linear(64, 30)
+    model = nn.Sequential(nn.Flatten(), first, nn.ReLU(), nn.Linear(30, 4))
+    with torch.no_grad():
+        first.weight[:stored] = -0.3 * x[:stored].flatten(1) + 0.7
+    check = found(model, x, y, "stored_test_images")
+    assert (check.value, check.outcome) == (stored, outcome)
+    transposed = Cnn(SHAPE, 4)
+    transposed.register_buffer("columns", x[:stored].flatten(1).T.contiguous() if stored else torch.rand(64, 5))
+    assert found(transposed, x, y, "stored_test_images").value == stored
+
+
+def test_where_nothing_is_held_out_a_shift_or_a_mirror_tells() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(40, 1, 4, 4, generator=generator).repeat_interleave(5, 2).repeat_interleave(5, 3)
+    y = torch.arange(40) % 4
+
+    class ByHeart(nn.Module):
+        """Knows every image pixel by pixel, and beside that next to nothing."""
+
+        def forward(self, images: Tensor) -> Tensor:
+            same = (-1e3 * (images.flatten(1)[:, None] - x.flatten(1)[None]).square().sum(2)).exp()
+            sums = images.mean((1, 2, 3))[:, None] * torch.tensor([[4.0, 3.0, 2.0, 1.0]])
+            return sums + 9 * same @ nn.functional.one_hot(y, 4).float()
+
+    check = found(ByHeart(), x, y, "test_set_lookup")
+    assert check.outcome is FLAGGED
+    assert check.value is not None
+    assert check.value > 0.5
+    coarse = nn.Sequential(nn.AvgPool2d(5), nn.Flatten(), nn.Linear(16, 4))
+    with torch.no_grad():
+        labels = coarse(x).argmax(1)
+    assert found(coarse, x, labels, "test_set_lookup").outcome is PASSED
+
+
+def test_a_policy_is_run_by_its_version() -> None:
+    assert POLICY is policy_of_version(max(POLICIES))
+    for version in (None, 1, max(POLICIES) + 1):
+        with pytest.raises(InvalidInput, match="restrictions"):
+            policy_of_version(version)
+    for policy in POLICIES.values():
+        codes = [code for rule in policy.restrictions for code in (rule.code, rule.graph_code)]
+        assert len(set(codes)) == len(codes)
+        assert all(rule.rule.endswith(".") and (rule.on_model or rule.on_graph) for rule in policy.restrictions)
+
+
+def test_gradients_are_compared_in_float32_where_a_model_knows_nothing_else() -> None:
+    class Single(Cnn):
+        def forward(self, x: Tensor) -> Tensor:
+            if x.dtype is not torch.float32:
+                raise TypeError("float32 alone")
+            return super().forward(x)
+
+    class SinglyThrough(Single):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x + ((x * 4).round() / 4 - x).detach())
+
+    x, y = blobs(80, seed=3)
+    honest, cheat = found(Single(SHAPE, 4), x, y, "shattered_gradient"), None
+    assert honest.outcome is PASSED
+    assert "float32" in honest.message
+    cheat = found(SinglyThrough(SHAPE, 4), x, y, "shattered_gradient")
+    assert cheat.outcome is REJECTED
+
+
+def test_values_are_numbers_that_a_report_can_hold() -> None:
+    x, y = blobs(80, seed=3)
+    for model, _ in ODD.values():
+        for check in run_checks(model, x, y, LINF):
+            assert check.value is None or math.isfinite(check.value)
 
 
 def test_bad_points_are_refused_before_the_model_runs() -> None:

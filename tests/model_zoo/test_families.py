@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 import gauntlet
 from bench.families import FAMILIES, Family, untrained
+from benchmark.restrictions import run_checks
+from benchmark.threat_models import ThreatModel
 from model_zoo.interpreter import Interpreter, load_program
 from tests.model_zoo.exported import Small, export
 
@@ -105,3 +107,15 @@ def test_what_a_network_makes_is_of_the_type_of_its_images(dtype: torch.dtype, t
     found = loaded(torch.full((2, 1, 8, 8), 0.5, dtype=dtype))
     assert found.dtype == dtype
     torch.testing.assert_close(found.float(), network(torch.full((2, 1, 8, 8), 0.5)), rtol=0.05, atol=0.05)
+
+
+@pytest.mark.slow
+def test_none_breaks_a_rule(pair: Pair) -> None:
+    shape = pair.images.shape[1:]
+    x = torch.rand(32, *shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        y = pair.network(x).argmax(1)
+    checks = run_checks(pair.loaded, x[:16], y[:16], ThreatModel("Linf", "8/255"), twin=(x[16:], y[16:]))
+    codes = {check.code for check in checks if check.outcome in {"flagged", "rejected"}}
+    # So few points of so many random images say nothing about a lookup.
+    assert codes <= {"test_set_lookup"}
