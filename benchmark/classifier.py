@@ -61,7 +61,8 @@ class Classifier:
         self._model = model
         self._search = search
         self._sizes = sizes
-        self._classes = classes
+        self.classes = classes
+        """Number of logits of every answer; None before the first."""
         self._passes = passes
         self._memory_format = memory_format
         self.image_shape = image_shape
@@ -192,11 +193,11 @@ class Classifier:
             raise _failure("forward", error) from error
         if not isinstance(logits, Tensor) or not self._usable(logits, len(x)):
             found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            classes = "classes" if self._classes is None else self._classes
+            classes = "classes" if self.classes is None else self.classes
             raise EvaluationFailed(
                 f"The model answered {len(x)} images with {found}, not with ({len(x)}, {classes}) real numbers."
             )
-        self._classes = logits.shape[1]
+        self.classes = logits.shape[1]
         return logits.float()
 
     def _usable(self, logits: Tensor, rows: int) -> bool:
@@ -206,7 +207,7 @@ class Classifier:
             and not logits.is_complex()
             and logits.ndim == 2
             and len(logits) == rows
-            and self._classes in {None, logits.shape[1]}
+            and self.classes in {None, logits.shape[1]}
         )
 
 
@@ -222,6 +223,27 @@ def pad_rows(rows: Tensor, size: int) -> Tensor:
     """Repeat the last row until there are ``size`` rows."""
     missing = size - len(rows)
     return rows if missing <= 0 else torch.cat((rows, rows[-1:].expand(missing, *rows.shape[1:])))
+
+
+def check_classes(classes: int | None, y: Tensor) -> None:
+    """Refuse a model that has no classes to choose from, or none of its own for some label.
+
+    Args:
+        classes: number of its logits.
+        y: labels, (n,).
+    Raises:
+        InvalidInput: model and labels do not belong together.
+    """
+    if classes is None or classes < 2:
+        raise InvalidInput.because(
+            "model", found=f"{classes} logits for each image", expected="at least 2",
+            remedy="return one logit for each class",
+        )  # fmt: skip
+    if int(y.max()) >= classes:
+        raise InvalidInput.because(
+            "y", found=f"label {int(y.max())}", expected=f"labels below the model's {classes} classes",
+            remedy="check that model and data set belong together",
+        )  # fmt: skip
 
 
 @contextmanager

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 
 from benchmark import cuda
 from benchmark.attacks.base import Attack, Setting
-from benchmark.classifier import MIN_ROWS, Classifier
+from benchmark.classifier import MIN_ROWS, Classifier, check_classes
 from benchmark.engine import Engine, PointSet
-from benchmark.errors import InvalidInput
 from benchmark.judging import misclassified
 from benchmark.norms import norm_named
 from benchmark.protocols import Protocol, mean_accuracy_check
@@ -97,16 +96,7 @@ class Ensemble:
         self._clean_logits = self._judge.logits_of_all(self._x)
         self.search = self._search_model(x)
         self.classes = self._clean_logits.shape[1]
-        if self.classes < 2:
-            raise InvalidInput.because(
-                "model", found=f"{self.classes} logits for each image", expected="at least 2",
-                remedy="return one logit for each class",
-            )  # fmt: skip
-        if int(y.max()) >= self.classes:
-            raise InvalidInput.because(
-                "y", found=f"label {int(y.max())}", expected=f"labels below the model's {self.classes} classes",
-                remedy="check that model and data set belong together",
-            )  # fmt: skip
+        check_classes(self.classes, y)
         self._attacks: tuple[Attack[Any], ...] = run.protocol.attacks(Setting(norm, epsilon, shape, self.classes))
         n = len(x)
         wrong = misclassified(self._clean_logits, y).cpu()

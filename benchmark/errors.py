@@ -77,6 +77,12 @@ class InvalidCheckpoint(InvalidInput):
     code = "invalid_checkpoint"
 
 
+class InvalidExamples(InvalidInput):
+    """A file of adversarial examples is not what its format says, or does not fit the points it is for."""
+
+    code = "invalid_examples"
+
+
 class NotFound(InvalidInput):
     """No such board, model, submission, checkpoint or file."""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 
 from benchmark.report import (
     AttackOutcome,
@@ -18,6 +19,8 @@ from benchmark.report import (
     canonical_json,
 )
 
+MAX_LABEL = 100
+"""Characters of the name of what broke a point."""
 _SEVERITY = (CheckOutcome.NOT_ASSESSED, CheckOutcome.PASSED, CheckOutcome.FLAGGED, CheckOutcome.REJECTED)
 
 
@@ -80,6 +83,47 @@ def worst_of(checks: Iterable[Check]) -> tuple[Check, ...]:
         if _SEVERITY.index(check.outcome) > _SEVERITY.index(present.outcome):
             worst[check.code] = check
     return tuple(worst.values())
+
+
+def worst_case(points: Points, broken: Mapping[int, tuple[str, float]]) -> Points:
+    """Return the verdicts on the same points where examples of another evaluation count as well.
+
+    A point that was robust is broken by an example that holds; its step stays None, for nothing but the image is known
+    of such an example. A point that was broken, or misclassified clean, stays as it was: who broke it is on record.
+
+    Args:
+        points: the verdicts so far.
+        broken: for each point with an example that holds, by its position in the data set: what to call the evaluation,
+            and the example's distance in the threat model's norm.
+    Raises:
+        ValueError: an index is none of the points', or a name or distance is none.
+    """
+    _check_broken(points, broken)
+    new = [broken.get(index) if robust else None for index, robust in zip(points.index, points.robust, strict=True)]
+    return Points(
+        index=points.index,
+        label=points.label,
+        robust=tuple(robust and example is None for robust, example in zip(points.robust, new, strict=True)),
+        broken_by=tuple(
+            by if example is None else example[0] for by, example in zip(points.broken_by, new, strict=True)
+        ),
+        step=points.step,
+        distance=tuple(
+            known if example is None else example[1] for known, example in zip(points.distance, new, strict=True)
+        ),
+    )
+
+
+def _check_broken(points: Points, broken: Mapping[int, tuple[str, float]]) -> None:
+    unknown = broken.keys() - set(points.index)
+    if unknown:
+        raise ValueError(f"points: there is no point {min(unknown)}")
+    for index, (name, distance) in broken.items():
+        # That name is taken: it would lower the standard accuracy.
+        if not 0 < len(name) <= MAX_LABEL or name == "clean":
+            raise ValueError(f'point {index}: what broke it needs a name of 1 to {MAX_LABEL} characters, not "clean"')
+        if not (math.isfinite(distance) and distance >= 0):
+            raise ValueError(f"point {index}: its distance must be a finite number from 0")
 
 
 def _blocks(shards: Sequence[EvaluationReport]) -> tuple[Shard, ...]:

@@ -131,7 +131,7 @@ def evaluate_points(
         checks=(*checks, few_classes_check(ensemble.classes), *repeated),
         provenance=_provenance(run, ensemble),
         points=ensemble.verdicts(index),
-        examples_sha256=_sha256_of(ensemble.x_adv),
+        examples_sha256=sha256_of_examples(ensemble.x_adv),
     )
     return Evaluation(report, ensemble.x_adv.view_as(x))
 
@@ -165,7 +165,7 @@ def benchmark(
     return report.standard_accuracy, report.robust_accuracy
 
 
-def _sha256_of(x: Tensor) -> str:
+def sha256_of_examples(x: Tensor) -> str:
     """Hash float32 values in their order, as the little-endian bytes that a safetensors file holds."""
     return hashlib.sha256(x.detach().cpu().contiguous().numpy().astype("<f4", copy=False).tobytes()).hexdigest()
 
@@ -231,19 +231,21 @@ def _provenance(run: Run, ensemble: Ensemble) -> Provenance:
         layout=ensemble.search.layout,
         precision=ensemble.search.precision,
         device=run.device.type,
-        hardware=_hardware(run.device),
-        versions=_versions(),
+        hardware=hardware_of(run.device),
+        versions=installed_versions(),
         seconds=ensemble.seconds,
     )
 
 
-def _hardware(device: torch.device) -> str:
+def hardware_of(device: torch.device) -> str:
+    """Return what a device is, for the record."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
     return f"{platform.machine()} CPU, {torch.backends.cpu.get_cpu_capability()}"
 
 
-def _versions() -> dict[str, str]:
+def installed_versions() -> dict[str, str]:
+    """Return the versions of all that can move a number, by package."""
     versions = {"python": platform.python_version(), "torch": torch.__version__}
     for package in ("gauntlet-benchmark", "numpy", "scikit-learn"):
         try:

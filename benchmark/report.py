@@ -149,9 +149,10 @@ class Points(Part):
     robust: tuple[bool, ...]
     """False where the clean image is misclassified."""
     broken_by: tuple[str | None, ...]
-    """Name of the attack, "clean", or None where the point is robust."""
+    """Name of the attack or of the evaluation that broke it, "clean", or None where the point is robust."""
     step: tuple[Count | None, ...]
-    """Step of the attack at which the point broke; None where it is robust or misclassified clean."""
+    """Step of the attack at which the point broke; None where it is robust or misclassified clean, or where nothing but
+    the image is known of what broke it."""
     distance: tuple[Finite | None, ...]
     """Distance of the adversarial example in the threat model's norm; 0 for "clean"; None where robust."""
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_zoo.checkpoints.formats import EXPORTED, check_file, check_fits
+from model_zoo.checkpoints.examples import check_examples_of
+from model_zoo.checkpoints.formats import EXPORTED, check_file, check_fits, check_upload
 from model_zoo.registry import ARCHITECTURES
 
 
@@ -30,3 +31,11 @@ class ZooAdmission:
     def check_fits(self, path: Path, architecture: str) -> None:
         """Raise InvalidCheckpoint where the file is no sound checkpoint for that architecture."""
         check_fits(path, architecture)
+
+    def check_upload(self, path: Path) -> None:
+        """Raise InvalidCheckpoint or InvalidExamples where the file is a sound one of neither kind."""
+        check_upload(path)
+
+    def check_examples(self, path: Path, dataset: str, count: int) -> None:
+        """Raise InvalidExamples where the file does not hold one image for each of so many points of the data set."""
+        check_examples_of(path, dataset, count)

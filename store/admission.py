@@ -36,6 +36,12 @@ class Admission(Protocol):
     def check_fits(self, path: Path, architecture: str) -> None:
         """Raise InvalidCheckpoint where the file is no sound checkpoint for that architecture."""
 
+    def check_upload(self, path: Path) -> None:
+        """Raise InvalidCheckpoint or InvalidExamples where the file is a sound one of neither kind."""
+
+    def check_examples(self, path: Path, dataset: str, count: int) -> None:
+        """Raise InvalidExamples where the file does not hold one image for each of so many points of the data set."""
+
 
 def admit(new: NewSubmission, blobs: Blobs, admission: Admission) -> tuple[NewSubmission, Board]:
     """Clean a submission and check all its fields and its file's header.

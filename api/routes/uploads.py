@@ -29,17 +29,20 @@ Sha256 = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of 
     },
 )
 async def put_upload(sha256: Sha256, request: Request, response: Response, store: Store) -> Upload:
-    """Store a checkpoint under its hash: a safetensors file, a `.pt2` file, or a state dict of torch.save.
+    """Store a checkpoint or adversarial examples under the file's hash.
+
+    A checkpoint is a safetensors file, a `.pt2` file, or a state dict of torch.save; examples are a `.npy` file or a
+    safetensors file.
 
     The body is the file itself. 201 when it was stored, 200 when it had been there already. Nothing is kept of a file
-    that is broken off, too large, of another hash, or whose content is no checkpoint.
+    that is broken off, too large, of another hash, or whose content is none of these.
     """
     limit = store.admission.max_checkpoint_bytes
     existed = await run_in_threadpool(store.blobs.exists, sha256)
     writer = await run_in_threadpool(store.blobs.writer, limit)
     try:
         size = await receive(request, writer)
-        await run_in_threadpool(writer.commit, sha256, store.admission.check_file)
+        await run_in_threadpool(writer.commit, sha256, store.admission.check_upload)
     finally:
         writer.abort()
     response.status_code = 200 if existed else 201

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Literal, NoReturn
 
 from benchmark.errors import InvalidCheckpoint
-from model_zoo.checkpoints.header import MAX_HEADER_BYTES, read_header, shown
+from model_zoo.checkpoints.examples import check_examples
+from model_zoo.checkpoints.header import is_no_length, read_header, shown
+from model_zoo.checkpoints.npy import begins_npy
 from model_zoo.checkpoints.pickles import EXPORT
 from model_zoo.checkpoints.pt2 import read_program
 from model_zoo.checkpoints.state_dicts import check_state_dict
@@ -33,16 +35,31 @@ def check_file(path: Path) -> Format:
     beginning = _beginning(path)
     if beginning.startswith(_ZIP):
         return _check_archive(path)
-    if _is_no_length(beginning):
+    if is_no_length(beginning):
         _refuse_other_kind(beginning)
     read_header(path)
     return "safetensors"
 
 
+def check_upload(path: Path) -> Format | Literal["npy"]:
+    """Return the format of a file that is a sound checkpoint, or a sound .npy file of adversarial examples.
+
+    A safetensors file may be either; which, whoever refers to it says.
+
+    Raises:
+        InvalidCheckpoint: it is neither a .npy file nor a sound checkpoint.
+        InvalidExamples: it is a .npy file, but not a sound one of images.
+    """
+    if begins_npy(_beginning(path)):
+        check_examples(path)
+        return "npy"
+    return check_file(path)
+
+
 def is_old_pickle(path: Path) -> bool:
     """Tell whether a file is what torch.save wrote before torch 1.6."""
     beginning = _beginning(path)
-    return beginning.startswith(_PICKLE) and _is_no_length(beginning)
+    return beginning.startswith(_PICKLE) and is_no_length(beginning)
 
 
 def check_fits(path: Path, architecture: str) -> Format:
@@ -85,11 +102,6 @@ def _check_archive(path: Path) -> Format:
 def _beginning(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(8)
-
-
-def _is_no_length(beginning: bytes) -> bool:
-    """Tell whether a file cannot begin with the length of a safetensors header, whose last byte may be any."""
-    return int.from_bytes(beginning, "little") > MAX_HEADER_BYTES
 
 
 def _refuse_other_kind(beginning: bytes) -> NoReturn:

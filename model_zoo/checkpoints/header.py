@@ -90,10 +90,15 @@ def read_header(path: Path) -> Header:
     _check_metadata(content.pop("__metadata__", {}))
     tensors = {name: _tensor(name, entry) for name, entry in content.items()}
     if not tensors:
-        _refuse("header", found="no tensors", expected="the parameters of a network", remedy="save its state dict")
+        _refuse("header", found="no tensors", expected="at least one", remedy="save the state dict of the network")
     data_start = _LENGTH_BYTES + length
     _check_layout(tensors, size - data_start)
     return Header(MappingProxyType(tensors), data_start)
+
+
+def is_no_length(beginning: bytes) -> bool:
+    """Tell by its first eight bytes whether a file is of another kind; the last byte of a sound length may be any."""
+    return int.from_bytes(beginning, "little") > MAX_HEADER_BYTES
 
 
 def shown(value: object) -> str:

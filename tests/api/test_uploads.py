@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import socket
 import time
+from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from tests.api.shape import assert_error
@@ -106,6 +109,47 @@ def test_refuses_a_broken_file_and_says_what_was_found(service: Running, content
     assert all(error["detail"][part] for part in ("field", "found", "expected", "remedy"))
     assert found in error["detail"]["found"]
     assert service.files() == []
+
+
+def npy(array: np.ndarray[Any, Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+def test_stores_examples_of_numpy(service: Running) -> None:
+    content = npy(np.zeros((3, 1, 8, 8), np.float32))
+    response = service.put(content)
+    assert response.status_code == 201
+    assert service.services.blobs.read(response.json()["sha256"]) == content
+
+
+@pytest.mark.parametrize(
+    ("content", "found", "remedy"),
+    [
+        (npy(np.zeros((3, 1, 8, 8), np.uint8)), "|u1", "255"),
+        (npy(np.array([{}], object)), "|O", "pickles"),
+        (npy(np.zeros((3, 64), np.float32)), "[3, 64]", "channels first"),
+        (npy(np.zeros((3, 1, 8, 8), np.float32))[:-1], "767 bytes", "again"),
+    ],
+    ids=["integers", "objects", "rows", "cut"],
+)
+def test_refuses_broken_examples_and_keeps_nothing(service: Running, content: bytes, found: str, remedy: str) -> None:
+    response = service.put(content)
+    assert response.status_code == 422
+    error = response.json()["error"]
+    assert error["code"] == "invalid_examples"
+    assert found in error["detail"]["found"]
+    assert remedy in error["detail"]["remedy"]
+    assert service.files() == []
+
+
+def test_examples_are_no_checkpoint_to_submit(service: Running) -> None:
+    sha256 = service.put(npy(np.zeros((3, 1, 8, 8), np.float32))).json()["sha256"]
+    fields = {"name": "A", "dataset": "digits", "threat_model": "Linf", "architecture": "digits_cnn"}
+    response = service.http.post("/api/v1/submissions", json={**fields, "checkpoint_sha256": sha256})
+    assert response.status_code == 422
+    assert response.json()["error"]["code"] == "invalid_checkpoint"
 
 
 def test_refuses_an_announced_size_above_the_limit_without_waiting_for_the_body(service: Running) -> None:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from benchmark.classifier import Classifier
 from benchmark.judging import Judgement, judge, misclassified
-from benchmark.norms import L2, Linf, Norm
+from benchmark.norms import L1, L2, Linf, Norm
+from benchmark.verdicts import Verdict, largest_distance
 from tests.benchmark.models import points
 
 SHAPE = (1, 2, 2)
@@ -51,6 +54,36 @@ def test_tolerance_is_a_hundred_thousandth(norm: Norm, excess: float, inside: bo
     assert verdict.broken.tolist() == [inside]
     assert verdict.distance.dtype == torch.float64
     assert verdict.distance.tolist() == [pytest.approx(0.5 * (1 + excess), rel=1e-12)]
+
+
+@pytest.mark.parametrize("norm", [Linf(), L2(), L1()], ids=lambda norm: norm.name)
+def test_the_boundary_of_the_budget_is_exact_in_float64(norm: Norm) -> None:
+    limit = 0.25 * (1 + 1e-5) + 1e-7
+    assert largest_distance(0.25) == limit
+    x = torch.zeros(2, 4, dtype=torch.float64)
+    x_adv = x.clone()
+    x_adv[:, 1] = torch.tensor([limit, math.nextafter(limit, 1)], dtype=torch.float64)
+    verdict = _judge(x, x_adv, norm, 0.25)
+    assert verdict.distance.tolist() == [limit, math.nextafter(limit, 1)]
+    assert verdict.within_budget.tolist() == [True, False]
+    assert verdict.verdicts == (Verdict.HOLDS, Verdict.OVER_BUDGET)
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_of_several_flaws_the_first_is_the_verdict(label: int) -> None:
+    x = torch.full((6, 4), 0.9)
+    x_adv = x.clone()
+    x_adv[1] = torch.tensor([torch.nan, 2.0, 0.0, 0.9])
+    x_adv[2] = torch.tensor([torch.inf, 0.9, 0.9, 0.9])
+    x_adv[3] = torch.tensor([2.0, 0.9, 0.0, 0.9])
+    x_adv[4] = torch.tensor([-1e-6, 0.9, 0.9, 0.9])
+    x_adv[5] = torch.tensor([0.0, 0.9, 0.9, 0.9])
+    verdict = _judge(x, x_adv, Linf(), 0.2, label)
+    last = Verdict.CLASSIFIED_CORRECTLY if label == 1 else Verdict.HOLDS
+    beyond = (Verdict.NOT_FINITE, Verdict.NOT_FINITE, Verdict.OUTSIDE_BOX, Verdict.OUTSIDE_BOX, Verdict.OVER_BUDGET)
+    assert verdict.verdicts == (last, *beyond)
+    assert verdict.over_budget.tolist() == [False, True, True, True, True, True]
+    assert verdict.broken.tolist() == [found is Verdict.HOLDS for found in verdict.verdicts]
 
 
 @pytest.mark.parametrize("epsilon", [8 / 255, 4 / 255, 0.3, 1e-4, 1 / 2550])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmark.errors import InvalidCheckpoint
+from benchmark.errors import InvalidCheckpoint, InvalidExamples
 from benchmark.report import AttackOutcome, Check, CheckOutcome, EvaluationReport, Points, Provenance, build_report
 from store.blobs import Blobs
 from store.claims import Claim, claim
@@ -17,10 +17,14 @@ from store.workers import Worker
 
 LEASE_MS = 60_000
 CHECKPOINT = b"weights"
+EXAMPLES = b"images"
 
 
 class Rules:
-    """The rules of a zoo with two architectures, whose checkpoints all begin with "weights"."""
+    """The rules of a zoo with two architectures, whose checkpoints all begin with "weights".
+
+    Files of examples are "images", the data set and their number, parted by spaces.
+    """
 
     max_checkpoint_bytes = 1_000
 
@@ -34,6 +38,21 @@ class Rules:
     def check_fits(self, path: Path, architecture: str) -> None:
         assert architecture in self.architectures("digits")
         self.check_file(path)
+
+    def check_upload(self, path: Path) -> None:
+        if not path.read_bytes().startswith(EXAMPLES):
+            self.check_file(path)
+
+    def check_examples(self, path: Path, dataset: str, count: int) -> None:
+        if path.read_bytes() != examples(dataset, count):
+            raise InvalidExamples.because(
+                "shape", found="others", expected=f"{count} images", remedy="attack all points"
+            )
+
+
+def examples(dataset: str, count: int) -> bytes:
+    """A file of examples that fits so many points of the data set."""
+    return b" ".join((EXAMPLES, dataset.encode(), str(count).encode()))
 
 
 def new_submission(blobs: Blobs, **changes: object) -> NewSubmission:
