@@ -13,10 +13,11 @@ from benchmark.classifier import Classifier, frozen
 from benchmark.datasets import CLASSES, LabelledPoints
 from benchmark.ensemble import Run
 from benchmark.judging import misclassified
-from benchmark.pipeline import evaluate_points
+from benchmark.pipeline import Found, evaluate_points, evidence_of, twin_on
 from benchmark.protocols import Protocol
 from benchmark.report import Check, CheckOutcome, EvaluationReport
-from benchmark.restrictions import run_checks
+from benchmark.restrictions import POLICY, run_checks
+from benchmark.restrictions.policy import Policy
 
 _SAMPLE = 1_000
 _PROBED = 64
@@ -27,14 +28,17 @@ _BACKWARD = 101 + 909 + 900
 """Passes of the standard ensemble on a point that nothing breaks, with nine targets."""
 
 
-def admission_checks(
+def admit(
     model: nn.Module,
     points: LabelledPoints,
     run: Run,
     claimed_standard_accuracy: float | None,
     limit_s: float = math.inf,
-) -> tuple[Check, ...]:
-    """Return the restrictions, standard accuracy against the claim, what a short attack shows, and the predicted cost.
+    policy: Policy = POLICY,
+) -> Found:
+    """Check the restrictions, standard accuracy against the claim, what a short attack shows, and the predicted cost.
+
+    A model that breaks no rule is also tested for gradients that mislead.
 
     Args:
         model: the model.
@@ -42,23 +46,26 @@ def admission_checks(
         run: the evaluation that is to follow.
         claimed_standard_accuracy: in [0, 1], where the author claims one.
         limit_s: predicted seconds of one worker above which the model is rejected.
+        policy: which restrictions.
     """
     dataset = run.threat_model.dataset
     classes = CLASSES[dataset] if dataset else None
-    checks = run_checks(model, points.x, points.y, run.threat_model, classes=classes)
+    twin = twin_on(dataset, run.device)
+    checks = run_checks(model, points.x, points.y, run.threat_model, classes=classes, twin=twin, policy=policy)
     if any(check.outcome is CheckOutcome.REJECTED for check in checks):
-        return checks
+        return Found(policy.version, checks)
     started = time.monotonic()
     rows = slice(_PROBED)
     probe = replace(run, protocol=_PROBE)
     report = evaluate_points(model, points.x[rows], points.y[rows], points.index[rows], probe).report
     seconds = time.monotonic() - started
-    return (
+    checks = (
         *checks,
         _standard_accuracy(model, points, run, claimed_standard_accuracy),
         _short_attack(report),
         _predicted_cost(report, len(points.y), seconds, limit_s),
     )
+    return Found(policy.version, checks, evidence_of(model, points.x, points.y, points.index, run))
 
 
 def _standard_accuracy(model: nn.Module, points: LabelledPoints, run: Run, claimed: float | None) -> Check:

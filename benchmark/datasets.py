@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.errors import InvalidInput, NotFound
@@ -79,6 +81,23 @@ def load(name: str, split: str = "test", n: int | None = None) -> LabelledPoints
     return LabelledPoints(points.x[:n].clone(), points.y[:n].clone(), points.index[:n])
 
 
+def twin_of(name: str | None) -> LabelledPoints | None:
+    """Return the points of a data set that are held out from training and boards alike; None where there are none."""
+    twin = _READERS[name]().get("twin") if name in _READERS else None
+    return None if twin is None else LabelledPoints(twin.x.clone(), twin.y.clone(), twin.index)
+
+
+def _digits_file() -> Path:
+    """Return where scikit-learn keeps the digits; importing it, as every evaluation would, takes as long as torch."""
+    package = find_spec("sklearn")
+    if package is None or package.origin is None:
+        raise NotFound.because(
+            "dataset", found="no scikit-learn", expected="the package that brings the digits along",
+            remedy="install scikit-learn",
+        )  # fmt: skip
+    return Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+
+
 @cache
 def _digits() -> dict[str, LabelledPoints]:
     """Read the 1,797 handwritten digits that scikit-learn brings along, 8×8 pixels in 17 grey levels.
@@ -88,12 +107,11 @@ def _digits() -> dict[str, LabelledPoints]:
     """
     import numpy as np
     import torch
-    from sklearn.datasets import load_digits
 
-    digits = load_digits()
-    order = np.random.Generator(np.random.PCG64(DIGITS_SEED)).permutation(len(digits.target))
-    x = torch.from_numpy((digits.data[order] / 16).astype(np.float32)).reshape(-1, *SHAPES["digits"])
-    y = torch.from_numpy(digits.target[order].astype(np.int64))
+    rows = np.loadtxt(_digits_file(), delimiter=",")
+    order = np.random.Generator(np.random.PCG64(DIGITS_SEED)).permutation(len(rows))
+    x = torch.from_numpy((rows[order, :-1] / 16).astype(np.float32)).reshape(-1, *SHAPES["digits"])
+    y = torch.from_numpy(rows[order, -1].astype(np.int64))
     return {
         split: LabelledPoints(x[place], y[place], tuple(range(place.stop - place.start)))
         for split, place in DIGITS_SPLITS.items()

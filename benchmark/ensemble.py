@@ -12,12 +12,15 @@ from torch import Tensor, nn
 
 from benchmark import cuda
 from benchmark.attacks.base import Attack, Setting
-from benchmark.classifier import MIN_ROWS, Classifier, check_classes
+from benchmark.classifier import MIN_ROWS, Classifier, check_classes, pad_rows
 from benchmark.engine import Engine, PointSet
+from benchmark.errors import EvaluationFailed
 from benchmark.judging import misclassified
+from benchmark.losses import cross_entropy
 from benchmark.norms import norm_named
 from benchmark.protocols import Protocol, mean_accuracy_check
 from benchmark.report import AttackOutcome, Check, Interval, Points, wilson_interval
+from benchmark.restrictions.replay import Answers, replay_check
 from benchmark.search_model import SearchModel, search_model
 from benchmark.threat_models import ThreatModel
 
@@ -94,6 +97,7 @@ class Ensemble:
         self._index = torch.tensor(index, dtype=torch.int64)
         self._judge = Classifier(model, shape, run.width, run.protocol.passes)
         self._clean_logits = self._judge.logits_of_all(self._x)
+        self._first_answers = self._answers()
         self.search = self._search_model(x)
         self.classes = self._clean_logits.shape[1]
         check_classes(self.classes, y)
@@ -252,6 +256,28 @@ class Ensemble:
         classifier = Classifier(self._model, self._shape, self._run.width, classes=self.classes)
         wrong = [misclassified(classifier.logits_of_all(self.x_adv), self._y) for _ in range(passes)]
         return (mean_accuracy_check([1 - float(one.double().mean()) for one in wrong]),)
+
+    def replay(self) -> tuple[Check, ...]:
+        """Ask the model again for the first batch, unless the protocol is for models that draw at random."""
+        if self._first_answers is None:
+            return ()
+        again = self._answers()
+        return () if again is None else (replay_check(self._first_answers, again),)
+
+    def _answers(self) -> Answers | None:
+        if self._run.protocol.passes > 1:
+            return None
+        x, y = self._x[: self._judge.width], self._y[: self._judge.width]
+        rows = self._judge.padded(len(x))
+        labels = pad_rows(y, rows)
+        # Labels that the model has no class for are refused before the attacks, with an error that says so.
+        known = labels.clamp_max(self._clean_logits.shape[1] - 1)
+        images = pad_rows(x, rows)
+        try:
+            found = self._judge.gradient(images, lambda logits: cross_entropy(logits, known))
+        except EvaluationFailed:  # an ensemble need not ask for gradients
+            return Answers(self._judge.logits(images)[: len(x)], torch.zeros_like(x))
+        return Answers(found.logits[: len(x)], found.grad[: len(x)])
 
     def verdicts(self, index: Sequence[int]) -> Points:
         """Return the verdict on every point."""

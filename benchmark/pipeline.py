@@ -17,13 +17,28 @@ from benchmark.ensemble import Ensemble, EvaluationProgress, Run, Snapshot
 from benchmark.errors import InvalidInput
 from benchmark.norms import norm_named
 from benchmark.protocols import few_classes_check, protocol_named
-from benchmark.report import Check, EvaluationReport, Provenance, build_report
-from benchmark.restrictions import run_checks
+from benchmark.report import Check, EvaluationReport, Evidence, Provenance, build_report
+from benchmark.restrictions import POLICY, run_checks
 from benchmark.threat_models import ThreatModel, official_board
 
 _CPU_WIDTH = 64
 _STATES = 16
 """Copies of the batch that the attack with the largest state holds, with room for what a step makes."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found of a model as a whole, whichever of its points are attacked.
+
+    Args:
+        policy: version of the restrictions that the checks are of; None where none was made.
+        checks: the checks, the passed ones included.
+        evidence: the tests for gradients that mislead.
+    """
+
+    policy: int | None = None
+    checks: tuple[Check, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,9 +65,10 @@ def evaluate(
     batch_size: int | None = None,
     device: str = "cpu",
     precision: str = "float32",
+    diagnostics: bool = True,
     progress: Callable[[EvaluationProgress], None] | None = None,
 ) -> Evaluation:
-    """Check the model, run the ensemble on the given points and report.
+    """Check the model, test it for gradients that mislead, run the ensemble on the given points and report.
 
     Args:
         model: from images (n, c, h, w) in [0, 1] to logits (n, classes); moved to ``device``, else left as it was.
@@ -67,6 +83,8 @@ def evaluate(
             of it fits into memory.
         device: where to run, such as "cuda".
         precision: "float32", the only precision that ranks.
+        diagnostics: False leaves out the tests for gradients that mislead, which take seconds; every evaluation of a
+            service has them.
         progress: called now and then; what it raises ends the evaluation.
     Raises:
         InvalidInput: an argument cannot be used.
@@ -87,8 +105,11 @@ def evaluate(
     x, y = x.detach().to(place).contiguous(), y.to(place)
     model.to(place)
     run = Run(threat_model, ensemble, seed, slot_width(batch_size, model, x), place)
-    checks = run_checks(model, x, y, threat_model)
-    return evaluate_points(model, x, y, tuple(range(len(x))), run, checks=checks, progress=progress)
+    checks = run_checks(model, x, y, threat_model, twin=twin_on(threat_model.dataset, place))
+    index = tuple(range(len(x)))
+    evidence = evidence_of(model, x, y, index, run) if diagnostics else ()
+    found = Found(POLICY.version, checks, evidence)
+    return evaluate_points(model, x, y, index, run, found=found, progress=progress)
 
 
 def evaluate_points(
@@ -98,7 +119,7 @@ def evaluate_points(
     index: Sequence[int],
     run: Run,
     *,
-    checks: Sequence[Check] = (),
+    found: Found | None = None,
     progress: Callable[[EvaluationProgress], None] | None = None,
     save: Callable[[Callable[[], Snapshot]], None] | None = None,
     resume: Snapshot | None = None,
@@ -111,7 +132,7 @@ def evaluate_points(
         y: labels, (n,).
         index: their positions in the data set, increasing.
         run: settings.
-        checks: what the check of the model found, for the report.
+        found: what was found of the model as a whole, for the report.
         progress: called at the first step and the end of every attack, and several times a second between.
         save: called after every step with a function that makes a snapshot; call it to keep one.
         resume: a snapshot of the same run on the same points: the evaluation goes on exactly from there.
@@ -121,14 +142,17 @@ def evaluate_points(
         if resume is not None:
             ensemble.restore(resume)
         ensemble.work(progress, save)
-        repeated = ensemble.repeated_answers()
+        after = (*ensemble.repeated_answers(), *ensemble.replay())
+    found = found or Found()
     report = build_report(
         norm=run.threat_model.norm,
         epsilon=str(run.threat_model.epsilon),
         dataset=run.threat_model.dataset,
         protocol=run.protocol.label,
         attacks=ensemble.outcomes(),
-        checks=(*checks, few_classes_check(ensemble.classes), *repeated),
+        policy=found.policy,
+        checks=(*found.checks, few_classes_check(ensemble.classes), *after),
+        evidence=found.evidence,
         provenance=_provenance(run, ensemble),
         points=ensemble.verdicts(index),
         examples_sha256=sha256_of_examples(ensemble.x_adv),
@@ -163,6 +187,21 @@ def benchmark(
     points = datasets.load(dataset, "test", board.points if n_examples is None else n_examples)
     report = evaluate(model, points.x, points.y, board.budget, batch_size=batch_size, device=device).report
     return report.standard_accuracy, report.robust_accuracy
+
+
+def evidence_of(model: nn.Module, x: Tensor, y: Tensor, index: Sequence[int], run: Run) -> tuple[Evidence, ...]:
+    """Test a model for gradients that mislead, under the settings of a run."""
+    from benchmark.diagnostics import run_diagnostics  # which evaluates in its turn
+
+    return run_diagnostics(
+        model, x, y, index, run.threat_model, seed=run.seed, width=run.width, device=run.device.type
+    )
+
+
+def twin_on(dataset: str | None, device: torch.device) -> tuple[Tensor, Tensor] | None:
+    """Return images and labels of a data set that nobody ranks on; None where there are none."""
+    twin = datasets.twin_of(dataset)
+    return None if twin is None else (twin.x.to(device), twin.y.to(device))
 
 
 def sha256_of_examples(x: Tensor) -> str:

@@ -11,15 +11,16 @@ import torch
 from torch import nn
 
 from benchmark import datasets
-from benchmark.admission import admission_checks
+from benchmark.admission import admit
 from benchmark.datasets import LabelledPoints
 from benchmark.ensemble import EvaluationProgress, Run
 from benchmark.errors import InvalidInput
 from benchmark.merging import merge_reports, worst_of
-from benchmark.pipeline import device_named, evaluate_points
+from benchmark.pipeline import Found, device_named, evaluate_points, evidence_of, twin_on
 from benchmark.protocols import protocol_named
-from benchmark.report import Check, EvaluationReport, Shard
+from benchmark.report import EvaluationReport, Shard
 from benchmark.restrictions import run_checks
+from benchmark.restrictions.policy import policy_of_version
 from benchmark.search_model import Precision
 from benchmark.threat_models import ThreatModel
 
@@ -54,7 +55,7 @@ def rerun(
     shards = provenance.shards or (_whole(report),)
     runs = [_run(report, shard) for shard in shards]
     with _settings(shards[0], deterministic=_admitted(report)):
-        checks = _checks(report, model, points, runs[0])
+        whole = _found(report, model, points, runs[0])
     pieces = []
     bounds = pairwise(accumulate((shard.points for shard in shards), initial=0))
     for shard, run, (first, last) in zip(shards, runs, bounds, strict=True):
@@ -65,13 +66,14 @@ def rerun(
                 points.y[first:last].to(run.device),
                 points.index[first:last],
                 run,
-                checks=() if provenance.shards else checks,
+                found=None if provenance.shards else whole,
                 progress=progress,
             )
         pieces.append(evaluation.report)
     found = pieces[0]
     if provenance.shards:
-        found = merge_reports(pieces, worst_of([*checks, *(check for piece in pieces for check in piece.checks)]))
+        checks = worst_of([*whole.checks, *(check for piece in pieces for check in piece.checks)])
+        found = merge_reports(pieces, checks, policy=whole.policy, evidence=whole.evidence)
     names = {"architecture": provenance.architecture, "zoo_id": provenance.zoo_id}
     return found.model_copy(update={"provenance": found.provenance.model_copy(update=names)})
 
@@ -134,17 +136,25 @@ def _admitted(report: EvaluationReport) -> bool:
     return any(check.code == "short_attack" for check in report.checks)
 
 
-def _checks(report: EvaluationReport, model: nn.Module, points: LabelledPoints, run: Run) -> tuple[Check, ...]:
-    """Repeat the checks that the report bears: a service's, those of `evaluate`, or none where it is of bare points."""
+def _found(report: EvaluationReport, model: nn.Module, points: LabelledPoints, run: Run) -> Found:
+    """Look for what the report bears again: as a service, as `evaluate` does, or for nothing where it is of bare points.
+
+    Raises:
+        InvalidInput: the restrictions of the report's version cannot be checked any more.
+    """
     codes = {check.code: check for check in report.checks}
     model.to(run.device)
     points = LabelledPoints(points.x.to(run.device), points.y.to(run.device), points.index)
+    if "zero_gradient" not in codes:
+        return Found()
+    policy = policy_of_version(report.policy)
     if _admitted(report):
         claim = codes.get("standard_accuracy")
-        return admission_checks(model, points, run, claim.threshold if claim else None)
-    if "zero_gradient" in codes:
-        return run_checks(model, points.x, points.y, run.threat_model)
-    return ()
+        return admit(model, points, run, claim.threshold if claim else None, policy=policy)
+    twin = twin_on(report.dataset, run.device)
+    checks = run_checks(model, points.x, points.y, run.threat_model, twin=twin, policy=policy)
+    evidence = evidence_of(model, points.x, points.y, points.index, run) if report.evidence else ()
+    return Found(policy.version, checks, evidence)
 
 
 @contextmanager

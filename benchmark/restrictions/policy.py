@@ -18,6 +18,7 @@ from benchmark.restrictions import (
     optimization,
     output,
     randomized,
+    replay,
     saturated_output,
     shattered_gradient,
     softmax_output,
@@ -62,6 +63,7 @@ POLICIES: Mapping[int, Policy] = MappingProxyType(
                 test_set_lookup.STORED_IMAGES,
                 optimization.RESTRICTION,
                 disproportionate_cost.RESTRICTION,
+                replay.RESTRICTION,
             ),
         ),
     }
