@@ -83,7 +83,7 @@ def load(name: str, split: str = "test", n: int | None = None) -> LabelledPoints
 
 def twin_of(name: str | None) -> LabelledPoints | None:
     """Return the points of a data set that are held out from training and boards alike; None where there are none."""
-    twin = _READERS[name]().get("twin") if name in _READERS else None
+    twin = _READERS[name]().get("twin") if name is not None and name in _READERS else None
     return None if twin is None else LabelledPoints(twin.x.clone(), twin.y.clone(), twin.index)
 
 

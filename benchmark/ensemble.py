@@ -64,6 +64,19 @@ Snapshot = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
+class Unannounced:
+    """An attack that nobody knows before the run has ended.
+
+    Args:
+        protocol: of one attack.
+        points: most points that it is run on.
+    """
+
+    protocol: Protocol
+    points: int
+
+
+@dataclass(frozen=True)
 class Run:
     """Settings of one run; with equal ones, two runs are bit-identical.
 
@@ -74,6 +87,7 @@ class Run:
         width: rows of a full batch.
         device: where the model runs.
         checkpoint_sha256: hash of the model's file, for the report.
+        unannounced: a second attack on a sample of what the protocol leaves; None for none.
     """
 
     threat_model: ThreatModel
@@ -82,6 +96,7 @@ class Run:
     width: int
     device: torch.device
     checkpoint_sha256: str | None = None
+    unannounced: Unannounced | None = None
 
 
 class Ensemble:

@@ -14,6 +14,7 @@ from benchmark.report import (
     Evidence,
     Points,
     SandboxLevel,
+    SecondAttack,
     Shard,
     build_report,
     canonical_json,
@@ -67,6 +68,7 @@ def merge_reports(
         policy=policy,
         checks=checks,
         evidence=evidence,
+        second_attack=_joint_attack([shard.second_attack for shard in shards]),
         provenance=first.provenance.model_copy(
             update={"seconds": seconds, "shards": _blocks(shards), "sandbox": _weakest(shards)}
         ),
@@ -168,6 +170,23 @@ def _identity(report: EvaluationReport) -> tuple[object, ...]:
         provenance.seed,
         provenance.slot_width,
         provenance.precision,
+    )
+
+
+def _joint_attack(parts: Sequence[SecondAttack | None]) -> SecondAttack | None:
+    """Join what the second attack found in each shard; shards in which no point was left have none."""
+    found = [part for part in parts if part is not None]
+    if not found:
+        return None
+    outcome = _sum_outcomes([part.outcome for part in found])
+    left = outcome.attacked - outcome.broken
+    return SecondAttack(
+        protocol=found[0].protocol,
+        outcome=outcome.model_copy(update={"robust_accuracy_after": left / max(outcome.attacked, 1)}),
+        index=tuple(i for part in found for i in part.index),
+        broken=tuple(i for part in found for i in part.broken),
+        distance=tuple(i for part in found for i in part.distance),
+        examples_sha256=_joint_sha256([part.examples_sha256 for part in found]),
     )
 
 

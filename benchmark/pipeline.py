@@ -5,19 +5,19 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
 from torch import Tensor, nn
 
-from benchmark import cuda, datasets
+from benchmark import cuda, datasets, randomness
 from benchmark.classifier import MIN_ROWS, Classifier, check_points, frozen
 from benchmark.ensemble import Ensemble, EvaluationProgress, Run, Snapshot
 from benchmark.errors import InvalidInput
 from benchmark.norms import norm_named
 from benchmark.protocols import few_classes_check, protocol_named
-from benchmark.report import Check, EvaluationReport, Evidence, Provenance, build_report
+from benchmark.report import Check, EvaluationReport, Evidence, Points, Provenance, SecondAttack, build_report
 from benchmark.restrictions import POLICY, run_checks
 from benchmark.threat_models import ThreatModel, official_board
 
@@ -48,10 +48,12 @@ class Evaluation:
     Args:
         report: the numbers and their evidence.
         x_adv: the judged adversarial example of each point, else the clean image, (n, c, h, w).
+        x_second: likewise of the points of the second attack, (k, c, h, w); empty where none was run.
     """
 
     report: EvaluationReport
     x_adv: Tensor
+    x_second: Tensor
 
 
 def evaluate(
@@ -142,6 +144,8 @@ def evaluate_points(
         if resume is not None:
             ensemble.restore(resume)
         ensemble.work(progress, save)
+        points = ensemble.verdicts(index)
+        second, x_second = second_attack(model, x, y, points, run)
         after = (*ensemble.repeated_answers(), *ensemble.replay())
     found = found or Found()
     report = build_report(
@@ -154,10 +158,49 @@ def evaluate_points(
         checks=(*found.checks, few_classes_check(ensemble.classes), *after),
         evidence=found.evidence,
         provenance=_provenance(run, ensemble),
-        points=ensemble.verdicts(index),
+        points=points,
+        second_attack=second,
         examples_sha256=sha256_of_examples(ensemble.x_adv),
     )
-    return Evaluation(report, ensemble.x_adv.view_as(x))
+    return Evaluation(report, ensemble.x_adv.view_as(x), x_second)
+
+
+def second_attack(
+    model: nn.Module, x: Tensor, y: Tensor, points: Points, run: Run
+) -> tuple[SecondAttack | None, Tensor]:
+    """Run the second attack, where there is to be one, on a sample of the points that are robust.
+
+    Args:
+        model: as for `evaluate_points`.
+        x: clean points, (n, c, h, w).
+        y: labels, (n,).
+        points: the verdicts so far.
+        run: its settings; the sample depends on its seed and on the points' places in the data set alone.
+    Returns:
+        What it found, and the judged example of each of its points, else the clean image, (k, c, h, w).
+    """
+    robust = [row for row, left in enumerate(points.robust) if left]
+    if run.unannounced is None or not robust or run.unannounced.points < 1:
+        return None, x[:0]
+    index = torch.tensor([points.index[row] for row in robust])
+    lots = randomness.item_keys(run.seed, "sample of the second attack", 0, 0, index)
+    chosen = sorted(robust[place] for place in lots.argsort()[: run.unannounced.points].tolist())
+    protocol = run.unannounced.protocol
+    places = tuple(points.index[row] for row in chosen)
+    ensemble = Ensemble(model, x[chosen], y[chosen], places, replace(run, protocol=protocol, unannounced=None))
+    ensemble.work(None, None)
+    verdicts = ensemble.verdicts(places)
+    (outcome,) = ensemble.outcomes()
+    left = sum(verdicts.robust)
+    found = SecondAttack(
+        protocol=protocol.label,
+        outcome=outcome.model_copy(update={"robust_accuracy_after": left / len(places)}),
+        index=places,
+        broken=tuple(not robust for robust in verdicts.robust),
+        distance=verdicts.distance,
+        examples_sha256=sha256_of_examples(ensemble.x_adv),
+    )
+    return found, ensemble.x_adv.view_as(x[chosen])
 
 
 def benchmark(
@@ -193,9 +236,7 @@ def evidence_of(model: nn.Module, x: Tensor, y: Tensor, index: Sequence[int], ru
     """Test a model for gradients that mislead, under the settings of a run."""
     from benchmark.diagnostics import run_diagnostics  # which evaluates in its turn
 
-    return run_diagnostics(
-        model, x, y, index, run.threat_model, seed=run.seed, width=run.width, device=run.device.type
-    )
+    return run_diagnostics(model, x, y, index, run.threat_model, seed=run.seed, width=run.width, device=run.device.type)
 
 
 def twin_on(dataset: str | None, device: torch.device) -> tuple[Tensor, Tensor] | None:

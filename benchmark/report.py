@@ -185,6 +185,37 @@ class Points(Part):
         return cls.model_validate_json(content)
 
 
+class SecondAttack(Part):
+    """An attack of a family that nobody knew beforehand, on a sample of the points that the ensemble left robust.
+
+    It moves no number of the report; what it breaks counts towards the best known robust accuracy.
+    """
+
+    protocol: Name
+    """Label of a protocol of one attack."""
+    outcome: AttackOutcome
+    """Its robust accuracy is over the sample."""
+    index: tuple[Count, ...]
+    """Position in the data set of each point that it was run on."""
+    broken: tuple[bool, ...]
+    distance: tuple[Finite | None, ...]
+    """Distance of the example in the threat model's norm; None where the point is not broken."""
+    examples_sha256: Sha256 | None = None
+    """Hash of the examples, as the report's own."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if any(len(column) != len(self.index) for column in (self.broken, self.distance)):
+            raise ValueError("second_attack: every column must have one value per point")
+        if any(a >= b for a, b in zip(self.index, self.index[1:], strict=False)):
+            raise ValueError("second_attack.index: must increase strictly")
+        if any(broken != (distance is not None) for broken, distance in zip(self.broken, self.distance, strict=True)):
+            raise ValueError("second_attack: an example has a distance exactly where it breaks its point")
+        if (self.outcome.attacked, self.outcome.broken) != (len(self.index), sum(self.broken)):
+            raise ValueError("second_attack: the attack's counts are not those of its points")
+        return self
+
+
 class Shard(Part):
     """A block of a run's points that one process attacked, and where that was.
 
@@ -249,6 +280,8 @@ class EvaluationReport(Part):
     classwise: tuple[ClassAccuracy, ...]
     provenance: Provenance
     points: Points
+    second_attack: SecondAttack | None = None
+    """None in reports that are older, or where none was run or no point was left."""
     examples_sha256: Sha256 | None = None
     """Hash of the examples of all points in their order: of their float32 values as little-endian bytes for one piece,
     of the shards' hashes one after the other where there were several. None in reports that are older."""
@@ -263,6 +296,8 @@ class EvaluationReport(Part):
             broken[attack.name] += attack.broken
         if +broken != Counter(by for by in self.points.broken_by if by not in (None, "clean")):
             raise ValueError("the attacks' counts are not those of the points they broke")
+        if self.second_attack is not None and not set(self.second_attack.index) <= set(_robust(self.points)):
+            raise ValueError("second_attack: it is run on points that are robust")
         shards = self.provenance.shards
         if shards is not None and sum(shard.points for shard in shards) != self.n_points:
             raise ValueError("provenance.shards: they must hold all points")
@@ -290,9 +325,11 @@ class EvaluationReport(Part):
         shows anyway; so the hashes of older reports stay as they were.
         """
         content = self.model_dump(mode="json")
-        for name in ("examples_sha256", "policy", "evidence"):
+        for name in ("examples_sha256", "policy", "evidence", "second_attack"):
             if not content[name]:
                 del content[name]
+        if self.second_attack is not None:
+            del content["second_attack"]["outcome"]["seconds"]
         content["checks"] = [check for check in content["checks"] if check["code"] not in TIMED_CHECKS]
         for attack in content["attacks"]:
             del attack["seconds"]
@@ -350,6 +387,31 @@ def unreliability_check(n_points: int, attacks: Sequence[AttackOutcome]) -> Chec
     )
 
 
+def unannounced_check(second: SecondAttack) -> Check:
+    """Tell whether an attack of another family found points that the whole ensemble had missed.
+
+    Source:
+        The threshold is far above what honest models show: of the eight that come with the program, each under each
+        family, none lost more than one point of 64.
+    """
+    attacked, broken = len(second.index), sum(second.broken)
+    flagged = broken >= _UNANNOUNCED_LEAST and 100 * broken >= _UNANNOUNCED_PERCENT * attacked
+    return Check(
+        code="unannounced_attack",
+        outcome=CheckOutcome.FLAGGED if flagged else CheckOutcome.PASSED,
+        value=broken / max(attacked, 1),
+        threshold=_UNANNOUNCED_PERCENT / 100,
+        message=f"An attack that was not announced, {second.outcome.name}, broke {broken} of {attacked} points that "
+        "all others had left.",
+        remedy="The model may be made for the announced attacks: expect an adaptive one to find a lower value."
+        if flagged
+        else "",
+    )
+
+
+_UNANNOUNCED_LEAST, _UNANNOUNCED_PERCENT = 3, 5
+
+
 def build_report(
     *,
     norm: str,
@@ -362,12 +424,13 @@ def build_report(
     points: Points,
     policy: int | None = None,
     evidence: Sequence[Evidence] = (),
+    second_attack: SecondAttack | None = None,
     examples_sha256: str | None = None,
 ) -> EvaluationReport:
     """Derive every summary number from the points and return the report.
 
-    Each attack's ``robust_accuracy_after`` and the unreliability check are computed here, so that a report over all
-    points and a report merged from shards are made by the same code.
+    Each attack's ``robust_accuracy_after`` and the checks of whether Square or the second attack helps are computed
+    here, so that a report over all points and a report merged from shards are made by the same code.
     """
     n_points, standard_accuracy, robust_accuracy = _scores(points)
     correct = round(n_points * standard_accuracy)
@@ -390,14 +453,20 @@ def build_report(
         policy=policy,
         evidence=tuple(evidence),
         checks=(
-            *(check for check in checks if check.code != "square_helps"),
+            *(check for check in checks if check.code not in {"square_helps", "unannounced_attack"}),
             unreliability_check(n_points, outcomes),
+            *((unannounced_check(second_attack),) if second_attack is not None else ()),
         ),
         classwise=_classwise(points),
         provenance=provenance,
         points=points,
+        second_attack=second_attack,
         examples_sha256=examples_sha256,
     )
+
+
+def _robust(points: Points) -> tuple[int, ...]:
+    return tuple(index for index, robust in zip(points.index, points.robust, strict=True) if robust)
 
 
 def _scores(points: Points) -> tuple[int, float, float]:

@@ -137,7 +137,7 @@ def _admitted(report: EvaluationReport) -> bool:
 
 
 def _found(report: EvaluationReport, model: nn.Module, points: LabelledPoints, run: Run) -> Found:
-    """Look for what the report bears again: as a service, as `evaluate` does, or for nothing where it is of bare points.
+    """Look again for what the report bears: as a service, as `evaluate` does, or for nothing where it has bare points.
 
     Raises:
         InvalidInput: the restrictions of the report's version cannot be checked any more.

@@ -79,6 +79,7 @@ class Board:
         evaluated_here: whether this service can run evaluations for it.
         needs_cuda: whether an evaluation takes a GPU to end in reasonable time.
         limit_s: predicted seconds of one worker above which a model is refused.
+        follow_up_s: seconds of one worker that a closer look at an entry in doubt may take.
     """
 
     dataset: str
@@ -89,6 +90,7 @@ class Board:
     evaluated_here: bool = False
     needs_cuda: bool = False
     limit_s: float = 24 * 3600.0
+    follow_up_s: float = 24 * 3600.0
 
     @property
     def name(self) -> str:
@@ -113,8 +115,26 @@ BOARDS: tuple[Board, ...] = (
     Board("cifar100", "corruptions", "CIFAR-100, common corruptions", None, 10_000),
     Board("imagenet", "Linf", "ImageNet, Linf 4/255", Fraction(4, 255), 5_000, needs_cuda=True),
     Board("imagenet", "corruptions", "ImageNet, common corruptions", None, 5_000, needs_cuda=True),
-    Board("digits", "Linf", "UCI digits, Linf 0.2", Fraction(1, 5), 500, evaluated_here=True, limit_s=6 * 3600),
-    Board("digits", "L2", "UCI digits, L2 0.8", Fraction(4, 5), 500, evaluated_here=True, limit_s=6 * 3600),
+    Board(
+        "digits",
+        "Linf",
+        "UCI digits, Linf 0.2",
+        Fraction(1, 5),
+        500,
+        evaluated_here=True,
+        limit_s=6 * 3600,
+        follow_up_s=600,
+    ),
+    Board(
+        "digits",
+        "L2",
+        "UCI digits, L2 0.8",
+        Fraction(4, 5),
+        500,
+        evaluated_here=True,
+        limit_s=6 * 3600,
+        follow_up_s=600,
+    ),
 )
 
 

@@ -33,9 +33,9 @@ from store.doorbell import Doorbell, Silence
 from store.migrate import require_newest, upgrade
 from store.reference import import_reference_boards
 from store.services import Services
-from worker.attempt import Limits
 from worker.dispatcher import Dispatcher, Options
 from worker.handover import MAX_FILE_BYTES
+from worker.limits import Limits
 from worker.sandbox import find_sandbox
 
 JSON_BYTES = 64 * 1024

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from benchmark.errors import EvaluationFailed
-from benchmark.report import Check, SandboxLevel
+from benchmark.report import SandboxLevel
 from benchmark.threat_models import official_board
 from gauntlet.client import sha256_of
 from model_zoo.checkpoints.formats import check_fits
@@ -24,8 +24,8 @@ _LIMIT_S = 3600.0
 
 def check_submission(
     path: Path, dataset: str, threat_model: str, architecture: str, claimed: float | None = None
-) -> tuple[Check, ...]:
-    """Return every check that the service would make before it evaluates a file, the passed ones too.
+) -> Checked:
+    """Make every check that the service would make before it evaluates a file, and tell of the passed ones too.
 
     Args:
         path: the file.
@@ -52,8 +52,11 @@ def check_submission(
             epsilon=str(board.budget.epsilon),
             protocol=RANKING_PROTOCOL,
             seed=0,
-            first=0,
-            last=board.points,
+            indices=tuple(range(board.points)),
+            unannounced=None,
+            unannounced_points=0,
+            sources=(),
+            examples=(),
             checkpoint_sha256=sha256_of(path),
             claimed_standard_accuracy=claimed,
             limit_s=board.limit_s,
@@ -65,7 +68,7 @@ def check_submission(
         return _answered(request, sandbox, Path(directory))
 
 
-def _answered(request: Request, sandbox: Sandbox, scratch: Path) -> tuple[Check, ...]:
+def _answered(request: Request, sandbox: Sandbox, scratch: Path) -> Checked:
     with process.started(process.COMMAND, sandbox, scratch, request.threads, "cpu") as child:
         child.ask(request)
         while not child.silent:
@@ -75,7 +78,7 @@ def _answered(request: Request, sandbox: Sandbox, scratch: Path) -> tuple[Check,
                 except ValidationError:
                     raise EvaluationFailed("The check answered with something that is no message.") from None
                 if isinstance(message, Checked):
-                    return message.checks
+                    return message
                 if isinstance(message, Failed):
                     raise EvaluationFailed(message.reason)
         raise EvaluationFailed(f"The check ended without an answer: {child.ending()}")

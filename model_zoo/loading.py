@@ -9,11 +9,26 @@ from torch import nn
 
 from benchmark.datasets import CLASSES, SHAPES
 from benchmark.errors import InvalidCheckpoint
+from benchmark.graph import Graph
 from model_zoo.checkpoints.formats import EXPORTED, check_fits
+from model_zoo.checkpoints.pt2 import read_program
 from model_zoo.checkpoints.safetensors import load_checkpoint
 from model_zoo.conversion import convert_state_dict
 from model_zoo.dry_run import classes_of
 from model_zoo.interpreter import load_program
+
+
+def graph_of_submission(path: Path, architecture: str) -> Graph | None:
+    """Return what a file that holds a whole network would run, without running it; None where it holds weights alone.
+
+    Args:
+        path: nothing in it is trusted.
+        architecture: what the submission says.
+    Raises:
+        InvalidCheckpoint: the file is malformed, or of another kind than the submission says.
+    """
+    found = check_fits(path, architecture)
+    return read_program(path).graph if found == "pt2" else None
 
 
 def load_submitted(path: Path, architecture: str, dataset: str) -> nn.Module:

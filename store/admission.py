@@ -76,7 +76,7 @@ def admit_fields(new: NewSubmission, admission: Admission) -> tuple[NewSubmissio
         raise _invalid(
             "architecture", repr(new.architecture[:80]), f"one of {', '.join(architectures)}", "choose one of these"
         )
-    _check_url(new.paper_url)
+    check_url(new.paper_url)
     for field in ("claimed_standard_accuracy", "claimed_robust_accuracy"):
         value: float | None = getattr(new, field)
         if value is not None and not (math.isfinite(value) and 0 <= value <= 1):
@@ -87,11 +87,25 @@ def admit_fields(new: NewSubmission, admission: Admission) -> tuple[NewSubmissio
 def _cleaned(new: NewSubmission) -> NewSubmission:
     cleaned = {"name": _without_hidden(new.name)}
     for field, longest in LONGEST.items():
-        text = _without_hidden(getattr(new, field), keep="\n" if field == "notes" else "")
-        if len(text) > longest:
-            raise _invalid(field, f"{len(text)} characters", f"at most {longest}", "shorten the text")
-        cleaned[field] = text
+        cleaned[field] = cleaned_text(field, getattr(new, field), longest, keep="\n" if field == "notes" else "")
     return new.model_copy(update=cleaned)
+
+
+def cleaned_text(field: str, text: str, longest: int, keep: str = "") -> str:
+    """Return a text without what cannot be seen, and without blanks around it.
+
+    Args:
+        field: what to call it.
+        text: what was sent.
+        longest: most characters.
+        keep: characters that stay, though they cannot be seen.
+    Raises:
+        InvalidSubmission: it is too long.
+    """
+    text = _without_hidden(text, keep)
+    if len(text) > longest:
+        raise _invalid(field, f"{len(text)} characters", f"at most {longest}", "shorten the text")
+    return text
 
 
 def _without_hidden(text: str, keep: str = "") -> str:
@@ -101,7 +115,12 @@ def _without_hidden(text: str, keep: str = "") -> str:
     return "".join(char for char in text if char in keep or unicodedata.category(char) not in _HIDDEN).strip()
 
 
-def _check_url(url: str) -> None:
+def check_url(url: str) -> None:
+    """Refuse an address of a paper that is none, or not https.
+
+    Raises:
+        InvalidSubmission: it is.
+    """
     if not url:
         return
     try:

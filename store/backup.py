@@ -27,7 +27,10 @@ BLOBS = (
     ("shard", "checkpoint"),
     ("shard", "report_sha256"),
     ("shard", "x_adv_sha256"),
+    ("shard", "second_sha256"),
     ("report", "points_sha256"),
+    ("entry", "best_known_sha256"),
+    ("external", "examples_sha256"),
 )
 """Every column that refers to a blob."""
 _ROWS_AT_ONCE = 500

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -11,13 +10,27 @@ from sqlalchemy import ColumnElement, Subquery, Text, UnaryExpression, and_, cas
 from sqlalchemy.orm import Session, aliased
 
 from benchmark.errors import NotFound
-from benchmark.report import EvaluationReport, Interval
+from benchmark.report import Interval
 from benchmark.threat_models import BOARDS, Board, official_board
 from store.blobs import Blobs
 from store.database import Database
+from store.externals import view_externals
+from store.look_views import view_looks
+from store.reports import read_report
 from store.submission_views import view_submissions
-from store.tables import EntryHistoryRow, EntryRow, ReportRow, SubmissionRow
-from store.views import Badge, BoardPoint, BoardRow, BoardSummary, BoardView, ExtraData, HistoryItem, ModelView, Sort
+from store.tables import EntryHistoryRow, EntryRow, ExternalRow, SubmissionRow
+from store.views import (
+    Badge,
+    BoardPoint,
+    BoardRow,
+    BoardSummary,
+    BoardView,
+    ExternalView,
+    ExtraData,
+    HistoryItem,
+    ModelView,
+    Sort,
+)
 
 _SEARCHED = (EntryRow.model_id, EntryRow.title, EntryRow.authors, EntryRow.architecture, EntryRow.venue)
 _BY_CODE_POINT = Text().with_variant(Text(collation="C"), "postgresql")
@@ -167,13 +180,16 @@ def get_model(db: Database, blobs: Blobs, dataset: str, threat_model: str, model
                     source=item.source,
                     standard_accuracy=item.standard_accuracy,
                     robust_accuracy=item.robust_accuracy,
+                    newly_broken=item.newly_broken,
                     recorded_ms=item.recorded_ms,
                 )
                 for item in history
             ),
-            report=_report(session, blobs, entry.report_id) if entry.report_id else None,
+            report=read_report(session, blobs, entry.report_id) if entry.report_id else None,
             checkpoint_sha256=submission.checkpoint_sha256 if submission else None,
             submission=view_submissions(session, [submission])[0] if submission else None,
+            looks=view_looks(session, submission.id) if submission else (),
+            externals=_externals(session, entry.id),
         )
 
 
@@ -252,11 +268,6 @@ def _described(board: Board) -> dict[str, object]:
     }
 
 
-def _report(session: Session, blobs: Blobs, report_id: int) -> EvaluationReport:
-    summary, points_sha256 = session.execute(
-        select(ReportRow.summary, ReportRow.points_sha256).where(ReportRow.id == report_id)
-    ).one()
-    content = json.loads(summary)
-    del content["points_sha256"]
-    content["points"] = json.loads(gzip.decompress(blobs.read(points_sha256)))
-    return EvaluationReport.model_validate(content)
+def _externals(session: Session, entry_id: int) -> tuple[ExternalView, ...]:
+    rows = session.scalars(select(ExternalRow).where(ExternalRow.entry_id == entry_id).order_by(ExternalRow.id)).all()
+    return view_externals(session, rows)

@@ -6,6 +6,7 @@ up late changes nothing.
 
 from __future__ import annotations
 
+import json
 import random
 import secrets
 import time
@@ -22,8 +23,8 @@ from store.queue import next_work, serve
 from store.states import Fault, lock_submission, move
 from store.submission_views import as_submitted
 from store.submissions import close_run, close_shards
-from store.tables import RunRow, ShardRow, WorkerRow
-from store.views import NewSubmission, Progress, Purpose, State, View
+from store.tables import ExternalRow, RunRow, ShardRow, WorkerRow
+from store.views import ExternalState, NewSubmission, Progress, Purpose, Source, State, View
 from store.workers import Worker
 
 MAX_ATTEMPTS = 3
@@ -37,7 +38,7 @@ _BEGINS = {"check": (State.RECEIVED, State.CHECKING), "shard": (State.QUEUED, St
 class Claim(View):
     """A piece of work, held until the lease runs out."""
 
-    kind: Literal["check", "shard"]
+    kind: Literal["check", "shard", "judge"]
     shard_id: int
     run_id: int
     submission_id: str
@@ -56,8 +57,26 @@ class Claim(View):
     first: int
     last: int
     """One past the last point."""
+    indices: tuple[int, ...]
+    """Positions in the data set of the points that it is about, in their order."""
     resume_sha256: str | None
     """Blob from which to continue what an earlier attempt began."""
+    seed_key: str
+    """Key of all that is secret of the run; empty where nothing is."""
+    sources: tuple[Source, ...]
+    """Models whose examples are tried on this one."""
+    examples: tuple[Examples, ...]
+    """Of a judge: the files that it is to judge."""
+
+
+class Examples(View):
+    """Files of examples that belong together."""
+
+    x_adv_sha256: str
+    second_sha256: str | None = None
+    """Those of the second attack."""
+    report_sha256: str | None = None
+    """The report that says which points they are of; None for examples of others, which are of the run's points."""
 
 
 class Beat(StrEnum):
@@ -100,7 +119,7 @@ def _claim(db: Database, worker: Worker, lease_ms: int) -> Claim | None:
             move(session, submission.id, begins[1])
         serve(session, submission.submitter)
         return Claim(
-            kind="check" if shard.kind == "check" else "shard",
+            kind=_kind(shard),
             shard_id=shard.id,
             run_id=run.id,
             submission_id=submission.id,
@@ -116,8 +135,44 @@ def _claim(db: Database, worker: Worker, lease_ms: int) -> Claim | None:
             needs_cuda=run.needs_cuda,
             first=shard.first,
             last=shard.last,
+            indices=_indices(run, shard),
             resume_sha256=shard.checkpoint,
+            seed_key=run.seed_key,
+            sources=tuple(Source.model_validate(source) for source in json.loads(run.sources)),
+            examples=_examples(session, run) if shard.kind == "judge" else (),
         )
+
+
+def _kind(shard: ShardRow) -> Literal["check", "shard", "judge"]:
+    match shard.kind:
+        case "check" | "shard" | "judge" as kind:
+            return kind
+        case _:
+            raise ValueError(f"no such kind of work: {shard.kind}")
+
+
+def _indices(run: RunRow, shard: ShardRow) -> tuple[int, ...]:
+    if run.indices is None:
+        return tuple(range(shard.first, shard.last))
+    return tuple(json.loads(run.indices)[shard.first : shard.last])
+
+
+def _examples(session: Session, run: RunRow) -> tuple[Examples, ...]:
+    """Return the files that a judge of the run is to look at."""
+    if run.purpose == Purpose.EXTERNAL:
+        sha256 = session.scalars(select(ExternalRow.examples_sha256).where(ExternalRow.run_id == run.id)).one()
+        return (Examples(x_adv_sha256=sha256),)
+    shards = session.scalars(
+        select(ShardRow).where(ShardRow.run_id == run.id, ShardRow.kind == "shard").order_by(ShardRow.first)
+    )
+    return tuple(
+        Examples(
+            x_adv_sha256=shard.x_adv_sha256 or "",
+            second_sha256=shard.second_sha256,
+            report_sha256=shard.report_sha256,
+        )
+        for shard in shards
+    )
 
 
 def beat(db: Database, claim: Claim, lease_ms: int, progress: Progress | None = None) -> Beat:
@@ -217,11 +272,15 @@ def fail_run(session: Session, run_id: int, reason: str, fault: Fault) -> str | 
     """Give a run up, and with it the submission that was to be ranked by it.
 
     Returns:
-        The submission's id; None for a follow-up, which its published entry survives.
+        The submission's id; None for all but ranking runs, which their published entry survives.
     """
     run = session.get_one(RunRow, run_id)
-    if run.purpose == Purpose.FOLLOW_UP:
+    if run.purpose != Purpose.RANKING:
         close_run(session, run_id, "failed")
+        if run.purpose == Purpose.EXTERNAL:
+            external = session.scalars(select(ExternalRow).where(ExternalRow.run_id == run_id)).one()
+            external.state, external.reason = ExternalState.FAILED, reason
+            external.concluded_ms = database_now_ms(session)
         return None
     fail_submission(session, run.submission_id, reason, fault)
     return run.submission_id

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pydantic import ValidationError
 
 from benchmark.errors import EvaluationFailed
-from benchmark.report import Check, CheckOutcome, EvaluationReport, SandboxLevel, canonical_json
+from benchmark.report import Check, CheckOutcome, EvaluationReport, Evidence, SandboxLevel, canonical_json
+from benchmark.verdicts import Verdicts
 from store.blobs import Blobs
 from store.claims import Claim, write_held
 from store.database import Database
@@ -27,6 +28,8 @@ def finish_check(
     claim: Claim,
     checks: Sequence[Check],
     *,
+    policy: int | None = None,
+    evidence: Sequence[Evidence] = (),
     parameters: int | None = None,
     shard_points: int = SHARD_POINTS,
 ) -> State:
@@ -36,6 +39,8 @@ def finish_check(
         db: the database.
         claim: the check that was claimed.
         checks: all checks, the passed ones too.
+        policy: version of the restrictions that they are of.
+        evidence: the tests for gradients that mislead.
         parameters: number of parameters of the model.
         shard_points: most points of one shard.
     Returns:
@@ -52,7 +57,8 @@ def finish_check(
         write_held(session, claim, state="done")
         run = session.get_one(RunRow, claim.run_id)
         run.checks = canonical_json([check.model_dump(mode="json") for check in checks]).decode()
-        run.parameters = parameters
+        run.evidence = canonical_json([one.model_dump(mode="json") for one in evidence]).decode()
+        run.policy, run.parameters = policy, parameters
         if rejected:
             move(session, claim.submission_id, State.REJECTED, reason=rejected[0].code, fault="model")
             close_shards(session, claim.submission_id, "cancelled")
@@ -69,9 +75,10 @@ def finish_shard(
     report_bytes: bytes,
     *,
     x_adv_sha256: str | None = None,
+    second_sha256: str | None = None,
     sandbox: SandboxLevel | None = None,
 ) -> State:
-    """Store a shard's report; the last shard of a run also publishes its entry.
+    """Store a shard's report; after the last shard of a run its examples are judged again.
 
     Args:
         db: the database.
@@ -79,6 +86,7 @@ def finish_shard(
         claim: the shard that was claimed.
         report_bytes: the report as JSON, from whoever ran the untrusted model.
         x_adv_sha256: blob of the adversarial examples.
+        second_sha256: blob of those of the second attack; None where the report tells of none.
         sandbox: what was around whoever ran the model.
     Returns:
         The submission's state.
@@ -87,15 +95,74 @@ def finish_shard(
         StaleClaim: the lease is no longer held; nothing was changed.
     """
     report = _validated(claim, report_bytes)
+    if (report.second_attack is None) != (second_sha256 is None):
+        raise EvaluationFailed("The report tells of a second attack, or its examples are there, but not both.")
     # Said by whoever put it up, never from inside.
     report = report.model_copy(update={"provenance": report.provenance.model_copy(update={"sandbox": sandbox})})
     report_sha256 = blobs.put(report.to_bytes())
     progress = _final_progress(report).model_dump_json()
     with db.transaction() as session:
         write_held(
-            session, claim, state="done", progress=progress, report_sha256=report_sha256, x_adv_sha256=x_adv_sha256
+            session,
+            claim,
+            state="done",
+            progress=progress,
+            report_sha256=report_sha256,
+            x_adv_sha256=x_adv_sha256,
+            second_sha256=second_sha256,
         )
     return reduce_run(db, blobs, claim.run_id)
+
+
+def finish_judge(
+    db: Database,
+    blobs: Blobs,
+    claim: Claim,
+    verdicts_bytes: Sequence[bytes],
+    indices: Sequence[Sequence[int]],
+    *,
+    sandbox: SandboxLevel | None = None,
+) -> State:
+    """Store the verdicts on a run's examples, and do what follows from them.
+
+    Args:
+        db: the database.
+        blobs: where the verdicts go.
+        claim: the judging that was claimed.
+        verdicts_bytes: the verdicts on each file of examples, from whoever ran the untrusted model.
+        indices: the points that each file is about, by position in the data set.
+        sandbox: what was around whoever ran the model.
+    Returns:
+        The submission's state.
+    Raises:
+        EvaluationFailed: the verdicts are no valid ones of these very examples; nothing was changed.
+        StaleClaim: the lease is no longer held; nothing was changed.
+    """
+    if len(verdicts_bytes) != len(indices):
+        raise EvaluationFailed(f"There are verdicts on {len(verdicts_bytes)} files, not on {len(indices)}.")
+    verdicts = [_judged(claim, content, index) for content, index in zip(verdicts_bytes, indices, strict=True)]
+    # Said by whoever put it up, never from inside.
+    stored = [one.model_copy(update={"sandbox": sandbox}).model_dump(mode="json") for one in verdicts]
+    verdicts_sha256 = blobs.put(canonical_json(stored))
+    with db.transaction() as session:
+        write_held(session, claim, state="done", report_sha256=verdicts_sha256)
+    return reduce_run(db, blobs, claim.run_id)
+
+
+def _judged(claim: Claim, content: bytes, index: Sequence[int]) -> Verdicts:
+    try:
+        verdicts = Verdicts.from_bytes(content)
+    except ValueError as error:
+        raise EvaluationFailed(f"The verdicts are not valid: {str(error)[:300]}") from None
+    found = {
+        "norm": verdicts.norm,
+        "epsilon": verdicts.epsilon,
+        "dataset": verdicts.dataset,
+        "checkpoint": verdicts.checkpoint_sha256,
+        "points": verdicts.index,
+    }
+    _require_own(found, _own(claim) | {"points": tuple(index)}, "verdicts")
+    return verdicts
 
 
 def _final_progress(report: EvaluationReport) -> Progress:
@@ -130,16 +197,22 @@ def _validated(claim: Claim, report_bytes: bytes) -> EvaluationReport:
         "seed": report.provenance.seed,
         "points": report.points.index,
     }
-    expected = {
+    of_the_run = {"protocol": claim.protocol, "seed": claim.seed, "points": claim.indices}
+    _require_own(found, _own(claim) | of_the_run, "report")
+    return report
+
+
+def _own(claim: Claim) -> dict[str, object]:
+    """Return what everything about the claimed work says."""
+    return {
         "norm": claim.norm,
         "epsilon": claim.epsilon,
         "dataset": claim.submission.dataset,
-        "protocol": claim.protocol,
         "checkpoint": claim.checkpoint_sha256,
-        "seed": claim.seed,
-        "points": tuple(range(claim.first, claim.last)),
     }
+
+
+def _require_own(found: Mapping[str, object], expected: Mapping[str, object], what: str) -> None:
     wrong = [name for name, value in expected.items() if found[name] != value]
     if wrong:
-        raise EvaluationFailed(f"The report is not one of this work: its {', '.join(wrong)} differ.")
-    return report
+        raise EvaluationFailed(f"The {what} is not one of this work: its {', '.join(wrong)} differ.")

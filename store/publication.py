@@ -2,41 +2,80 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 
-from sqlalchemy import func, select, update
+from pydantic import TypeAdapter
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from benchmark.confirmation import confirmation_check, expected_verdicts, unconfirmed
 from benchmark.errors import NotFound
-from benchmark.merging import merge_reports, worst_of
-from benchmark.report import Check, CheckOutcome, EvaluationReport, canonical_json
+from benchmark.merging import merge_reports, worst_case, worst_of
+from benchmark.report import Check, CheckOutcome, EvaluationReport, Evidence, Points, canonical_json
+from benchmark.verdicts import Verdicts
+from store.best_known import broken_by_second
 from store.blobs import Blobs
 from store.claims import fail_run
 from store.database import Database, database_now_ms
-from store.queue import FOLLOW_UP, SHARD_POINTS, blocks, queue_work
+from store.external_claims import conclude_external
+from store.looks import conclude_look, queue_follow_up
+from store.queue import queue_work
+from store.reports import store_report
 from store.states import lock_submission, move
-from store.tables import EntryHistoryRow, EntryRow, ReportRow, RunRow, ShardRow, SubmissionRow
+from store.tables import EntryHistoryRow, EntryRow, RunRow, ShardRow, SubmissionRow
 from store.views import Badge, Purpose, State
 
 OWN_SOURCE = "Evaluated here"
-FOLLOW_UP_PROTOCOL = "plus-1"
-"""Label of the protocol that looks closer: more attacks, and restarts."""
-MAX_FOLLOW_UPS = 10
-"""Follow-ups that may wait at once: models that ask for a closer look must not fill the queue."""
+UNANNOUNCED = "the unannounced attack"
+NO_DOUBT = frozenset({"standard_accuracy"})
+"""Checks that say nothing of the robust accuracy, so that nobody need look closer where they are flagged."""
+
+VERDICTS: TypeAdapter[tuple[Verdicts, ...]] = TypeAdapter(tuple[Verdicts, ...])
+"""What a judge leaves: the verdicts on each file of examples."""
 
 
 @dataclass(frozen=True)
 class _Finished:
+    """All that the work on a run has left.
+
+    Args:
+        checks: the check run's.
+        policy: version of the restrictions that they are of.
+        evidence: the check run's.
+        reports: blobs of the shards' reports, in order.
+        verdicts: blob of the verdicts on all examples; None where they are still to be judged.
+        architecture: what the submission says.
+        zoo_id: likewise.
+    """
+
     checks: tuple[Check, ...]
+    policy: int | None
+    evidence: tuple[Evidence, ...]
     reports: tuple[str, ...]
+    verdicts: str | None
     architecture: str
     zoo_id: str | None
 
 
+@dataclass(frozen=True)
+class _Merged:
+    """What the shards come to together.
+
+    Args:
+        report: over all points.
+        worst: the worst case, point by point, with what the second attack broke.
+    """
+
+    report: EvaluationReport
+    worst: Points
+
+
 def reduce_run(db: Database, blobs: Blobs, run_id: int) -> State:
-    """Merge the shards of a run and publish the result, once all are done; harmless to call at any time, by anybody.
+    """Do what is to be done next for a run whose work is done; harmless to call at any time, by anybody.
+
+    Once all shards are done, their examples are judged again by a process that has nothing else; after that the shards
+    are merged, and an entry is published, or what a closer look or others have found is counted towards one.
 
     Returns:
         The submission's state afterwards.
@@ -44,102 +83,123 @@ def reduce_run(db: Database, blobs: Blobs, run_id: int) -> State:
     with db.snapshot() as session:
         run = session.get_one(RunRow, run_id)
         submission = session.get_one(SubmissionRow, run.submission_id)
-        finished = _finished(session, run, submission) if _awaited(session, run, submission) else None
-        if finished is None:
-            return State(submission.state)
+        finished = _finished(session, run, submission) if _awaited(run, submission) else None
+    if finished is None:
+        return State(submission.state)
+    if finished.verdicts is None:
+        return _have_judged(db, run_id)
     try:
-        report = _merged(blobs, finished)
+        if run.purpose == Purpose.RANKING:
+            return _publish_run(db, blobs, run_id, _merge(blobs, finished))
+        verdicts = VERDICTS.validate_json(blobs.read(finished.verdicts))
+        if run.purpose == Purpose.FOLLOW_UP:
+            conclude_look(db, blobs, run_id, _reports(blobs, finished), verdicts)
+        else:
+            (own,) = verdicts
+            conclude_external(db, blobs, run_id, own)
+        return State(submission.state)
     except (ValueError, NotFound) as error:
         # Without this the sweeper would try the same shards again for ever.
-        with db.transaction() as session:
-            submission = lock_submission(session, run.submission_id)
-            if _awaited(session, run, submission):
-                _give_up(session, run_id, f"the shards could not be merged: {error}")
-            return State(submission.state)
-    blobs.put(report.points.to_bytes())
+        return _give_up(db, run_id, f"the shards could not be merged: {error}")
+
+
+def _awaited(run: RunRow, submission: SubmissionRow) -> bool:
+    """Tell whether something is still to come of the run."""
+    if run.purpose == Purpose.RANKING:
+        return submission.state == State.RUNNING
+    return submission.state == State.PUBLISHED and not run.concluded
+
+
+def _give_up(db: Database, run_id: int, reason: str) -> State:
     with db.transaction() as session:
-        submission = lock_submission(session, run.submission_id)
         run = session.get_one(RunRow, run_id)
-        if not _awaited(session, run, submission):
+        submission = lock_submission(session, run.submission_id)
+        session.refresh(run)
+        if _awaited(run, submission):
+            fail_run(session, run_id, reason[:1_000], "service")
+        return State(submission.state)
+
+
+def _finished(session: Session, run: RunRow, submission: SubmissionRow) -> _Finished | None:
+    """Return what the work on a run has left; None while there is work left to do."""
+    work = session.scalars(select(ShardRow).where(ShardRow.run_id == run.id).order_by(ShardRow.first)).all()
+    shards = [piece for piece in work if piece.kind == "shard"]
+    judges = [piece for piece in work if piece.kind == "judge"]
+    awaited = [*shards, *judges]
+    if not awaited or any(piece.state != "done" or not piece.report_sha256 for piece in awaited):
+        return None
+    return _Finished(
+        checks=tuple(Check.model_validate(check) for check in json.loads(run.checks)),
+        policy=run.policy,
+        evidence=tuple(Evidence.model_validate(one) for one in json.loads(run.evidence)),
+        reports=tuple(shard.report_sha256 for shard in shards if shard.report_sha256),
+        verdicts=judges[0].report_sha256 if judges else None,
+        architecture=submission.architecture,
+        zoo_id=submission.zoo_id,
+    )
+
+
+def _have_judged(db: Database, run_id: int) -> State:
+    """Queue the judging of all examples of a run, unless somebody else has done so."""
+    with db.transaction() as session:
+        run = session.get_one(RunRow, run_id)
+        submission = lock_submission(session, run.submission_id)
+        session.refresh(run)
+        judging = select(ShardRow.id).where(ShardRow.run_id == run_id, ShardRow.kind == "judge")
+        if _awaited(run, submission) and session.scalar(judging) is None:
+            queue_work(session, run_id, "judge", [(0, run.points)])
+        return State(submission.state)
+
+
+def _reports(blobs: Blobs, finished: _Finished) -> list[EvaluationReport]:
+    return [EvaluationReport.model_validate_json(blobs.read(sha256)) for sha256 in finished.reports]
+
+
+def _merge(blobs: Blobs, finished: _Finished) -> _Merged:
+    reports = _reports(blobs, finished)
+    verdicts = VERDICTS.validate_json(blobs.read(finished.verdicts or ""))
+    doubtful = unconfirmed([file for report in reports for file in expected_verdicts(report)], verdicts)
+    points = sum(report.n_points for report in reports)
+    of_shards = (check for report in reports for check in report.checks)
+    checks = worst_of([*finished.checks, *of_shards, confirmation_check(points, len(doubtful))])
+    report = merge_reports(reports, checks, policy=finished.policy, evidence=finished.evidence)
+    # Said by the submission, never by the process that ran the untrusted model.
+    names = {"architecture": finished.architecture, "zoo_id": finished.zoo_id}
+    report = report.model_copy(update={"provenance": report.provenance.model_copy(update=names)})
+    second = {index: by for index, by in broken_by_second(report).items() if index not in doubtful}
+    return _Merged(report, worst_case(report.points, second))
+
+
+def _publish_run(db: Database, blobs: Blobs, run_id: int, merged: _Merged) -> State:
+    report = merged.report
+    blobs.put(report.points.to_bytes())
+    worst = blobs.put(merged.worst.to_bytes()) if merged.worst != report.points else None
+    with db.transaction() as session:
+        run = session.get_one(RunRow, run_id)
+        submission = lock_submission(session, run.submission_id)
+        session.refresh(run)
+        if not _awaited(run, submission):
             return State(submission.state)  # somebody else was faster, or it was cancelled meanwhile
         run.checks = canonical_json([check.model_dump(mode="json") for check in report.checks]).decode()
-        if run.purpose == Purpose.FOLLOW_UP:
-            _publish_follow_up(session, submission, run, report)
-            return State(submission.state)
+        run.concluded = True
         rejected = [check for check in report.checks if check.outcome is CheckOutcome.REJECTED]
         if rejected:
             move(session, submission.id, State.REJECTED, reason=rejected[0].code, fault="model")
             return State.REJECTED
         move(session, submission.id, State.EVALUATED)
-        _publish(session, submission, run, report)
+        _publish(session, submission, run, merged, worst)
         move(session, submission.id, State.PUBLISHED)
         return State.PUBLISHED
 
 
-def _awaited(session: Session, run: RunRow, submission: SubmissionRow) -> bool:
-    """Tell whether the run's report is still to be made."""
-    expected = State.PUBLISHED if run.purpose == Purpose.FOLLOW_UP else State.RUNNING
-    reported = session.scalar(select(ReportRow.id).where(ReportRow.run_id == run.id)) is not None
-    return submission.state == expected and not reported
-
-
-def _give_up(session: Session, run_id: int, reason: str) -> None:
-    """Give up a run whose shards are worth nothing; those of a follow-up must no longer count as done."""
-    if fail_run(session, run_id, reason, "service") is None:
-        session.execute(update(ShardRow).where(ShardRow.run_id == run_id).values(state="failed"))
-
-
-def _merged(blobs: Blobs, finished: _Finished) -> EvaluationReport:
-    reports = [EvaluationReport.model_validate_json(blobs.read(sha256)) for sha256 in finished.reports]
-    checks = worst_of([*finished.checks, *(check for report in reports for check in report.checks)])
-    report = merge_reports(reports, checks)
-    # Said by the submission, never by the process that ran the untrusted model.
-    names = {"architecture": finished.architecture, "zoo_id": finished.zoo_id}
-    return report.model_copy(update={"provenance": report.provenance.model_copy(update=names)})
-
-
-def _finished(session: Session, run: RunRow, submission: SubmissionRow) -> _Finished | None:
-    shards = session.scalars(
-        select(ShardRow).where(ShardRow.run_id == run.id, ShardRow.kind == "shard").order_by(ShardRow.first)
-    ).all()
-    reports = tuple(shard.report_sha256 for shard in shards if shard.state == "done" and shard.report_sha256)
-    if not shards or len(reports) < len(shards):
-        return None
-    checks = tuple(Check.model_validate(check) for check in json.loads(run.checks))
-    return _Finished(checks, reports, submission.architecture, submission.zoo_id)
-
-
-def _store_report(session: Session, run: RunRow, report: EvaluationReport) -> ReportRow:
-    summary = report.summary_bytes()
-    stored = ReportRow(
-        run_id=run.id,
-        summary=summary,
-        summary_sha256=hashlib.sha256(summary).hexdigest(),
-        points_sha256=hashlib.sha256(report.points.to_bytes()).hexdigest(),
-        created_ms=database_now_ms(session),
-    )
-    session.add(stored)
-    session.flush()
-    return stored
-
-
-def _remember(session: Session, entry: EntryRow, source: str, report: EvaluationReport) -> None:
-    session.add(
-        EntryHistoryRow(
-            entry_id=entry.id,
-            source=source,
-            standard_accuracy=report.standard_accuracy,
-            robust_accuracy=report.robust_accuracy,
-            recorded_ms=database_now_ms(session),
-        )
-    )
-    session.flush()
-
-
-def _publish(session: Session, submission: SubmissionRow, run: RunRow, report: EvaluationReport) -> None:
-    now = database_now_ms(session)
-    stored = _store_report(session, run, report)
-    outcomes = {check.code: check.outcome for check in report.checks}
+def _publish(
+    session: Session, submission: SubmissionRow, run: RunRow, merged: _Merged, worst_sha256: str | None
+) -> None:
+    report, now = merged.report, database_now_ms(session)
+    stored = store_report(session, run, report)
+    flagged = [check.code for check in report.findings if check.outcome is CheckOutcome.FLAGGED]
+    own = f"{OWN_SOURCE}, {run.protocol}"
+    newly_broken = sum(report.points.robust) - sum(merged.worst.robust)
     entry = EntryRow(
         dataset=submission.dataset,
         threat_model=submission.threat_model,
@@ -155,17 +215,16 @@ def _publish(session: Session, submission: SubmissionRow, run: RunRow, report: E
         footnote="",
         standard_accuracy=report.standard_accuracy,
         robust_accuracy=report.robust_accuracy,
-        best_known_robust_accuracy=report.robust_accuracy,
-        best_known_source=f"{OWN_SOURCE}, {run.protocol}",
+        best_known_robust_accuracy=sum(merged.worst.robust) / report.n_points,
+        best_known_source=f"{own} + {UNANNOUNCED}" if newly_broken else own,
+        best_known_sha256=worst_sha256,
         claimed_robust_accuracy=submission.claimed_robust_accuracy,
         standard_low=report.standard_interval.low,
         standard_high=report.standard_interval.high,
         robust_low=report.robust_interval.low,
         robust_high=report.robust_interval.high,
-        potentially_unreliable=_unreliable(outcomes.get("square_helps", CheckOutcome.NOT_ASSESSED)),
-        findings=canonical_json(
-            [code for code, outcome in outcomes.items() if outcome is CheckOutcome.FLAGGED]
-        ).decode(),
+        potentially_unreliable=_unreliable(report),
+        findings=canonical_json(flagged).decode(),
         parameters=run.parameters,
         zoo_id=submission.zoo_id,
         baseline=submission.baseline,
@@ -176,50 +235,29 @@ def _publish(session: Session, submission: SubmissionRow, run: RunRow, report: E
     )
     session.add(entry)
     session.flush()
-    _remember(session, entry, entry.best_known_source, report)
-    if entry.potentially_unreliable:
-        _follow_up(session, run)
+    _remember(session, entry, own, report.robust_accuracy)
+    if newly_broken:
+        _remember(session, entry, UNANNOUNCED, entry.best_known_robust_accuracy, newly_broken)
+    if set(flagged) - NO_DOUBT:
+        queue_follow_up(session, submission, run, report)
 
 
-def _follow_up(session: Session, run: RunRow) -> None:
-    """Queue a closer look at an entry that may be less robust than measured, unless many of them wait already."""
-    waiting = session.scalar(
-        select(func.count(func.distinct(RunRow.id)))
-        .join(ShardRow, ShardRow.run_id == RunRow.id)
-        .where(RunRow.purpose == Purpose.FOLLOW_UP, ShardRow.state.in_(("queued", "running")))
+def _remember(
+    session: Session, entry: EntryRow, source: str, robust_accuracy: float | None, newly_broken: int | None = None
+) -> None:
+    session.add(
+        EntryHistoryRow(
+            entry_id=entry.id,
+            source=source,
+            standard_accuracy=entry.standard_accuracy,
+            robust_accuracy=robust_accuracy,
+            newly_broken=newly_broken,
+            recorded_ms=database_now_ms(session),
+        )
     )
-    if (waiting or 0) >= MAX_FOLLOW_UPS:
-        return
-    closer = RunRow(
-        submission_id=run.submission_id,
-        protocol=FOLLOW_UP_PROTOCOL,
-        seed=run.seed,
-        norm=run.norm,
-        epsilon=run.epsilon,
-        points=run.points,
-        parameters=run.parameters,
-        checks="[]",
-        purpose=Purpose.FOLLOW_UP,
-        priority=FOLLOW_UP,
-        needs_cuda=run.needs_cuda,
-        created_ms=database_now_ms(session),
-    )
-    session.add(closer)
-    session.flush()
-    queue_work(session, closer.id, "shard", blocks(closer.points, SHARD_POINTS))
-
-
-def _publish_follow_up(session: Session, submission: SubmissionRow, run: RunRow, report: EvaluationReport) -> None:
-    """Add what a closer look found to the entry: it can only lower the best known robust accuracy."""
-    _store_report(session, run, report)
-    entry = session.scalars(select(EntryRow).where(EntryRow.submission_id == submission.id).with_for_update()).one()
-    source = f"{OWN_SOURCE}, {run.protocol}"
-    _remember(session, entry, source, report)
-    known = entry.best_known_robust_accuracy
-    if known is None or report.robust_accuracy < known:
-        entry.best_known_robust_accuracy, entry.best_known_source = report.robust_accuracy, source
     session.flush()
 
 
-def _unreliable(outcome: CheckOutcome) -> bool | None:
-    return None if outcome is CheckOutcome.NOT_ASSESSED else outcome is CheckOutcome.FLAGGED
+def _unreliable(report: EvaluationReport) -> bool | None:
+    (square,) = [check for check in report.checks if check.code == "square_helps"]
+    return None if square.outcome is CheckOutcome.NOT_ASSESSED else square.outcome is CheckOutcome.FLAGGED

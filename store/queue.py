@@ -63,7 +63,7 @@ def queue_again(session: Session, shard: ShardRow) -> None:
 def next_work(worker: Worker) -> Select[ShardRow, RunRow, SubmissionRow]:
     """Return the query for the piece of work that this worker claims next.
 
-    Of what it can run: the greatest priority; checks, which take minutes, before shards, which take hours; the
+    Of what it can run: the greatest priority; checks and judges, which take minutes, before shards; the
     submitter with the least running, and of those the one whose turn was longest ago; then the oldest.
 
     FOR UPDATE SKIP LOCKED lets claimers on PostgreSQL pass each other; on SQLite, where the transaction holds the only
@@ -84,7 +84,7 @@ def next_work(worker: Worker) -> Select[ShardRow, RunRow, SubmissionRow]:
         runnable.append(RunRow.needs_cuda.is_(False))
     turn = (
         (-RunRow.priority).label("priority"),
-        case((ShardRow.kind == "check", 0), else_=1).label("kind"),
+        case((ShardRow.kind == "shard", 1), else_=0).label("kind"),
         func.coalesce(busy.c.running, 0).label("running"),
         func.coalesce(ShareRow.served_ms, 0).label("served"),
         ShardRow.run_id,
@@ -162,7 +162,7 @@ def view_queue(db: Database) -> tuple[Piece, ...]:
             .order_by(
                 ShardRow.state.desc(),
                 RunRow.priority.desc(),
-                case((ShardRow.kind == "check", 0), else_=1),
+                case((ShardRow.kind == "shard", 1), else_=0),
                 ShardRow.run_id,
                 ShardRow.first,
             )

@@ -8,10 +8,14 @@ from collections.abc import Sequence
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from benchmark.report import Check, wilson_interval
+from benchmark.commitment import commitment_of
+from benchmark.report import Check, Evidence, wilson_interval
 from store.states import WAITING
 from store.tables import RunRow, ShardRow, SubmissionRow, TransitionRow
-from store.views import NewSubmission, Progress, Purpose, State, SubmissionView, Transition
+from store.views import NewSubmission, Progress, Purpose, SeedView, State, SubmissionView, Transition
+
+TOLD = frozenset({State.PUBLISHED, State.WITHDRAWN})
+"""States in which a submission's key is told. A run that broke off may be begun again with the same key."""
 
 
 def view_submissions(session: Session, rows: Sequence[SubmissionRow]) -> tuple[SubmissionView, ...]:
@@ -49,10 +53,20 @@ def view_submissions(session: Session, rows: Sequence[SubmissionRow]) -> tuple[S
             queue_position=places.get(row.id),
             progress=combine_progress(runs[row.id].points, shards.get(runs[row.id].id, [])),
             checks=tuple(Check.model_validate(check) for check in json.loads(runs[row.id].checks)),
+            evidence=tuple(Evidence.model_validate(one) for one in json.loads(runs[row.id].evidence)),
+            seed=view_seed(runs[row.id], told=row.state in TOLD),
             transitions=tuple(transitions.get(row.id, ())),
         )
         for row in rows
     )
+
+
+def view_seed(run: RunRow, *, told: bool) -> SeedView | None:
+    """Show what a run draws by: its commitment, and the key once it may be told; None for runs that are older."""
+    if not run.seed_key:
+        return None
+    commitment = commitment_of(bytes.fromhex(run.seed_key))
+    return SeedView(commitment=commitment, key=run.seed_key if told else None, seed=run.seed if told else None)
 
 
 def as_submitted(row: SubmissionRow) -> NewSubmission:

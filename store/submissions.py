@@ -15,6 +15,7 @@ from store.blobs import Blobs
 from store.database import Database, database_now_ms, take_turns
 from store.errors import QueueFull
 from store.queue import NORMAL, queue_work
+from store.seeds import key_of_run, seed_of_key
 from store.states import OPEN, move, submission_not_found
 from store.submission_views import view_submissions
 from store.tables import EntryRow, RunRow, ShardRow, SubmissionRow, TransitionRow
@@ -161,7 +162,10 @@ def close_shards(session: Session, submission_id: str, state: str) -> None:
 
 
 def close_run(session: Session, run_id: int, state: str) -> None:
-    """End all unfinished work of a run: as "cancelled" or "failed"."""
+    """End all unfinished work of a run: as "cancelled" or "failed"; nothing more comes of it."""
+    session.execute(
+        update(RunRow).where(RunRow.id == run_id).values(concluded=True).execution_options(synchronize_session=False)
+    )
     session.execute(
         update(ShardRow)
         .where(ShardRow.run_id == run_id, ShardRow.state.in_(("queued", "running")))
@@ -268,16 +272,28 @@ def _insert(
     session.add(row)
     session.flush()
     session.add(TransitionRow(submission_id=row.id, state=State.RECEIVED, reason="", at_ms=now))
+    key = key_of_run(
+        session,
+        purpose=Purpose.RANKING,
+        protocol=RANKING_PROTOCOL,
+        dataset=board.dataset,
+        threat_model=board.threat_model,
+        checkpoint_sha256=new.checkpoint_sha256,
+    )
     run = RunRow(
         submission_id=row.id,
         protocol=RANKING_PROTOCOL,
-        seed=0,
+        seed=seed_of_key(key),
+        seed_key=key,
         norm=board.budget.norm,
         epsilon=str(board.budget.epsilon),
         points=board.points,
+        sources="[]",
         parameters=None,
         checks="[]",
+        evidence="[]",
         purpose=Purpose.RANKING,
+        concluded=False,
         priority=NORMAL,
         needs_cuda=board.needs_cuda,
         created_ms=now,

@@ -13,7 +13,7 @@ from store.database import Database, database_now_ms
 from store.publication import reduce_run
 from store.queue import queue_again
 from store.states import OPEN, lock_submission
-from store.tables import LeaseRow, ReportRow, RunRow, ShardRow, SubmissionRow
+from store.tables import LeaseRow, RunRow, ShardRow, SubmissionRow
 from store.views import Purpose, State
 
 DISPATCHER = "dispatcher"
@@ -158,12 +158,11 @@ def _complete(db: Database) -> list[tuple[int, str]]:
 
 
 def _complete_runs() -> Select[int, str]:
-    """Return the query for runs, with their submissions, whose shards are done and whose report is still to be made."""
-    shards = select(ShardRow.id).where(ShardRow.run_id == RunRow.id, ShardRow.kind == "shard")
-    reported = select(ReportRow.id).where(ReportRow.run_id == RunRow.id)
-    # Written out, so that the planner sees that the index of follow-ups holds all that is asked for; found separately,
+    """Return the query for runs, with their submissions, whose work is done and of which something is still to come."""
+    work = select(ShardRow.id).where(ShardRow.run_id == RunRow.id, ShardRow.kind != "check")
+    # Written out, so that the planner sees that the index of open looks holds all that is asked for; found separately,
     # because a query for either would look at every run there ever was.
-    follow_up = literal(Purpose.FOLLOW_UP.value, literal_execute=True)
+    ranking = literal(Purpose.RANKING.value, literal_execute=True)
     published = select(SubmissionRow.id).where(
         SubmissionRow.id == RunRow.submission_id, SubmissionRow.state == State.PUBLISHED
     )
@@ -171,13 +170,10 @@ def _complete_runs() -> Select[int, str]:
         select(RunRow.id)
         .join(SubmissionRow, SubmissionRow.id == RunRow.submission_id)
         .where(RunRow.purpose == Purpose.RANKING, SubmissionRow.state == State.RUNNING),
-        select(RunRow.id).where(RunRow.purpose == follow_up, published.exists()),
+        select(RunRow.id).where(RunRow.purpose != ranking, ~RunRow.concluded, published.exists()),
     )
     return select(RunRow.id, RunRow.submission_id).where(
-        RunRow.id.in_(candidates),
-        ~reported.exists(),
-        shards.exists(),
-        ~shards.where(ShardRow.state != "done").exists(),
+        RunRow.id.in_(candidates), work.exists(), ~work.where(ShardRow.state != "done").exists()
     )
 
 

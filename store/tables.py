@@ -37,7 +37,6 @@ class Base(DeclarativeBase):
 
 
 _OPEN = "state IN ('received', 'checking', 'queued', 'running', 'evaluated')"
-_FOLLOW_UP = text("purpose = 'follow_up'")
 
 
 class SubmissionRow(Base):
@@ -102,21 +101,41 @@ class RunRow(Base):
     """One evaluation of a submission: everything its shards have in common."""
 
     __tablename__ = "run"
-    __table_args__ = (Index("ix_run_follow_up", "submission_id", sqlite_where=_FOLLOW_UP, postgresql_where=_FOLLOW_UP),)
+    __table_args__ = (
+        Index(
+            "ix_run_open_look",
+            "submission_id",
+            sqlite_where=text("purpose <> 'ranking' AND concluded = 0"),
+            postgresql_where=text("purpose <> 'ranking' AND NOT concluded"),
+        ),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     submission_id: Mapped[str] = mapped_column(ForeignKey("submission.id"), index=True)
     protocol: Mapped[str]
-    seed: Mapped[int]
+    seed: Mapped[int] = mapped_column(BigInteger)
+    seed_key: Mapped[str]
+    """Key that the seed and all that is secret of the run comes from, in hexadecimal; empty in rows that are older.
+    Nobody sees it before the run has ended."""
     norm: Mapped[str]
     epsilon: Mapped[str]
     points: Mapped[int]
+    indices: Mapped[str | None]
+    """Positions of its points in the data set, a JSON array; NULL for the first so many. Shards count in this list."""
+    sources: Mapped[str]
+    """Models whose examples are tried on this one: a JSON array of their names, files and architectures."""
     parameters: Mapped[int | None] = mapped_column(BigInteger)
     """Parameters of the model, as the check run counted them."""
     checks: Mapped[str]
     """The check run's findings, a JSON array."""
+    policy: Mapped[int | None]
+    """Version of the restrictions by which it was checked."""
+    evidence: Mapped[str]
+    """The tests for gradients that mislead, a JSON array."""
     purpose: Mapped[str]
-    """"ranking", or "follow_up" for a closer look at a published entry."""
+    """"ranking"; "follow_up" for a closer look at a published entry; "external" for examples that others have found."""
+    concluded: Mapped[bool]
+    """Of all but ranking runs: whether nothing more comes of it."""
     priority: Mapped[int]
     """The greater is claimed first."""
     needs_cuda: Mapped[bool]
@@ -133,7 +152,7 @@ class ShardRow(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     run_id: Mapped[int] = mapped_column(ForeignKey("run.id"))
     kind: Mapped[str]
-    """"check" or "shard"."""
+    """"check", "shard", or "judge" for examples that are judged again by a process that has nothing else."""
     first: Mapped[int]
     last: Mapped[int]
     """One past the last point."""
@@ -152,7 +171,10 @@ class ShardRow(Base):
     """Blob from which the next attempt continues."""
     cancel_requested: Mapped[bool]
     report_sha256: Mapped[str | None]
+    """Blob of its report; of a judge, of its verdicts."""
     x_adv_sha256: Mapped[str | None]
+    second_sha256: Mapped[str | None]
+    """Blob of the second attack's examples."""
 
 
 class ReportRow(Base):
@@ -194,6 +216,8 @@ class EntryRow(Base):
     robust_accuracy: Mapped[float | None]
     best_known_robust_accuracy: Mapped[float | None]
     best_known_source: Mapped[str]
+    best_known_sha256: Mapped[str | None]
+    """Blob of the worst case over all evaluations, point by point; NULL where it is the report's own, or none."""
     claimed_robust_accuracy: Mapped[float | None]
     standard_low: Mapped[float | None]
     standard_high: Mapped[float | None]
@@ -238,7 +262,40 @@ class EntryHistoryRow(Base):
     source: Mapped[str]
     standard_accuracy: Mapped[float | None]
     robust_accuracy: Mapped[float | None]
+    newly_broken: Mapped[int | None]
+    """Points that this evaluation broke and none before it; NULL where nothing is known of single points."""
     recorded_ms: Mapped[int] = mapped_column(BigInteger)
+
+
+class ExternalRow(Base):
+    """Adversarial examples that others have found for an entry, and what came of judging them."""
+
+    __tablename__ = "external"
+    __table_args__ = (Index(None, "submitter", "state"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    """Begins with the time of creation in hexadecimal, so ids sort in the order of arrival."""
+    entry_id: Mapped[int] = mapped_column(ForeignKey("entry.id"), index=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("run.id"), unique=True)
+    """Its own run, whose points are those that there are examples for."""
+    title: Mapped[str]
+    authors: Mapped[str]
+    paper_url: Mapped[str]
+    attack: Mapped[str]
+    """How the examples were found, in its authors' words."""
+    examples_sha256: Mapped[str]
+    claimed_robust_accuracy: Mapped[float | None]
+    submitter: Mapped[str]
+    state: Mapped[str]
+    """"queued", "verified", "refused" or "failed"."""
+    reason: Mapped[str]
+    counts: Mapped[str]
+    """How many examples got each verdict, a JSON object."""
+    robust_accuracy: Mapped[float | None]
+    """What these examples alone leave."""
+    newly_broken: Mapped[int | None]
+    created_ms: Mapped[int] = mapped_column(BigInteger)
+    concluded_ms: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class LeaseRow(Base):
@@ -281,6 +338,10 @@ class ShareRow(Base):
 
 SUBMITTER_SALT = "submitter_salt"
 """Key of the random text, made with the database, that keeps hashes of addresses from being undone."""
+
+
+SEED_SECRET = "seed_secret"  # noqa: S105 - its name, not itself
+"""Key of the random text, made with the database, that the keys of runs are made from."""
 
 
 class MetaRow(Base):

@@ -6,7 +6,8 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
-from benchmark.report import Accuracy, Check, Count, EvaluationReport, Interval, Name
+from benchmark.report import Accuracy, Check, Count, EvaluationReport, Evidence, Interval, Name, Sha256
+from benchmark.verdicts import Verdict
 
 MOST_ROWS = 1_000
 """Most rows of a leaderboard in one answer of the API."""
@@ -38,7 +39,9 @@ class Purpose(StrEnum):
 
     RANKING = "ranking"
     FOLLOW_UP = "follow_up"
-    """A closer look, with a stronger ensemble, at a published entry whose number is in doubt."""
+    """A closer look, with stronger attacks, at the points that a published entry in doubt has left."""
+    EXTERNAL = "external"
+    """Judging examples that others have found for a published entry."""
 
 
 class Badge(StrEnum):
@@ -108,6 +111,17 @@ class Progress(View):
     backward_passes: Count = 0
 
 
+class SeedView(View):
+    """The secret that a run draws by: committed to before it, told after it."""
+
+    commitment: Sha256
+    """SHA-256 of the key."""
+    key: str | None
+    """The key, 64 hexadecimal digits; None while the run goes on."""
+    seed: int | None
+    """What follows from the key; None while the run goes on."""
+
+
 class Transition(View):
     """One audited change of state."""
 
@@ -131,6 +145,10 @@ class SubmissionView(View):
     queue_position: int | None
     progress: Progress
     checks: tuple[Check, ...]
+    evidence: tuple[Evidence, ...] = ()
+    """Tests for gradients that mislead, made with the check."""
+    seed: SeedView | None = None
+    """None for submissions that are older."""
     transitions: tuple[Transition, ...]
 
 
@@ -142,6 +160,92 @@ class HistoryItem(View):
     standard_accuracy: float | None
     robust_accuracy: float | None
     recorded_ms: int
+    newly_broken: int | None = None
+    """Points that this evaluation broke and none before it; None where nothing is known of single points."""
+
+
+class Source(View):
+    """A model whose examples are tried on another."""
+
+    name: str
+    checkpoint_sha256: str
+    architecture: str
+
+
+class LookState(StrEnum):
+    """Where a closer look stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class LookView(View):
+    """A closer look at an entry in doubt: stronger attacks on points that its evaluation had left."""
+
+    number: int
+    """Its number, by which its report can be asked for."""
+    protocol: str
+    state: LookState
+    points: int
+    """Points that it is run on."""
+    sources: tuple[str, ...]
+    """Models of the same board whose examples are tried on this one."""
+    progress: Progress
+    broken: int | None
+    """Points of these that it broke; None before it is done."""
+    seed: SeedView | None
+    created_ms: int
+
+
+class ExternalState(StrEnum):
+    """Where an evaluation by others stands."""
+
+    QUEUED = "queued"
+    """Its examples are still to be judged."""
+    VERIFIED = "verified"
+    REFUSED = "refused"
+    """Its claim does not hold."""
+    FAILED = "failed"
+    """The service failed, not the examples."""
+
+
+class NewExternal(View):
+    """Adversarial examples for an entry, as whoever found them sends them; the file is in the blob store already."""
+
+    examples_sha256: str
+    points: tuple[int, ...] | None = None
+    """Positions in the data set of the points that there are examples for, increasing; None for all of the board's."""
+    title: str = ""
+    authors: str = ""
+    paper_url: str = ""
+    attack: str = ""
+    """How they were found."""
+    claimed_robust_accuracy: float | None = None
+    """What they leave, in [0, 1]; where it is not given, each example of named points is a claim, or, for all points,
+    that at least one is broken which nobody had broken before."""
+
+
+class ExternalView(View):
+    """Adversarial examples for an entry, and what came of judging them."""
+
+    id: str
+    dataset: str
+    threat_model: str
+    model_id: str
+    submitted: NewExternal
+    state: ExternalState
+    reason: str
+    """What was found, in a sentence or two; empty before it is judged."""
+    counts: dict[Verdict, int]
+    """How many examples got each verdict; empty before they are judged."""
+    robust_accuracy: float | None
+    """What these examples alone leave of all points of the board."""
+    newly_broken: int | None
+    """Points that these examples broke and no evaluation before."""
+    created_ms: int
+    concluded_ms: int | None
 
 
 class BoardRow(View):
@@ -236,3 +340,7 @@ class ModelView(View):
     """Points included; None for an entry that was not evaluated here."""
     checkpoint_sha256: str | None
     submission: SubmissionView | None
+    looks: tuple[LookView, ...] = ()
+    """Closer looks, the oldest first."""
+    externals: tuple[ExternalView, ...] = ()
+    """Evaluations by others, the oldest first."""

@@ -12,28 +12,25 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextvars import copy_context
-from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 
-from benchmark.errors import EvaluationFailed
-from benchmark.threat_models import official_board
-from store import claims, outcomes
+from store import claims
 from store.claims import Beat, Claim
 from store.errors import StaleClaim, StorageFull, StorageUnavailable
 from store.services import Services
-from store.states import Fault
 from store.views import Progress
-from worker import messages, process
+from worker import messages, process, tasks
 from worker.endings import Broken, Discarded, Stopped
 from worker.handover import Handover
-from worker.messages import Checked, Evaluated, Failed, Message, Progressed, Request, Saved
+from worker.limits import Limits
+from worker.messages import Failed, Message, Progressed, Saved
 from worker.process import Child
-from worker.sandbox import Sandbox
+from worker.tasks import Final, Task
 
 logger = logging.getLogger(__name__)
 
@@ -41,37 +38,6 @@ _HEAR_S = 0.2
 _LOOK_EVERY_S = 1.0
 _LAST_WORD_S = 60.0
 """Time that a child has to end after its last message, on a machine that has too much to do."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How attempts are run.
-
-    Args:
-        scratch: where attempts have their directories.
-        sandbox: what is put around every child.
-        lease_ms: length of a lease.
-        beat_ms: longest time between two signs of life.
-        wall_clock_s: time after which an attempt is given up.
-        silence_s: time without any message after which a child counts as hung; one step of the largest model is less.
-        slot_width: rows of a full batch on a CPU; on CUDA the memory decides.
-        threads: threads of a child.
-        device: where the child computes: "cpu" or a CUDA device.
-        save_every_s: time between two snapshots, beside the one at each new attack.
-        command: the child's command line.
-    """
-
-    scratch: Path
-    sandbox: Sandbox
-    lease_ms: int
-    beat_ms: int
-    wall_clock_s: float = 24 * 3600.0
-    silence_s: float = 900.0
-    slot_width: int = 64
-    threads: int = 1
-    device: str = "cpu"
-    save_every_s: float = 60.0
-    command: Sequence[str] = process.COMMAND
 
 
 def run_attempt(services: Services, claim: Claim, limits: Limits, stop: threading.Event) -> None:
@@ -94,14 +60,9 @@ def run_attempt(services: Services, claim: Claim, limits: Limits, stop: threadin
             claims.release(services.db, claim)
     except Broken as error:
         logger.warning("attempt %s of work %s broke off: %s", claim.attempt, claim.shard_id, error)
-        _report_failure(services, claim, str(error), "service")
+        tasks.report_failure(services, claim, str(error), "service")
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _report_failure(services: Services, claim: Claim, reason: str, fault: Fault) -> None:
-    with contextlib.suppress(StaleClaim):
-        claims.fail_attempt(services.db, claim, reason, fault)
 
 
 class _Attempt:
@@ -112,12 +73,13 @@ class _Attempt:
     ) -> None:
         self._services, self._claim, self._limits = services, claim, limits
         self._handover, self._stop = handover, stop
+        self._task = Task(services, claim, limits, handover)
         now = time.monotonic()
         self._give_up_at = now + limits.wall_clock_s
         self._heard_at = self._beaten_at = self._looked_at = now
         self._progress = self._told = Progress()
         self._snapshots = 0
-        self._final: Checked | Evaluated | Failed | None = None
+        self._final: Final | None = None
 
     def follow(self, child: Child) -> None:
         """Give the child its work and follow it to its end.
@@ -128,7 +90,7 @@ class _Attempt:
             Stopped: the service shuts down.
         """
         with self._holding_on():
-            request = self._request()
+            request = tasks.request_of(self._task)
         child.ask(request)
         while not child.silent:
             if self._stop.is_set():
@@ -150,51 +112,8 @@ class _Attempt:
     def bring_outcome(self) -> None:
         """Bring the child's last word to the store."""
         with self._holding_on():
-            self._store_outcome()
-
-    def _store_outcome(self) -> None:
-        services, claim, final = self._services, self._claim, self._final
-        if isinstance(final, Failed):
-            _report_failure(services, claim, final.reason, final.fault)
-        elif isinstance(final, Checked):
-            outcomes.finish_check(services.db, claim, final.checks, parameters=final.parameters)
-        else:
-            report = self._handover.read(messages.REPORT_FILE, outcomes.MAX_REPORT_BYTES)
-            examples = self._handover.keep(messages.EXAMPLES_FILE)
-            try:
-                outcomes.finish_shard(
-                    services.db,
-                    services.blobs,
-                    claim,
-                    report,
-                    x_adv_sha256=examples,
-                    sandbox=self._limits.sandbox.level,
-                )
-            except EvaluationFailed as error:
-                raise Broken(error.message) from None
-
-    def _request(self) -> Request:
-        claim, limits = self._claim, self._limits
-        self._handover.give(claim.checkpoint_sha256, messages.MODEL_FILE)
-        return Request(
-            kind=claim.kind,
-            confinement=limits.sandbox.confinement(limits.device, limits.wall_clock_s * (limits.threads + 1)),
-            architecture=claim.submission.architecture,
-            dataset=claim.submission.dataset,
-            norm=claim.norm,
-            epsilon=claim.epsilon,
-            protocol=claim.protocol,
-            seed=claim.seed,
-            first=claim.first,
-            last=claim.last,
-            checkpoint_sha256=claim.checkpoint_sha256,
-            claimed_standard_accuracy=claim.submission.claimed_standard_accuracy,
-            limit_s=official_board(claim.submission.dataset, claim.submission.threat_model).limit_s,
-            resume=self._handover.offer(claim.resume_sha256, messages.RESUME_FILE),
-            slot_width=limits.slot_width,
-            threads=limits.threads,
-            save_every_s=limits.save_every_s,
-        )
+            if self._final is not None:
+                tasks.bring(self._final, self._task)
 
     def _take(self, line: bytes) -> None:
         try:
@@ -206,7 +125,7 @@ class _Attempt:
         self._heard_at = time.monotonic()
         if isinstance(message, Failed):
             self._final = message
-        elif isinstance(message, Checked) != (self._claim.kind == "check"):
+        elif not isinstance(message, tasks.ANSWERS[self._claim.kind]):
             raise Broken("the evaluation process answered another question")
         elif isinstance(message, Progressed):
             self._progress = Progress.model_validate(message.model_dump(exclude={"type"}))

@@ -19,8 +19,8 @@ from store.claims import Claim
 from store.services import Services
 from store.sweeping import DISPATCHER
 from store.workers import Worker
-from worker.attempt import Limits
 from worker.engine import Engine
+from worker.limits import Limits
 from worker.sweeper import Role, Sweeper
 
 logger = logging.getLogger(__name__)

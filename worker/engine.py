@@ -17,8 +17,9 @@ from store.claims import Claim
 from store.errors import StaleClaim, StorageFull, StorageUnavailable
 from store.services import Services
 from store.workers import Worker
-from worker.attempt import Limits, run_attempt
+from worker.attempt import run_attempt
 from worker.context import working_on
+from worker.limits import Limits
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
-from benchmark.report import Check
+from benchmark.report import Check, Evidence
 
 MAX_LINE_BYTES = 1024 * 1024
 NAMESPACES = ("ipc", "mnt", "net", "pid", "user", "uts")
@@ -18,8 +18,15 @@ NAMESPACES = ("ipc", "mnt", "net", "pid", "user", "uts")
 MODEL_FILE = "model.safetensors"
 RESUME_FILE = "resume.safetensors"
 SNAPSHOT_FILE = "snapshot-{}.safetensors"
+SOURCE_FILE = "source-{}"
+"""Another model, whose examples are tried on this one."""
 REPORT_FILE = "report.json"
 EXAMPLES_FILE = "x_adv.safetensors"
+SECOND_FILE = "x_second.safetensors"
+JUDGED_FILE = "examples-{}"
+"""Examples that are to be judged."""
+VERDICTS_FILE = "verdicts-{}.json"
+"""What was found of them."""
 
 _PATH = re.compile(r"(?<![\w./])(?:/[\w.+@-]+){2,}/?")
 _CODE = re.compile(r"[a-z][a-z0-9_]*")
@@ -34,6 +41,14 @@ def _presentable_check(check: Check) -> Check:
     if not _CODE.fullmatch(check.code):
         raise ValueError("a check's code is made of lower-case letters, digits and underscores")
     return check.model_copy(update={"message": presentable(check.message), "remedy": presentable(check.remedy)})
+
+
+def _presentable_evidence(evidence: Evidence) -> Evidence:
+    _presentable_check(evidence)
+    words = {name: presentable(getattr(evidence, name)) for name in ("message", "remedy", "meaning")}
+    return evidence.model_copy(
+        update={**words, "numbers": {presentable(name): value for name, value in evidence.numbers.items()}}
+    )
 
 
 Text = Annotated[str, Field(max_length=1_000), AfterValidator(presentable)]
@@ -77,10 +92,17 @@ class ProbeRequest(_Line):
     """Process id of the parent."""
 
 
+class OtherModel(_Line):
+    """A model whose examples are tried on the one that is evaluated; its file lies beside that one's."""
+
+    name: str
+    architecture: str
+
+
 class Request(_Line):
     """What the child is to do. Its files lie in the scratch directory, which is also its working directory."""
 
-    kind: Literal["check", "shard"]
+    kind: Literal["check", "shard", "judge"]
     confinement: Confinement
     architecture: str
     dataset: str
@@ -88,9 +110,14 @@ class Request(_Line):
     epsilon: str
     protocol: str
     seed: int
-    first: Count
-    last: Count
-    """One past the last point."""
+    indices: tuple[Count, ...]
+    """Positions in the data set of the points that it is about, in ascending order."""
+    unannounced: str | None
+    """Protocol of a second attack on a sample of what is left; None for none."""
+    unannounced_points: Count
+    sources: tuple[OtherModel, ...]
+    examples: tuple[tuple[Count, ...], ...]
+    """Of a judge: the positions in the data set of the points that each file of examples is of."""
     checkpoint_sha256: str
     claimed_standard_accuracy: float | None
     limit_s: float
@@ -132,6 +159,10 @@ class Checked(_Line):
     checks: Annotated[
         tuple[Annotated[Check, AfterValidator(_presentable_check)], ...], Field(min_length=1, max_length=200)
     ]
+    policy: Count | None = None
+    evidence: Annotated[
+        tuple[Annotated[Evidence, AfterValidator(_presentable_evidence)], ...], Field(max_length=100)
+    ] = ()
     parameters: Count | None = None
 
 
@@ -139,6 +170,14 @@ class Evaluated(_Line):
     """The shard is over; report and examples lie in the scratch directory."""
 
     type: Literal["evaluated"] = "evaluated"
+    second: bool = False
+    """Whether there are examples of a second attack as well."""
+
+
+class Judged(_Line):
+    """All files of examples are judged; the verdicts lie in the scratch directory."""
+
+    type: Literal["judged"] = "judged"
 
 
 class Failed(_Line):
@@ -149,5 +188,5 @@ class Failed(_Line):
     fault: Literal["model", "service"]
 
 
-Message = Progressed | Saved | Checked | Evaluated | Failed
+Message = Progressed | Saved | Checked | Evaluated | Judged | Failed
 MESSAGE: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="type")])

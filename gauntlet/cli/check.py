@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,18 +29,20 @@ def check(
     """Check a file as the service does before it evaluates one: on this machine, and nothing is sent."""
     from gauntlet.checking import check_submission
 
-    checks = check_submission(file, dataset, threat_model, architecture, claimed_standard_accuracy)
+    checked = check_submission(file, dataset, threat_model, architecture, claimed_standard_accuracy)
     if as_json:
-        print_json([found.model_dump(mode="json") for found in checks])
+        print_json(checked.model_dump(mode="json", exclude={"type"}))
     else:
-        _show(checks)
-    if any(found.outcome.value == "rejected" for found in checks):
+        _show(checked.checks, "Checks")
+        if checked.evidence:
+            _show(checked.evidence, "Evidence of gradients that mislead")
+    if any(found.outcome.value == "rejected" for found in checked.checks):
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _show(checks: tuple[Check, ...]) -> None:
+def _show(checks: Sequence[Check], title: str) -> None:
     rows = [(found.code, found.outcome.value, found.value, found.threshold, found.message) for found in checks]
-    print_table(table_of(("check", "outcome", "value", "threshold", "what was found"), rows))
+    print_table(table_of(("check", "outcome", "value", "threshold", "what was found"), rows, title=title))
     for found in checks:
         if found.outcome.value != "passed" and found.remedy:
             print(f"{found.code}: {found.remedy}")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from benchmark.errors import InvalidCheckpoint
 from benchmark.graph import Graph
 from model_zoo.checkpoints.archive import refuse
 from model_zoo.checkpoints.header import shown
@@ -61,6 +62,15 @@ ALLOWED = frozenset(_targets())
 """Every tensor operation, with its overload."""
 INTEGERS = frozenset(("add", "sub", "mul", "floordiv", "mod", "neg"))
 """What may be computed from sizes, by the names of Python's module ``operator``."""
+
+
+def is_runnable(graph: Graph) -> bool:
+    """Tell whether a graph may be run as far as its operations go."""
+    try:
+        require_runnable(graph)
+    except InvalidCheckpoint:
+        return False
+    return True
 
 
 def require_runnable(graph: Graph) -> None:

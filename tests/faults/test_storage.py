@@ -25,8 +25,8 @@ from tests.faults.programs import held_command
 from tests.faults.stack import LEASE_MS, MAX_BYTES, Stack
 from tests.running import running
 from tests.worker.work import OPEN
-from worker.attempt import Limits
 from worker.engine import Engine
+from worker.limits import Limits
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 

@@ -33,9 +33,9 @@ from tests.worker.work import (
     submitted,
     wait_for,
 )
-from worker.attempt import Limits
 from worker.context import present_work
 from worker.dispatcher import Dispatcher, Options
+from worker.limits import Limits
 
 ROOT = Path(__file__).parents[2]
 HANGING = "time.sleep(600)"
@@ -204,7 +204,7 @@ from store.database import Database
 from store.claims import release
 from store.services import Services
 from benchmark.report import SandboxLevel
-from worker.attempt import Limits
+from worker.limits import Limits
 from worker.sandbox import find_sandbox
 from worker.context import present_work
 from worker.dispatcher import Dispatcher, Options

@@ -19,8 +19,8 @@ from store.tables import ShardRow
 from store.views import State
 from store.workers import Worker, leave, list_workers
 from tests.worker.work import claimed_shard, limits, must_claim, played, shard, submission, submitted
-from worker.attempt import Limits
 from worker.engine import Engine
+from worker.limits import Limits
 
 WORKER = Worker(name="w", datasets=("digits",))
 REJECTED = 'say(type="checked", checks=[dict(code="zero_gradient", outcome="rejected", message="All are zero.")])'

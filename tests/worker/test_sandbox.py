@@ -33,7 +33,7 @@ from tests.worker.work import (
     wait_for,
 )
 from worker import handover, process, sandbox
-from worker.attempt import Limits
+from worker.limits import Limits
 from worker.messages import NAMESPACES
 from worker.sandbox import Sandbox, SandboxTooWeak, find_sandbox, try_all, try_out
 

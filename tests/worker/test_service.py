@@ -49,7 +49,7 @@ from store.database import Database
 from store.services import Services
 from store.workers import Worker
 from benchmark.report import SandboxLevel
-from worker.attempt import Limits
+from worker.limits import Limits
 from worker.sandbox import Sandbox
 from worker.bell import CeleryBell
 from worker.celery_app import make_celery

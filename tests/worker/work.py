@@ -26,7 +26,8 @@ from store.submissions import get_submission, submit
 from store.tables import ShardRow
 from store.views import NewSubmission, SubmissionView
 from store.workers import Worker
-from worker.attempt import Limits, run_attempt
+from worker.attempt import run_attempt
+from worker.limits import Limits
 from worker.sandbox import Sandbox, find_sandbox
 
 LEASE_MS = 60_000

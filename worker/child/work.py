@@ -6,7 +6,7 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -16,24 +16,36 @@ from torch import nn
 
 import benchmark
 from benchmark import datasets
-from benchmark.admission import admission_checks
+from benchmark.admission import admit
+from benchmark.attacks.base import Source
 from benchmark.datasets import LabelledPoints
-from benchmark.ensemble import EvaluationProgress, Run, Snapshot
+from benchmark.ensemble import EvaluationProgress, Run, Snapshot, Unannounced
 from benchmark.errors import EvaluationFailed, GauntletError, InvalidCheckpoint
+from benchmark.graph import Graph
 from benchmark.pipeline import device_named, evaluate_points, slot_width
 from benchmark.protocols import protocol_named
+from benchmark.recheck import recheck
 from benchmark.report import Check, CheckOutcome
+from benchmark.restrictions import POLICY, check_graph
 from benchmark.threat_models import ThreatModel
-from model_zoo.loading import load_submitted
+from model_zoo.checkpoints.examples import check_examples_fit
+from model_zoo.checkpoints.operations import is_runnable
+from model_zoo.examples import load_examples
+from model_zoo.loading import graph_of_submission, load_submitted
 from worker.messages import (
     EXAMPLES_FILE,
+    JUDGED_FILE,
     MODEL_FILE,
     REPORT_FILE,
     RESUME_FILE,
+    SECOND_FILE,
     SNAPSHOT_FILE,
+    SOURCE_FILE,
+    VERDICTS_FILE,
     Checked,
     Evaluated,
     Failed,
+    Judged,
     Message,
     Progressed,
     Request,
@@ -42,7 +54,7 @@ from worker.messages import (
 
 Send = Callable[[Message], None]
 _PROGRESS_EVERY_S = 0.25
-_OF_THE_ATTEMPT = {"confinement", "resume", "save_every_s", "kind", "claimed_standard_accuracy", "limit_s"}
+_OF_THE_ATTEMPT = {"confinement", "resume", "save_every_s", "kind", "claimed_standard_accuracy", "limit_s", "examples"}
 """What a request says beyond what decides the result."""
 
 
@@ -51,6 +63,10 @@ def answer(request: Request, send: Send) -> None:
     torch.set_num_threads(max(request.threads, 1))
     torch.use_deterministic_algorithms(True)
     try:
+        graph = graph_of_submission(Path(MODEL_FILE), request.architecture)
+        if request.kind == "check" and graph is not None and (broken := _breaches(graph)):
+            send(Checked(checks=broken, policy=POLICY.version))
+            return
         model = load_submitted(Path(MODEL_FILE), request.architecture, request.dataset)
     except InvalidCheckpoint as error:
         send(Checked(checks=(_unsound(error),)) if request.kind == "check" else _failed(error, "model"))
@@ -58,13 +74,25 @@ def answer(request: Request, send: Send) -> None:
     try:
         if request.kind == "check":
             send(_check(request, model))
+        elif request.kind == "judge":
+            _judge(request, model, send)
+            send(Judged())
         else:
-            _evaluate(request, model, send)
-            send(Evaluated())
+            send(Evaluated(second=_evaluate(request, model, send)))
     except (EvaluationFailed, InvalidCheckpoint) as error:
         send(_failed(error, "model"))
     except GauntletError as error:
         send(_failed(error, "service"))
+
+
+def _breaches(graph: Graph) -> tuple[Check, ...]:
+    """Return the checks of a graph that breaks a rule by what it is, so that it is never run; else nothing."""
+    if is_runnable(graph):
+        return ()
+    checks = check_graph(graph)
+    if any(check.outcome is CheckOutcome.REJECTED for check in checks):
+        return checks
+    return ()  # what else keeps it from running, loading it will say
 
 
 def _failed(error: GauntletError, fault: str) -> Failed:
@@ -80,6 +108,13 @@ def _unsound(error: InvalidCheckpoint) -> Check:
     )
 
 
+def _points(request: Request, indices: Sequence[int]) -> LabelledPoints:
+    """Return the points at these positions of the data set's test split."""
+    everything = datasets.load(request.dataset, "test")
+    rows = list(indices)
+    return LabelledPoints(everything.x[rows], everything.y[rows], tuple(rows))
+
+
 def _run(request: Request, model: nn.Module, points: LabelledPoints) -> Run:
     device = device_named(request.confinement.device)
     width = request.slot_width if device.type == "cpu" else slot_width(None, model.to(device), points.x.to(device))
@@ -90,27 +125,53 @@ def _run(request: Request, model: nn.Module, points: LabelledPoints) -> Run:
         width=width,
         device=device,
         checkpoint_sha256=request.checkpoint_sha256,
+        unannounced=_unannounced(request),
+        sources=_sources(request, device),
     )
 
 
+def _unannounced(request: Request) -> Unannounced | None:
+    if request.unannounced is None:
+        return None
+    return Unannounced(protocol_named(request.unannounced), request.unannounced_points)
+
+
+def _sources(request: Request, device: torch.device) -> tuple[Source, ...]:
+    """Load the models whose examples are tried; one that cannot be loaded is left out, as the report then says."""
+    sources = []
+    for number, other in enumerate(request.sources):
+        try:
+            model = load_submitted(Path(SOURCE_FILE.format(number)), other.architecture, request.dataset)
+        except GauntletError as error:
+            print(f"the model {other.name} lends no examples: {error}", file=sys.stderr)  # noqa: T201
+            continue
+        sources.append(Source(other.name, model.to(device)))
+    return tuple(sources)
+
+
 def _check(request: Request, model: nn.Module) -> Checked:
-    points = datasets.load(request.dataset, "test", request.last)
+    points = _points(request, request.indices)
     run = _run(request, model, points)
     points = LabelledPoints(points.x.to(run.device), points.y.to(run.device), points.index)
-    checks = admission_checks(model, points, run, request.claimed_standard_accuracy, request.limit_s)
-    return Checked(checks=checks, parameters=sum(parameter.numel() for parameter in model.parameters()))
+    found = admit(model, points, run, request.claimed_standard_accuracy, request.limit_s)
+    return Checked(
+        checks=found.checks,
+        policy=found.policy,
+        evidence=found.evidence,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+    )
 
 
-def _evaluate(request: Request, model: nn.Module, send: Send) -> None:
-    points = datasets.load(request.dataset, "test", request.last)
-    rows = slice(request.first, request.last)
+def _evaluate(request: Request, model: nn.Module, send: Send) -> bool:
+    """Evaluate the points; tell whether there are examples of a second attack."""
+    points = _points(request, request.indices)
     told = _Told(request, send)
     run = _run(request, model, points)
     result = evaluate_points(
         model,
-        points.x[rows].to(run.device),
-        points.y[rows].to(run.device),
-        points.index[rows],
+        points.x.to(run.device),
+        points.y.to(run.device),
+        points.index,
         run,
         progress=told.progress,
         save=told.save,
@@ -118,6 +179,48 @@ def _evaluate(request: Request, model: nn.Module, send: Send) -> None:
     )
     Path(REPORT_FILE).write_bytes(result.report.to_bytes())
     save_file({"x_adv": result.x_adv.cpu().contiguous()}, EXAMPLES_FILE)
+    if result.report.second_attack is not None:
+        save_file({"x_adv": result.x_second.cpu().contiguous()}, SECOND_FILE)
+    return result.report.second_attack is not None
+
+
+def _judge(request: Request, model: nn.Module, send: Send) -> None:
+    """Judge every file of examples; nothing but these and the model is here to judge by."""
+    total = sum(map(len, request.examples))
+    done = 0
+    for number, indices in enumerate(request.examples):
+        path = Path(JUDGED_FILE.format(number))
+        points = _points(request, indices)
+        channels, height, width = points.x.shape[1:]
+        check_examples_fit(path, (channels, height, width), len(indices))
+        verdicts = recheck(
+            model,
+            points.x,
+            points.y,
+            load_examples(path),
+            indices,
+            ThreatModel(request.norm, request.epsilon, request.dataset),
+            width=request.slot_width,
+            device=request.confinement.device,
+            progress=lambda judged, _, before=done: send(_judging(before + judged, total)),
+            checkpoint_sha256=request.checkpoint_sha256,
+        )
+        Path(VERDICTS_FILE.format(number)).write_bytes(verdicts.to_bytes())
+        done += len(indices)
+
+
+def _judging(done: int, total: int) -> Progressed:
+    return Progressed(
+        points=total,
+        points_done=done,
+        attack="judging",
+        attacks_done=0,
+        attacks=1,
+        fraction=done / total,
+        robust_accuracy_at_most=1.0,
+        forward_passes=done,
+        backward_passes=0,
+    )
 
 
 class _Told:
