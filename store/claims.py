@@ -114,9 +114,9 @@ def _claim(db: Database, worker: Worker, lease_ms: int) -> Claim | None:
         shard.state, shard.lease_token, shard.lease_until = "running", token, now + lease_ms
         shard.attempt, shard.worker, shard.beat_at, shard.progress_at = shard.attempt + 1, worker.name, now, now
         session.flush()
-        begins = _BEGINS[shard.kind]
-        if submission.state == begins[0] and lock_submission(session, submission.id, wait=False).state == begins[0]:
-            move(session, submission.id, begins[1])
+        before, after = _BEGINS.get(shard.kind, (None, State.RUNNING))
+        if submission.state == before and lock_submission(session, submission.id, wait=False).state == before:
+            move(session, submission.id, after)
         serve(session, submission.submitter)
         return Claim(
             kind=_kind(shard),

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from benchmark.confirmation import expected_verdicts
 from benchmark.errors import InvalidCheckpoint, InvalidExamples
-from benchmark.report import AttackOutcome, Check, CheckOutcome, EvaluationReport, Points, Provenance, build_report
+from benchmark.report import (
+    AttackOutcome,
+    Check,
+    CheckOutcome,
+    EvaluationReport,
+    Points,
+    Provenance,
+    SecondAttack,
+    build_report,
+)
+from benchmark.threat_models import NORMS
+from benchmark.verdicts import Verdict, Verdicts
 from store.blobs import Blobs
 from store.claims import Claim, claim
 from store.database import Database
-from store.outcomes import finish_check, finish_shard
+from store.outcomes import finish_check, finish_judge, finish_shard
 from store.submissions import MAX_OPEN, submit
 from store.tables import EntryRow, ShardRow, SubmissionRow
 from store.views import Badge, NewSubmission, State, SubmissionView
@@ -77,12 +90,12 @@ def shard_report(
 
     Where Square breaks any, the number is potentially unreliable, and somebody looks closer.
     """
-    count = work.last - work.first
+    count = len(work.indices)
     left = count - misclassified - broken
     by = ["clean"] * misclassified + ["apgd-ce"] * broken + ["square"] * by_square + [None] * (left - by_square)
     points = Points(
-        index=tuple(range(work.first, work.last)),
-        label=tuple(i % 10 for i in range(work.first, work.last)),
+        index=work.indices,
+        label=tuple(i % 10 for i in work.indices),
         robust=tuple(name is None for name in by),
         broken_by=tuple(by),
         step=tuple(3 if name == "apgd-ce" else None for name in by),
@@ -113,6 +126,21 @@ def shard_report(
     )
 
 
+def with_second(report: EvaluationReport, *, attacked: int = 8, broken: int = 1) -> EvaluationReport:
+    """A report with a second attack on the first points that are robust, which broke the first of these."""
+    robust = [index for index, left in zip(report.points.index, report.points.robust, strict=True) if left]
+    verdicts = [number < broken for number in range(attacked)]
+    second = SecondAttack(
+        protocol="spsa(samples=16,steps=20)-1",
+        outcome=_attack("spsa", attacked, broken),
+        index=tuple(robust[:attacked]),
+        broken=tuple(verdicts),
+        distance=tuple(0.2 if one else None for one in verdicts),
+        examples_sha256="f" * 64,
+    )
+    return report.model_copy(update={"second_attack": second})
+
+
 def _attack(name: str, attacked: int, broken: int) -> AttackOutcome:
     return AttackOutcome(
         name=name,
@@ -126,6 +154,51 @@ def _attack(name: str, attacked: int, broken: int) -> AttackOutcome:
         backward_passes=attacked,
         seconds=0.5,
     )
+
+
+def verdicts_on(blobs: Blobs, work: Claim) -> tuple[list[bytes], list[tuple[int, ...]]]:
+    """What an honest judge finds: what the reports say; and the points that each file is about."""
+    found, indices = [], []
+    for examples in work.examples:
+        assert examples.report_sha256 is not None
+        report = EvaluationReport.model_validate_json(blobs.read(examples.report_sha256))
+        for index, broken in expected_verdicts(report):
+            found.append(verdicts_of(work, index, broken).to_bytes())
+            indices.append(index)
+    return found, indices
+
+
+def verdicts_of(work: Claim, index: Sequence[int], broken: Sequence[bool]) -> Verdicts:
+    """Verdicts by which examples hold exactly where they break their points."""
+    return Verdicts(
+        norm=next(norm for norm in NORMS if norm == work.norm),
+        epsilon=work.epsilon,
+        dataset=work.submission.dataset,
+        checkpoint_sha256=work.checkpoint_sha256,
+        examples_sha256="e" * 64,
+        index=tuple(index),
+        verdict=tuple(Verdict.HOLDS if one else Verdict.CLASSIFIED_CORRECTLY for one in broken),
+        distance=tuple(0.1 if one else 0.0 for one in broken),
+        slot_width=64,
+        threads=1,
+        device="cpu",
+        hardware="test",
+        versions={"python": "3"},
+    )
+
+
+def judge(db: Database, blobs: Blobs, worker: str = "w") -> State:
+    """Judge the examples of the run whose shards are done, as an honest judge does."""
+    work = must_claim(db, worker)
+    assert work.kind == "judge"
+    return finish_judge(db, blobs, work, *verdicts_on(blobs, work))
+
+
+def finish(db: Database, blobs: Blobs, work: Claim, report: bytes, *, x_adv_sha256: str | None = None) -> State:
+    """Finish the last shard of a run, and judge its examples."""
+    state = finish_shard(db, blobs, work, report, x_adv_sha256=x_adv_sha256)
+    assert state in {State.RUNNING, State.PUBLISHED}
+    return judge(db, blobs)
 
 
 def a_worker(name: str = "w", **changes: object) -> Worker:
@@ -152,7 +225,7 @@ def published(
     view = running(db, blobs, name)
     work = must_claim(db)
     report = shard_report(work, misclassified=misclassified, broken=broken)
-    finish_shard(db, blobs, work, report.to_bytes())
+    finish(db, blobs, work, report.to_bytes())
     return view
 
 

@@ -31,7 +31,7 @@ from store.database import Database
 from store.errors import StaleClaim, StorageFull
 from store.figures import read_figures
 from store.migrate import program_revision, upgrade
-from store.outcomes import finish_check, finish_shard
+from store.outcomes import finish_check, finish_judge, finish_shard
 from store.reference import import_reference_boards
 from store.restore import restore
 from store.submissions import cancel, get_submission, list_submissions, submit
@@ -50,6 +50,7 @@ from tests.store.material import (
     published,
     running,
     shard_report,
+    verdicts_on,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -211,6 +212,8 @@ def test_a_restored_service_goes_on(
             assert (work.attempt, target.read(work.resume_sha256)) == (1, b"a snapshot")
         if work.kind == "check":
             finish_check(db, work, [check()])
+        elif work.kind == "judge":
+            finish_judge(db, target, work, *verdicts_on(target, work))
         else:
             finish_shard(db, target, work, shard_report(work).to_bytes())
     assert names == {"Half-way", "Checking", "Received", "After"}

@@ -16,7 +16,7 @@ from store.blobs import LocalBlobs
 from store.boards import get_board, get_model, list_boards, list_points
 from store.claims import claim
 from store.database import Database
-from store.outcomes import finish_check, finish_shard
+from store.outcomes import finish_check
 from store.reference import import_reference_boards
 from store.submissions import ensure_submission, get_submission, list_open, list_submissions, submit
 from store.views import Badge, BoardPoint, BoardView, Sort, State
@@ -26,6 +26,7 @@ from tests.store.material import (
     board_entry,
     check,
     fill_board,
+    finish,
     must_claim,
     new_submission,
     published,
@@ -217,7 +218,7 @@ def test_a_baseline_is_flagged_and_names_its_zoo_model(db: Database, blobs: Loca
     ensure_submission(db, blobs, new_submission(blobs, name="Standard"), rules, baseline=True, zoo_id="Standard")
     finish_check(db, must_claim(db), [check()], shard_points=500)
     work = must_claim(db)
-    assert finish_shard(db, blobs, work, shard_report(work).to_bytes()) is State.PUBLISHED
+    assert finish(db, blobs, work, shard_report(work).to_bytes()) is State.PUBLISHED
     row = get_board(db, "digits", "Linf").rows[0]
     assert (row.baseline, row.zoo_id, row.title) == (True, "Standard", "Standard")
 
@@ -236,7 +237,7 @@ QUERIES: dict[str, tuple[int, Callable[[Database, LocalBlobs, str], object]]] = 
     "list_boards": (2, lambda db, blobs, newest: list_boards(db)),
     "get_board": (2, lambda db, blobs, newest: get_board(db, "digits", "Linf", search="m")),
     "list_points": (1, lambda db, blobs, newest: list_points(db, "digits", "Linf", search="m")),
-    "get_model": (8, lambda db, blobs, newest: get_model(db, blobs, "digits", "Linf", "m0")),
+    "get_model": (14, lambda db, blobs, newest: get_model(db, blobs, "digits", "Linf", "m0")),
     "get_submission": (5, lambda db, blobs, newest: get_submission(db, newest)),
     "list_open": (5, lambda db, blobs, newest: list_open(db, "digits", "Linf")),
     "list_submissions": (5, lambda db, blobs, newest: list_submissions(db)),

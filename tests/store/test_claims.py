@@ -26,6 +26,7 @@ from tests.store.material import (
     a_worker,
     check,
     expire,
+    finish,
     must_claim,
     new_submission,
     running,
@@ -114,7 +115,7 @@ def test_a_late_write_changes_nothing(db: Database, blobs: LocalBlobs, write: st
         successor = must_claim(db, "successor")
         assert (successor.shard_id, successor.attempt) == (late.shard_id, 2)
         if meanwhile == "finished by another":
-            assert finish_shard(db, blobs, successor, shard_report(successor).to_bytes()) is State.PUBLISHED
+            assert finish(db, blobs, successor, shard_report(successor).to_bytes()) is State.PUBLISHED
     before = snapshot(db, late)
     with pytest.raises(StaleClaim):
         WRITES[write](db, blobs, late)

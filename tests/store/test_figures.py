@@ -15,7 +15,7 @@ from store.claims import Claim, beat, claim, fail_attempt, release, release_work
 from store.database import Database
 from store.errors import StaleClaim
 from store.figures import Figures, read_figures, read_space
-from store.outcomes import finish_check, finish_shard
+from store.outcomes import finish_check, finish_judge, finish_shard
 from store.submissions import cancel, list_submissions, submit
 from store.sweeping import sweep
 from store.tables import RunRow, ShardRow
@@ -32,6 +32,7 @@ from tests.store.material import (
     published,
     running,
     shard_report,
+    verdicts_on,
 )
 
 
@@ -69,6 +70,7 @@ def test_states_faults_and_badges_are_counted(db: Database, blobs: LocalBlobs, r
         ("shard", "done"): 1,
         ("shard", "running"): 1,
         ("shard", "queued"): 4,
+        ("judge", "done"): 1,
     }
 
 
@@ -161,6 +163,16 @@ def test_what_only_grows_never_falls(db: Database, blobs: LocalBlobs, rules: Rul
     assert sum(last.failed.values()) > 0
 
 
+def finish(db: Database, blobs: LocalBlobs, work: Claim) -> None:
+    """Bring work to a good end."""
+    if work.kind == "check":
+        finish_check(db, work, [check()], shard_points=200)
+    elif work.kind == "judge":
+        finish_judge(db, blobs, work, *verdicts_on(blobs, work))
+    else:
+        finish_shard(db, blobs, work, shard_report(work, misclassified=1, broken=2).to_bytes())
+
+
 def step(db: Database, blobs: LocalBlobs, rules: Rules, chance: random.Random, held: list[Claim], number: int) -> None:
     """Let one of all the things happen that can happen to work."""
     what = chance.choice(
@@ -178,10 +190,8 @@ def step(db: Database, blobs: LocalBlobs, rules: Rules, chance: random.Random, h
             held.clear()
         elif work is None:
             return
-        elif what == "finish" and work.kind == "check":
-            finish_check(db, work, [check()], shard_points=200)
         elif what == "finish":
-            finish_shard(db, blobs, work, shard_report(work, misclassified=1, broken=2).to_bytes())
+            finish(db, blobs, work)
         elif what == "fail":
             fail_attempt(db, work, "the child died", "service")
         elif what == "blame":

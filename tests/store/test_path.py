@@ -7,10 +7,10 @@ from store.blobs import LocalBlobs
 from store.boards import get_board, get_model, list_boards
 from store.claims import claim
 from store.database import Database
-from store.outcomes import finish_check, finish_shard
+from store.outcomes import finish_check, finish_judge, finish_shard
 from store.submissions import get_submission, submit
-from store.views import Badge, State
-from tests.store.material import Rules, a_worker, check, must_claim, new_submission, shard_report
+from store.views import Badge, Purpose, State
+from tests.store.material import Rules, a_worker, check, must_claim, new_submission, shard_report, verdicts_on
 
 
 def test_whole_path(db: Database, blobs: LocalBlobs, rules: Rules) -> None:
@@ -29,7 +29,14 @@ def test_whole_path(db: Database, blobs: LocalBlobs, rules: Rules) -> None:
     assert (work.kind, work.first, work.last, work.resume_sha256) == ("shard", 0, 500, None)
     assert get_submission(db, view.id).state is State.RUNNING
     report = shard_report(work)
-    assert finish_shard(db, blobs, work, report.to_bytes()) is State.PUBLISHED
+    assert finish_shard(db, blobs, work, report.to_bytes()) is State.RUNNING
+
+    judging = must_claim(db)
+    assert (judging.kind, judging.first, judging.last) == ("judge", 0, 500)
+    assert get_submission(db, view.id).state is State.RUNNING
+    assert finish_judge(db, blobs, judging, *verdicts_on(blobs, judging)) is State.PUBLISHED
+    # A flagged check has somebody look closer.
+    assert must_claim(db).purpose is Purpose.FOLLOW_UP
     assert claim(db, a_worker("w"), 1_000) is None
 
     final = get_submission(db, view.id)
@@ -54,7 +61,12 @@ def test_whole_path(db: Database, blobs: LocalBlobs, rules: Rules) -> None:
     model = get_model(db, blobs, "digits", "Linf", "Method A")
     assert model.report is not None
     assert model.report.points == report.points
-    assert [item.code for item in model.report.checks] == ["zero_gradient", "odd", "square_helps"]
+    assert [item.code for item in model.report.checks] == [
+        "zero_gradient",
+        "odd",
+        "unconfirmed_examples",
+        "square_helps",
+    ]
     assert model.submission == final
     assert model.checkpoint_sha256 == work.checkpoint_sha256
     assert [item.robust_accuracy for item in model.history] == [0.88]

@@ -16,18 +16,38 @@ from store.blobs import LocalBlobs
 from store.claims import MAX_ATTEMPTS, Claim, beat, claim, fail_attempt, release, release_worker
 from store.database import Database
 from store.errors import StaleClaim
-from store.outcomes import finish_check, finish_shard
+from store.outcomes import finish_check, finish_judge, finish_shard
 from store.states import LEGAL, OPEN
 from store.submissions import cancel, submit
 from store.sweeping import sweep
-from store.tables import Base, EntryHistoryRow, EntryRow, ReportRow, RunRow, ShardRow, SubmissionRow, TransitionRow
+from store.tables import (
+    Base,
+    EntryHistoryRow,
+    EntryRow,
+    MetaRow,
+    ReportRow,
+    RunRow,
+    ShardRow,
+    SubmissionRow,
+    TransitionRow,
+)
 from store.views import Purpose, State
 from tests.store.interleaving import interleaved
-from tests.store.material import LEASE_MS, Rules, a_worker, check, must_claim, new_submission, running, shard_report
+from tests.store.material import (
+    LEASE_MS,
+    Rules,
+    a_worker,
+    check,
+    must_claim,
+    new_submission,
+    running,
+    shard_report,
+    verdicts_on,
+)
 
 MOST_STEPS = 60
-REPORTS: dict[tuple[str, int], bytes] = {}
-"""By the protocol and the first point of their shard: what one race reports, all others do."""
+REPORTS: dict[tuple[str, int, int], bytes] = {}
+"""By the protocol, the seed and the first point of their shard: what one race reports, all others do."""
 
 
 @dataclass
@@ -50,7 +70,8 @@ class Situation:
         done: pieces of work that are finished.
         last_attempt: whether what is held is tried for the last time.
         run_out: how many of the leases have run out.
-        published: whether the shards are done and published, and what is held is a closer look at the entry.
+        judging: whether the shards are done, and what is held is the judging of their examples.
+        published: whether all of that is done and published, and what is held is a closer look at the entry.
     """
 
     shards: bool
@@ -58,6 +79,7 @@ class Situation:
     done: int = 0
     last_attempt: bool = False
     run_out: int = 0
+    judging: bool = False
     published: bool = False
 
 
@@ -70,6 +92,8 @@ SITUATIONS = {
     "a lease run out": Situation(shards=True, held=2, run_out=1),
     "last attempts": Situation(shards=True, held=2, last_attempt=True),
     "last attempts run out": Situation(shards=True, held=2, last_attempt=True, run_out=2),
+    "the judge held": Situation(shards=True, held=1, judging=True),
+    "the judge waiting": Situation(shards=True, held=0, judging=True),
     "a closer look": Situation(shards=True, held=1, published=True),
     "a closer look given up": Situation(shards=True, held=1, last_attempt=True, run_out=1, published=True),
 }
@@ -123,6 +147,10 @@ DANGEROUS = [
     ("a lease run out", "sweep", "beat"),
     ("last attempts", "fail", "fail the other"),
     ("last attempts run out", "sweep", "sweep"),
+    ("the judge held", "finish", "cancel"),
+    ("the judge held", "finish", "sweep"),
+    ("the judge held", "sweep", "hand in and vanish"),
+    ("the judge waiting", "claim", "claim"),
     ("a closer look", "finish", "finish"),
 ]
 
@@ -175,9 +203,11 @@ def set_up(db: Database, blobs: LocalBlobs, situation: Situation) -> Scene:
     else:
         view = submit(db, blobs, new_submission(blobs), Rules())
     scene = Scene(db, blobs, view.id, [])
-    if situation.published:
+    if situation.judging or situation.published:
         for work in (must_claim(db), must_claim(db)):
             finish(scene, work)
+    if situation.published:
+        finish(scene, must_claim(db))
     scene.held += (must_claim(db) for _ in range(situation.held + situation.done))
     for _ in range(situation.done):
         finish(scene, scene.held.pop())
@@ -195,9 +225,13 @@ def set_up(db: Database, blobs: LocalBlobs, situation: Situation) -> Scene:
 def finish(scene: Scene, work: Claim) -> State:
     if work.kind == "check":
         return finish_check(scene.db, work, [check()], parameters=1, shard_points=250)
-    key = work.protocol, work.first
+    if work.kind == "judge":
+        return finish_judge(scene.db, scene.blobs, work, *verdicts_on(LocalBlobs(scene.blobs.root, 0), work))
+    key = work.protocol, work.seed, work.first
     if key not in REPORTS:
-        REPORTS[key] = shard_report(work, by_square=20).to_bytes()
+        looks_closer = work.purpose is Purpose.FOLLOW_UP
+        broken = {"misclassified": 0, "broken": 3, "by_square": 2} if looks_closer else {"by_square": 20}
+        REPORTS[key] = shard_report(work, **broken).to_bytes()
     return finish_shard(scene.db, scene.blobs, work, REPORTS[key])
 
 
@@ -224,7 +258,7 @@ def require_sound(scene: Scene) -> None:
         state = State(session.get_one(SubmissionRow, scene.submission_id).state)
         steps = [State(step) for step in session.scalars(select(TransitionRow.state).order_by(TransitionRow.id))]
         shards = session.scalars(select(ShardRow)).all()
-        closer_look = session.scalar(select(RunRow.id).where(RunRow.purpose == Purpose.FOLLOW_UP))
+        look = session.scalars(select(RunRow).where(RunRow.purpose == Purpose.FOLLOW_UP)).one_or_none()
         entries, reports, history = (
             session.scalar(select(func.count()).select_from(table)) for table in (EntryRow, ReportRow, EntryHistoryRow)
         )
@@ -234,6 +268,7 @@ def require_sound(scene: Scene) -> None:
     assert all(shard.lease_token is None for shard in shards if shard.state == "queued")
     assert all(shard.attempt <= MAX_ATTEMPTS for shard in shards)
 
+    closer_look = None if look is None else look.id
     ends = {shard.state for shard in shards if shard.run_id != closer_look}
     if state in OPEN:
         assert ends & {"queued", "running"} or (ends == {"done"} and state is State.RUNNING), "nothing is left to do"
@@ -241,7 +276,15 @@ def require_sound(scene: Scene) -> None:
         assert not ends & {"queued", "running"}, f"{state}, and there is still work"
     assert ends != {"done"} or state is not State.FAILED, "given up with everything done"
 
-    looked = all(shard.state == "done" for shard in shards)
+    judges = [shard for shard in shards if shard.kind == "judge"]
+    assert len({shard.run_id for shard in judges}) == len(judges), "judged twice"
+    of_the_look = [shard for shard in shards if shard.run_id == closer_look]
+    given_up = any(shard.state == "failed" for shard in of_the_look)
+    looked = look is not None and look.concluded and not given_up
+    # Between the last shard and its judge, and between that and the report, nobody may be left but the sweeper.
+    unfinished = any(shard.state in {"queued", "running"} for shard in of_the_look)
+    handed_in = bool(of_the_look) and all(shard.state == "done" for shard in of_the_look)
+    assert look is None or looked or given_up or unfinished or handed_in
     assert (entries, closer_look is not None) == ((1, True) if state is State.PUBLISHED else (0, False))
     assert reports == history
     assert reports in ((1, 1 + looked) if entries else (0,))
@@ -251,4 +294,5 @@ def forget(db: Database) -> None:
     """Empty the tables, so that what is left of one race does not join in the next."""
     with db.transaction() as session:
         for table in reversed(Base.metadata.sorted_tables):
-            session.execute(table.delete())
+            if table.name != MetaRow.__tablename__:
+                session.execute(table.delete())

@@ -12,7 +12,6 @@ from store.blobs import LocalBlobs
 from store.boards import get_board
 from store.claims import claim
 from store.database import Database
-from store.outcomes import finish_shard
 from store.submissions import get_submission, submit
 from store.sweeping import DISPATCHER, Swept, elect, resign, sweep
 from store.tables import LeaseRow, ShardRow, SubmissionRow
@@ -23,11 +22,13 @@ from tests.store.material import (
     Rules,
     a_worker,
     expire,
+    finish,
     must_claim,
     new_submission,
     published,
     running,
     shard_report,
+    verdicts_on,
 )
 
 
@@ -49,7 +50,7 @@ def test_an_expired_lease_goes_back_to_the_queue(db: Database, blobs: LocalBlobs
     again = must_claim(db, "other")
     assert (again.shard_id, again.attempt) == (work.shard_id, 2)
     assert again.token != work.token
-    assert finish_shard(db, blobs, again, shard_report(again).to_bytes()) is State.PUBLISHED
+    assert finish(db, blobs, again, shard_report(again).to_bytes()) is State.PUBLISHED
     assert get_submission(db, view.id).state is State.PUBLISHED
 
 
@@ -84,6 +85,14 @@ def test_a_run_whose_finisher_died_before_merging_is_published(db: Database, blo
     report = blobs.put(shard_report(work).to_bytes())
     with db.transaction() as session:
         session.execute(update(ShardRow).where(ShardRow.id == work.shard_id).values(state="done", report_sha256=report))
+    assert sweep(db, blobs).published == ()
+    judging = must_claim(db)
+    found, _ = verdicts_on(blobs, judging)
+    verdicts = blobs.put(b"[" + b",".join(found) + b"]")
+    with db.transaction() as session:
+        session.execute(
+            update(ShardRow).where(ShardRow.id == judging.shard_id).values(state="done", report_sha256=verdicts)
+        )
     assert sweep(db, blobs).published == (view.id,)
     assert [row.model_id for row in get_board(db, "digits", "Linf").rows] == ["Method A"]
     assert sweep(db, blobs).published == ()
