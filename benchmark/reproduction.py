@@ -53,9 +53,9 @@ class Reproduction(Part):
     """Points with the same verdict at another step or distance."""
     examples: Literal["equal", "different", "not recorded"]
     attacks: tuple[Difference, ...]
-    """Counts and parameters of attacks that are not as recorded."""
+    """Counts and parameters of attacks that are not as recorded, of the second one too."""
     checks: tuple[Difference, ...]
-    """Checks with another outcome, value or message; measured times are left out."""
+    """Checks and evidence with another outcome, value or message; measured times are left out."""
 
 
 def compare_runs(recorded: EvaluationReport, found: EvaluationReport) -> Reproduction:
@@ -78,8 +78,8 @@ def compare_runs(recorded: EvaluationReport, found: EvaluationReport) -> Reprodu
         changed_points=_changed(recorded, found),
         moved_points=_moved(recorded, found),
         examples=_examples(recorded.examples_sha256, found.examples_sha256),
-        attacks=_attacks(recorded.attacks, found.attacks),
-        checks=_checks(recorded.checks, found.checks),
+        attacks=_attacks(_all_attacks(recorded), _all_attacks(found)),
+        checks=_checks((*recorded.checks, *recorded.evidence), (*found.checks, *found.evidence)),
     )
 
 
@@ -132,6 +132,14 @@ def _examples(recorded: str | None, found: str | None) -> Literal["equal", "diff
     if recorded is None:
         return "not recorded"
     return "equal" if recorded == found else "different"
+
+
+def _all_attacks(report: EvaluationReport) -> tuple[AttackOutcome, ...]:
+    """Return the attacks of the ensemble, and the second attack under a name of its own."""
+    if report.second_attack is None:
+        return report.attacks
+    outcome = report.second_attack.outcome
+    return (*report.attacks, outcome.model_copy(update={"name": f"unannounced {outcome.name}"}))
 
 
 def _attacks(recorded: Sequence[AttackOutcome], found: Sequence[AttackOutcome]) -> tuple[Difference, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import accumulate, pairwise
 from typing import get_args
@@ -12,17 +12,20 @@ from torch import nn
 
 from benchmark import datasets
 from benchmark.admission import admit
+from benchmark.confirmation import confirmation_check, expected_verdicts, unconfirmed
 from benchmark.datasets import LabelledPoints
-from benchmark.ensemble import EvaluationProgress, Run
+from benchmark.ensemble import EvaluationProgress, Run, Unannounced
 from benchmark.errors import InvalidInput
 from benchmark.merging import merge_reports, worst_of
-from benchmark.pipeline import Found, device_named, evaluate_points, evidence_of, twin_on
+from benchmark.pipeline import Evaluation, Found, device_named, evaluate_points, evidence_of, twin_on
 from benchmark.protocols import protocol_named
+from benchmark.recheck import recheck
 from benchmark.report import EvaluationReport, Shard
 from benchmark.restrictions import run_checks
 from benchmark.restrictions.policy import policy_of_version
 from benchmark.search_model import Precision
 from benchmark.threat_models import ThreatModel
+from benchmark.verdicts import Verdicts
 
 _MOST_THREADS = 1024
 """More than any machine has: a report is a file, and might ask for a billion."""
@@ -53,11 +56,12 @@ def rerun(
         )  # fmt: skip
     points = _points(report)
     shards = provenance.shards or (_whole(report),)
-    runs = [_run(report, shard) for shard in shards]
+    bounds = list(pairwise(accumulate((shard.points for shard in shards), initial=0)))
+    runs = [_run(report, shard, first, last) for shard, (first, last) in zip(shards, bounds, strict=True)]
     with _settings(shards[0], deterministic=_admitted(report)):
         whole = _found(report, model, points, runs[0])
-    pieces = []
-    bounds = pairwise(accumulate((shard.points for shard in shards), initial=0))
+    pieces: list[EvaluationReport] = []
+    verdicts: list[Verdicts] = []
     for shard, run, (first, last) in zip(shards, runs, bounds, strict=True):
         with _settings(shard, deterministic=_admitted(report)):
             evaluation = evaluate_points(
@@ -70,12 +74,28 @@ def rerun(
                 progress=progress,
             )
         pieces.append(evaluation.report)
+        verdicts += _judged(model, points, evaluation, run)
     found = pieces[0]
     if provenance.shards:
-        checks = worst_of([*whole.checks, *(check for piece in pieces for check in piece.checks)])
+        expected = [file for piece in pieces for file in expected_verdicts(piece)]
+        confirmation = confirmation_check(report.n_points, len(unconfirmed(expected, verdicts)))
+        of_shards = [check for piece in pieces for check in piece.checks]
+        checks = worst_of([*whole.checks, *of_shards, *((confirmation,) if _admitted(report) else ())])
         found = merge_reports(pieces, checks, policy=whole.policy, evidence=whole.evidence)
     names = {"architecture": provenance.architecture, "zoo_id": provenance.zoo_id}
     return found.model_copy(update={"provenance": found.provenance.model_copy(update=names)})
+
+
+def _judged(model: nn.Module, points: LabelledPoints, evaluation: Evaluation, run: Run) -> Iterator[Verdicts]:
+    """Judge the examples of a shard again, as a service does in a process of its own."""
+    places = {index: row for row, index in enumerate(points.index)}
+    files = (evaluation.x_adv, evaluation.x_second)
+    for x_adv, (index, _) in zip(files, expected_verdicts(evaluation.report), strict=False):
+        rows = [places[point] for point in index]
+        yield recheck(
+            model, points.x[rows], points.y[rows], x_adv.cpu(), index, run.threat_model,
+            width=run.width, device=run.device.type,
+        )  # fmt: skip
 
 
 def _whole(report: EvaluationReport) -> Shard:
@@ -91,7 +111,7 @@ def _whole(report: EvaluationReport) -> Shard:
     )
 
 
-def _run(report: EvaluationReport, shard: Shard) -> Run:
+def _run(report: EvaluationReport, shard: Shard, first: int, last: int) -> Run:
     if not 0 < shard.threads <= _MOST_THREADS:
         raise InvalidInput.because(
             "threads", found=shard.threads, expected=f"1 to {_MOST_THREADS}", remedy="check where the report comes from"
@@ -103,7 +123,16 @@ def _run(report: EvaluationReport, shard: Shard) -> Run:
         width=report.provenance.slot_width,
         device=device_named(shard.device),
         checkpoint_sha256=report.provenance.checkpoint_sha256,
+        unannounced=_unannounced(report, report.points.index[first:last]),
     )
+
+
+def _unannounced(report: EvaluationReport, index: Sequence[int]) -> Unannounced | None:
+    """Return the second attack with as many points as it had among these: the lots choose the same again."""
+    second = report.second_attack
+    if second is None:
+        return None
+    return Unannounced(protocol_named(second.protocol), len(set(second.index) & set(index)))
 
 
 def _points(report: EvaluationReport) -> LabelledPoints:

@@ -57,10 +57,15 @@ CREATE FUNCTION cut_run() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE how cut;
 BEGIN
     SELECT cut.* INTO how FROM cut JOIN submission USING (name) WHERE submission.id = NEW.submission_id;
-    IF FOUND THEN
+    IF NOT FOUND THEN
+        RETURN NEW;
+    END IF;
+    NEW.needs_cuda := how.cuda;
+    IF NEW.purpose = 'ranking' THEN
         NEW.points := how.points;
-        NEW.needs_cuda := how.cuda;
-        NEW.protocol := CASE NEW.purpose WHEN 'ranking' THEN how.ranking ELSE how.follow_up END;
+        NEW.protocol := how.ranking;
+    ELSIF NEW.purpose = 'follow_up' THEN
+        NEW.protocol := how.follow_up;
     END IF;
     RETURN NEW;
 END $$;
@@ -69,7 +74,7 @@ CREATE FUNCTION cut_shard() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE how cut; piece shard;
 BEGIN
     SELECT cut.* INTO how FROM cut JOIN submission USING (name) JOIN run ON run.submission_id = submission.id
-        WHERE run.id = NEW.run_id;
+        WHERE run.id = NEW.run_id AND run.purpose = 'ranking';
     IF NOT FOUND OR NEW.first > 0 OR NEW.last < how.points THEN
         RETURN NEW;
     END IF;

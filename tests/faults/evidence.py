@@ -14,6 +14,7 @@ from benchmark.report import TIMED_CHECKS, EvaluationReport, Points, canonical_j
 from store.blobs import Blobs
 from store.claims import MAX_ATTEMPTS
 from store.database import Database
+from store.publication import UNANNOUNCED
 from store.states import LEGAL
 from store.tables import EntryHistoryRow, EntryRow, ReportRow, RunRow, ShardRow, SubmissionRow, TransitionRow
 from store.views import Purpose, State
@@ -117,8 +118,10 @@ def wrongs(db: Database, submission_id: str, *, settled: bool = True) -> list[st
                 select(RunRow.protocol)
                 .join(ReportRow, ReportRow.run_id == RunRow.id)
                 .where(RunRow.submission_id == submission_id)
+                .order_by(RunRow.id)
             ).all()
-            if sorted(sources) != sorted(f"Evaluated here, {protocol}" for protocol in reported):
+            own, *closer = reported
+            if set(sources) - {UNANNOUNCED} != {f"Evaluated here, {own}", *closer} or len(sources) > len(set(sources)):
                 found.append(f"the entry remembers {sources}, the reports are of {reported}")
     return [f"{submission_id} ({submission.name}): {wrong}" for wrong in found]
 
@@ -151,6 +154,9 @@ def _wrong_run(session: Session, run: RunRow, *, settled: bool) -> list[str]:
         bounds = [0, *(shard.last for shard in shards)]
         if [shard.first for shard in shards] != bounds[:-1] or bounds[-1] != run.points:
             found.append(f"the shards of run {run.id} do not hold its points once each")
+        judges = session.scalars(select(ShardRow.id).where(ShardRow.run_id == run.id, ShardRow.kind == "judge")).all()
+        if len(judges) > 1:
+            found.append(f"the examples of run {run.id} were judged {len(judges)} times")
     reports = len(session.scalars(select(ReportRow.id).where(ReportRow.run_id == run.id)).all())
     if reports > 1 or (reports and len(done) < len(shards)):
         found.append(f"run {run.id} has {reports} reports, and {len(done)} of {len(shards)} shards are done")

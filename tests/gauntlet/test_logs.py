@@ -66,7 +66,11 @@ def claim(number: int) -> Claim:
         needs_cuda=False,
         first=0,
         last=500,
+        indices=tuple(range(500)),
         resume_sha256=None,
+        seed_key="5e" * 32,
+        sources=(),
+        examples=(),
     )
 
 

@@ -216,7 +216,8 @@ def check_request(parent: int) -> Request:
     confinement = OPEN.confinement("cpu", 60).model_copy(update={"parent": parent})
     return Request(
         kind="check", confinement=confinement, architecture="digits_cnn", dataset="digits", norm=board.budget.norm,
-        epsilon=str(board.epsilon), protocol="standard", seed=0, first=0, last=500, checkpoint_sha256="0" * 64,
+        epsilon=str(board.epsilon), protocol="standard", seed=0, indices=tuple(range(500)), unannounced=None,
+        unannounced_points=0, sources=(), examples=(), checkpoint_sha256="0" * 64,
         claimed_standard_accuracy=None, resume=False, slot_width=64, threads=1, save_every_s=60,
         limit_s=60,
     )  # fmt: skip
