@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark import cuda
-from benchmark.attacks.base import Attack, Setting
+from benchmark.attacks.base import Attack, Setting, Source
 from benchmark.classifier import MIN_ROWS, Classifier
 from benchmark.engine import Engine, PointSet
 from benchmark.errors import InvalidInput
@@ -72,6 +72,8 @@ class Run:
         width: rows of a full batch.
         device: where the model runs.
         checkpoint_sha256: hash of the model's file, for the report.
+        sources: other models, for attacks that try on this one what was made on those; moved to the device and held
+            frozen during a run, else left as they were.
     """
 
     threat_model: ThreatModel
@@ -80,6 +82,7 @@ class Run:
     width: int
     device: torch.device
     checkpoint_sha256: str | None = None
+    sources: tuple[Source, ...] = ()
 
 
 class Ensemble:
@@ -107,7 +110,8 @@ class Ensemble:
                 "y", found=f"label {int(y.max())}", expected=f"labels below the model's {self.classes} classes",
                 remedy="check that model and data set belong together",
             )  # fmt: skip
-        self._attacks: tuple[Attack[Any], ...] = run.protocol.attacks(Setting(norm, epsilon, shape, self.classes))
+        setting = Setting(norm, epsilon, shape, self.classes, run.sources)
+        self._attacks: tuple[Attack[Any], ...] = run.protocol.attacks(setting)
         n = len(x)
         wrong = misclassified(self._clean_logits, y).cpu()
         self.x_adv = self._x.clone()
