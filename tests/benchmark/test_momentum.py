@@ -31,10 +31,12 @@ def _linf_step(x: Tensor, x_adv: Tensor, momentum: Tensor, epsilon: float, lengt
 
 
 def _l2_step(x: Tensor, x_adv: Tensor, momentum: Tensor, epsilon: float, length: float) -> Tensor:
-    ahead = (x_adv + length * (momentum / torch.linalg.vector_norm(momentum, dim=1, keepdim=True))).clamp(0, 1)
-    delta = ahead - x
-    distance: Tensor = torch.linalg.vector_norm(delta, dim=1, keepdim=True)
-    return (x + delta * (epsilon / distance.clamp_min(epsilon))).clamp(0, 1)
+    ahead = (x_adv + length * (momentum / _lengths(momentum))).clamp(0, 1)
+    return (x + (ahead - x) * (epsilon / _lengths(ahead - x).clamp_min(epsilon))).clamp(0, 1)
+
+
+def _lengths(delta: Tensor) -> Tensor:
+    return torch.as_tensor(torch.linalg.vector_norm(delta, dim=1, keepdim=True))
 
 
 @pytest.mark.parametrize(("norm", "step"), [(Linf(), _linf_step), (L2(), _l2_step)], ids=["Linf", "L2"])
