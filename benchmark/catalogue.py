@@ -10,7 +10,9 @@ from benchmark.attacks.apgd import Apgd
 from benchmark.attacks.apgd_l1 import ApgdL1
 from benchmark.attacks.base import Attack, Setting
 from benchmark.attacks.fab import Fab, FabT
+from benchmark.attacks.momentum import Momentum
 from benchmark.attacks.pgd import Fgsm, MultiTargeted, Pgd
+from benchmark.attacks.spsa import Spsa
 from benchmark.attacks.square import Square, SquareLinf
 from benchmark.attacks.square_exchange import SquareL1, SquareL2
 from benchmark.errors import InvalidInput
@@ -146,6 +148,22 @@ def _fgsm(setting: Setting, _: Options) -> Attack[Any]:
     return Fgsm(setting.norm, setting.epsilon, setting.image_shape)
 
 
+def _mi_fgsm(setting: Setting, options: Options) -> Attack[Any]:
+    return Momentum(
+        setting.norm, setting.epsilon, setting.image_shape,
+        iterations=_whole(options, "steps", 40), restarts=_whole(options, "restarts", 1),
+        step_size=options.get("step_size"),
+    )  # fmt: skip
+
+
+def _spsa(setting: Setting, options: Options) -> Attack[Any]:
+    return Spsa(
+        setting.norm, setting.epsilon, setting.image_shape,
+        iterations=_whole(options, "steps", 60), samples=_whole(options, "samples", 32),
+        step_size=options.get("step_size"),
+    )  # fmt: skip
+
+
 CATALOGUE: Mapping[str, Entry] = {
     "apgd-ce": Entry(_apgd("ce"), ("steps", "restarts", "eot")),
     "apgd-dlr": Entry(_apgd("dlr"), ("steps", "restarts", "eot"), least_classes=3),
@@ -153,8 +171,10 @@ CATALOGUE: Mapping[str, Entry] = {
     "fab": Entry(_fab, ("steps", "restarts")),
     "fab-t": Entry(_fab_t, ("steps", "restarts", "targets")),
     "fgsm": Entry(_fgsm, ()),
+    "mi-fgsm": Entry(_mi_fgsm, ("steps", "restarts", "step_size")),
     "multi-targeted": Entry(_multi_targeted, ("steps", "restarts", "targets", "step_size")),
     "pgd": Entry(_pgd, ("steps", "restarts", "step_size")),
+    "spsa": Entry(_spsa, ("steps", "samples", "step_size")),
     "square": Entry(_square, ("queries", "restarts")),
 }
 """The attacks by name."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark import cuda
-from benchmark.attacks.base import Attack, Setting
+from benchmark.attacks.base import Attack, Setting, Source
 from benchmark.classifier import MIN_ROWS, Classifier, check_classes, pad_rows
 from benchmark.engine import Engine, PointSet
 from benchmark.errors import EvaluationFailed
@@ -88,6 +88,8 @@ class Run:
         device: where the model runs.
         checkpoint_sha256: hash of the model's file, for the report.
         unannounced: a second attack on a sample of what the protocol leaves; None for none.
+        sources: other models, for attacks that try on this one what was made on those; moved to the device and held
+            frozen during a run, else left as they were.
     """
 
     threat_model: ThreatModel
@@ -97,6 +99,7 @@ class Run:
     device: torch.device
     checkpoint_sha256: str | None = None
     unannounced: Unannounced | None = None
+    sources: tuple[Source, ...] = ()
 
 
 class Ensemble:
@@ -116,7 +119,8 @@ class Ensemble:
         self.search = self._search_model(x)
         self.classes = self._clean_logits.shape[1]
         check_classes(self.classes, y)
-        self._attacks: tuple[Attack[Any], ...] = run.protocol.attacks(Setting(norm, epsilon, shape, self.classes))
+        setting = Setting(norm, epsilon, shape, self.classes, run.sources)
+        self._attacks: tuple[Attack[Any], ...] = run.protocol.attacks(setting)
         n = len(x)
         wrong = misclassified(self._clean_logits, y).cpu()
         self.x_adv = self._x.clone()

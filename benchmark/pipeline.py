@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 
@@ -77,8 +78,8 @@ def evaluate(
         x: clean points, (n, c, h, w), float32 in [0, 1].
         y: labels, (n,), int64.
         threat_model: norm and budget of the attacker.
-        protocol: name of the ensemble: "standard", "plus", "rand", "mixed", or attacks joined by "+", such as
-            "apgd-ce+square(queries=1000)". A model that draws at random wants "rand"; its draws are its own, so such
+        protocol: name of the ensemble: "standard", "plus", "rand", "mixed", "follow-up", or attacks joined by "+", such
+            as "apgd-ce+square(queries=1000)". A model that draws at random wants "rand"; its draws are its own, so such
             reports are not bit-identical, and the finding ``randomized`` is expected.
         seed: of all random draws; every draw belongs to a point.
         batch_size: rows of a full batch, raised to 8 where it is less; by default 64 on a CPU, and on a GPU 512 or what
@@ -139,7 +140,7 @@ def evaluate_points(
         save: called after every step with a function that makes a snapshot; call it to keep one.
         resume: a snapshot of the same run on the same points: the evaluation goes on exactly from there.
     """
-    with frozen(model):
+    with frozen(model), _frozen_sources(run):
         ensemble = Ensemble(model, x, y, index, run)
         if resume is not None:
             ensemble.restore(resume)
@@ -201,6 +202,15 @@ def second_attack(
         examples_sha256=sha256_of_examples(ensemble.x_adv),
     )
     return found, ensemble.x_adv.view_as(x[chosen])
+
+
+@contextmanager
+def _frozen_sources(run: Run) -> Iterator[None]:
+    """Hold the other models of a run on its device and frozen, as the model under attack is."""
+    with ExitStack() as held:
+        for source in run.sources:
+            held.enter_context(frozen(source.model.to(run.device)))
+        yield
 
 
 def benchmark(

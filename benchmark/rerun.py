@@ -12,6 +12,7 @@ from torch import nn
 
 from benchmark import datasets
 from benchmark.admission import admit
+from benchmark.attacks.transfer import Transfer
 from benchmark.confirmation import confirmation_check, expected_verdicts, unconfirmed
 from benchmark.datasets import LabelledPoints
 from benchmark.ensemble import EvaluationProgress, Run, Unannounced
@@ -53,6 +54,11 @@ def rerun(
         raise InvalidInput.because(
             "precision", found=provenance.precision, expected=" or ".join(get_args(Precision)),
             remedy="use the version that wrote the report",
+        )  # fmt: skip
+    if any(attack.name == Transfer.name for attack in report.attacks):
+        raise InvalidInput.because(
+            "sources", found="a report of examples made on other models", expected="attacks that need no other model",
+            remedy="repeat the call that made this report: only its caller has those models",
         )  # fmt: skip
     points = _points(report)
     shards = provenance.shards or (_whole(report),)

@@ -13,10 +13,23 @@ from dataclasses import dataclass
 from typing import Generic, Self, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmark.classifier import Classifier
 from benchmark.norms import Norm
+
+
+@dataclass(frozen=True)
+class Source:
+    """Another model, from which examples are to carry over.
+
+    Args:
+        name: what reports call it.
+        model: from images (n, c, h, w) in [0, 1] to logits; of the same classes as the model under attack.
+    """
+
+    name: str
+    model: nn.Module
 
 
 @dataclass(frozen=True)
@@ -28,12 +41,14 @@ class Setting:
         epsilon: budget in pixel units.
         image_shape: (c, h, w).
         classes: number of logits.
+        sources: other models, frozen and on the run's device, for attacks that take their gradients.
     """
 
     norm: Norm
     epsilon: float
     image_shape: tuple[int, int, int]
     classes: int
+    sources: tuple[Source, ...] = ()
 
 
 @dataclass

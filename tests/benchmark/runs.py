@@ -22,7 +22,7 @@ Make = Callable[[Setting], Attack[Any]]
 
 def attack_maker(name: str, steps: int, restarts: int = 1) -> Make:
     """The attack of that name, with its steps cut down where it has any, and restarts where it knows them."""
-    wanted = {"steps": steps, "queries": steps, "restarts": restarts}
+    wanted = {"steps": steps, "queries": steps, "restarts": restarts, "samples": 4}
     options = {option: value for option, value in wanted.items() if option in CATALOGUE[name].options}
     return lambda setting: attack_named(name, setting, options)
 

@@ -131,7 +131,10 @@ def test_an_answer_that_is_not_finite_is_wrong_and_found(value: float) -> None:
     assert "non_finite_output" in _rejected(report)
 
 
-@pytest.mark.parametrize("attack", ["apgd-ce", "apgd-dlr", "apgd-t", "fgsm", "multi-targeted", "pgd", "square"])
+@pytest.mark.parametrize(
+    "attack",
+    ["apgd-ce", "apgd-dlr", "apgd-t", "fgsm", "mi-fgsm", "multi-targeted", "pgd", "spsa(steps=2)", "square"],
+)
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_an_answer_that_is_finite_on_clean_images_alone_is_broken_by_every_attack(value: float, attack: str) -> None:
     """Every attack but FAB, whose iterates lie far beyond the budget where the label leads by so much."""

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmark.catalogue import attack_named
 from benchmark.norms import norm_named
 from tests.benchmark.models import Linear, Shape, answers
 from tests.benchmark.runs import attack_maker, attacked, protocol_of, settings
@@ -104,7 +105,10 @@ def test_untargeted_fab_finds_the_exact_robust_accuracy(shape: Shape, classes: i
 @pytest.mark.parametrize("norm", ["Linf", "L2"])
 @pytest.mark.parametrize(
     ("attack", "shape", "classes"),
-    [*(("multi-targeted", *case) for case in CASES), *(("pgd", *case) for case in CASES if case[1] == 2)],
+    [
+        *(("multi-targeted", *case) for case in CASES),
+        *((attack, *case) for attack in ("pgd", "mi-fgsm") for case in CASES if case[1] == 2),
+    ],
 )
 def test_plain_descent_finds_nearly_the_exact_robust_accuracy(
     attack: str, shape: Shape, classes: int, norm: str
@@ -122,6 +126,18 @@ def test_one_step_is_enough_for_two_classes(shape: Shape, norm: str) -> None:
     exact = float((distances > epsilon).double().mean())
     report = attacked(model, x, y, settings(norm, epsilon, protocol_of(attack_maker("fgsm", 1)))).report
     assert exact - 1 / N < report.robust_accuracy <= exact + 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("norm", DUAL)
+@pytest.mark.parametrize(("shape", "classes"), [CASES[0], CASES[3]])
+def test_estimated_gradients_find_nearly_the_exact_robust_accuracy(shape: Shape, classes: int, norm: str) -> None:
+    """By the default effort; estimates are noisy, so some points whose distance is close to the budget hold."""
+    model, x, y, epsilon, distances = _case(shape, classes, norm)
+    exact = float((distances > epsilon).double().mean())
+    protocol = protocol_of(lambda setting: attack_named("spsa", setting))
+    report = attacked(model, x, y, settings(norm, epsilon, protocol)).report
+    assert exact - 1 / N < report.robust_accuracy <= exact + 0.07
 
 
 @pytest.mark.slow

@@ -147,7 +147,7 @@ def test_standard_protocol(classes: int, norm: str, steps: list[tuple[str, int, 
 
 def test_protocols_are_found_by_name_and_label() -> None:
     assert protocol_named("standard") is protocol_named("standard-1")
-    assert [protocol.label for protocol in PROTOCOLS] == ["standard-1", "plus-1", "rand-1", "mixed-1"]
+    assert [protocol.label for protocol in PROTOCOLS] == ["standard-1", "plus-1", "rand-1", "mixed-1", "follow-up-1"]
     assert few_classes_check(4).outcome is CheckOutcome.PASSED
 
 
@@ -276,6 +276,8 @@ def test_resuming_anywhere_gives_the_same_bytes(blob_model: nn.Module, norm: str
         ("square", "L2", "SquareL2"),
         ("square", "L1", "SquareL1"),
         ("pgd", "Linf", "Pgd"),
+        ("mi-fgsm", "L2", "Momentum"),
+        ("spsa", "Linf", "Spsa"),
     ],
 )
 def test_cancelled_in_the_middle_of_an_attack_and_resumed_it_ends_with_the_same_bytes(

@@ -116,6 +116,26 @@ def test_normal_of_a_longer_image_pairs_other_numbers() -> None:
     assert float((draws[:, 0] ** 2 * draws[:, 1] ** 2).mean()) == pytest.approx(1, abs=0.08)
 
 
+@pytest.mark.parametrize("size", [1, 63, 64, 65, 200])
+def test_rademacher_draws_are_the_bits_of_the_reference(size: int) -> None:
+    key = randomness.item_keys(7, "spsa", 0, 0, torch.tensor([0, 499]))
+    expected = [
+        [2.0 * (_mix((int(one) + (i // 64 + 1) * GOLDEN) & MASK) >> i % 64 & 1) - 1 for i in range(size)]
+        for one in key.tolist()
+    ]
+    draws = randomness.rademacher(key, size)
+    assert draws.dtype == torch.float32
+    assert draws.tolist() == expected
+
+
+def test_rademacher_draws_are_fair_and_independent() -> None:
+    draws = randomness.rademacher(randomness.item_keys(1, "test", 0, 0, torch.arange(2000)), 150).double()
+    assert float(draws.mean(0).abs().max()) < 0.1
+    products = draws.T @ draws / 2000 - torch.eye(150, dtype=torch.float64)
+    # The largest of 11,175 correlations of 2,000 fair draws lies near 4 / sqrt(2000).
+    assert float(products.abs().max()) < 0.13
+
+
 def test_signs_are_plus_or_minus_one() -> None:
     draws = randomness.uniform(randomness.item_keys(1, "test", 0, 0, torch.arange(1000)), 100)
     signs = randomness.signs(draws)

@@ -14,6 +14,7 @@ from torch import nn
 import benchmark
 from benchmark import datasets
 from benchmark.admission import admission_checks
+from benchmark.attacks.base import Source
 from benchmark.ensemble import Run
 from benchmark.errors import InvalidInput
 from benchmark.merging import merge_reports, worst_of
@@ -148,6 +149,15 @@ def test_what_cannot_be_repeated_here_is_refused(
         rerun(report.model_copy(update={"provenance": provenance, **changes}), model)
     assert caught.value.detail is not None
     assert caught.value.detail.field == field
+
+
+def test_examples_from_other_models_are_not_made_again_without_these(model: nn.Module) -> None:
+    run = replace(_run(), protocol=protocol_named("follow-up"), sources=(Source("itself", model),))
+    weak = load_model("Digits_Standard", dataset="digits", threat_model="Linf")
+    report = _evaluated(weak, range(3), run).report
+    assert report.attacks[0].name == "transfer"
+    with pytest.raises(InvalidInput, match="sources: found a report of examples made on other models"):
+        rerun(report, weak)
 
 
 @pytest.mark.parametrize("column", ["index", "label"])

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.catalogue import CATALOGUE
+from benchmark.protocols import PROTOCOLS
 from benchmark.threat_models import official_board
 from gauntlet.admission import ZooAdmission
 from tests.house.layout import ROOT
@@ -29,6 +31,16 @@ def test_make_targets_named_in_documents_exist(document: Path) -> None:
 def test_decisions_are_numbered_without_gaps() -> None:
     numbers = [int(path.name[:4]) for path in sorted((ROOT / "docs/decisions").glob("*.md"))]
     assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_the_command_line_is_told_of_every_protocol_and_of_every_attack_with_its_options() -> None:
+    text = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
+    section = text.partition("\n## Protocols and attacks\n")[2].partition("\n## ")[0]
+    tables = [re.findall(r"^\| (`.*) \|$", table, flags=re.MULTILINE) for table in section.split("| Attack |")]
+    protocols, attacks = ([[re.findall(r"`([^`]+)`", cell) for cell in row.split(" | ")] for row in t] for t in tables)
+    assert [row[0] for row in protocols] == [[protocol.name] for protocol in PROTOCOLS]
+    told = {name: tuple(row[2]) for row in attacks for name in row[0]}
+    assert told == {name: entry.options for name, entry in CATALOGUE.items()}
 
 
 def test_the_readme_submits_to_a_board_that_exists_with_an_architecture_that_exists() -> None:
