@@ -246,7 +246,7 @@ def evidence_of(model: nn.Module, x: Tensor, y: Tensor, index: Sequence[int], ru
     """Test a model for gradients that mislead, under the settings of a run."""
     from benchmark.diagnostics import run_diagnostics  # which evaluates in its turn
 
-    return run_diagnostics(model, x, y, index, run.threat_model, seed=run.seed, width=run.width, device=run.device.type)
+    return run_diagnostics(model, x, y, index, run.threat_model, seed=run.seed, width=run.width, device=run.device)
 
 
 def twin_on(dataset: str | None, device: torch.device) -> tuple[Tensor, Tensor] | None:

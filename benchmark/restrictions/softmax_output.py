@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from torch import Tensor
+
 from benchmark.graph import Operation
 from benchmark.report import Check, CheckOutcome
 from benchmark.restrictions.flow import Flow
 from benchmark.restrictions.subject import Restriction, Subject, graded
 
-_TOLERANCE = 1e-5
+TOLERANCE = 1e-5
 _SOFTMAX = re.compile(r"aten\._?softmax\.\w+")
 _PASSES_ON = re.compile(
     r"aten\.(add|div|mul|mean|sum|stack|cat|view|reshape|squeeze|unsqueeze|alias|clone|contiguous|to|_to_copy|select|"
@@ -20,27 +22,31 @@ _PASSES_ON = re.compile(
 _REMEDY = "Return the logits from before the softmax."
 
 
-def _on_model(subject: Subject) -> Check:
-    """Flag answers that are probabilities."""
-    logits = subject.clean_logits
-    distance = max(
+def distance_from_probabilities(logits: Tensor) -> float:
+    """Return how far answers, (n, classes), are at most from being probabilities."""
+    return max(
         (-logits).clamp_min(0).max().item(),
         (logits - 1).clamp_min(0).max().item(),
         (logits.sum(1) - 1).abs().max().item(),
     )
-    if distance > _TOLERANCE:
+
+
+def _on_model(subject: Subject) -> Check:
+    """Flag answers that are probabilities."""
+    distance = distance_from_probabilities(subject.clean_logits)
+    if distance > TOLERANCE:
         return Check(
             code=RESTRICTION.code,
             outcome=CheckOutcome.PASSED,
             value=distance,
-            threshold=_TOLERANCE,
+            threshold=TOLERANCE,
             message=f"The answers are no probabilities: the farthest is {distance:.2g} away from being one.",
         )
     return Check(
         code=RESTRICTION.code,
         outcome=CheckOutcome.FLAGGED,
         value=distance,
-        threshold=_TOLERANCE,
+        threshold=TOLERANCE,
         message="Every answer is a probability distribution, so gradients of the losses may vanish.",
         remedy=_REMEDY,
     )
