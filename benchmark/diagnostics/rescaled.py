@@ -12,9 +12,8 @@ from benchmark import losses
 from benchmark.classifier import Classifier
 from benchmark.diagnostics.reading import Reading, least_share
 from benchmark.diagnostics.sample import Sample
-from benchmark.report import CheckOutcome, Evidence
-from benchmark.restrictions.output import softmax_output
-from benchmark.restrictions.subject import Subject
+from benchmark.report import Evidence
+from benchmark.restrictions.softmax_output import TOLERANCE, distance_from_probabilities
 
 _ATTACK = "apgd-ce(steps=50)"
 """That of `Sample.cross_entropy`, so that nothing differs but the answers."""
@@ -83,8 +82,7 @@ def rescaled_logits_help(sample: Sample) -> Evidence:
         arXiv:1902.06705.
     """
     points, threshold = len(sample), least_share(len(sample), _SHARE)
-    subject = Subject(sample.model, sample.x, sample.y, sample.threat_model)
-    probabilities = softmax_output(subject).outcome is CheckOutcome.FLAGGED
+    probabilities = distance_from_probabilities(sample.classifier.logits_of_all(sample.flat)) <= TOLERANCE
     plain = sample.cross_entropy
     single = _attacked(sample, _Rescaled(sample.model, torch.float32, probabilities=probabilities))
     numbers = {
