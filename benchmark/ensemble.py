@@ -115,10 +115,10 @@ class Ensemble:
         self._index = torch.tensor(index, dtype=torch.int64)
         self._judge = Classifier(model, shape, run.width, run.protocol.passes)
         self._clean_logits = self._judge.logits_of_all(self._x)
-        self._first_answers = self._answers()
-        self.search = self._search_model(x)
         self.classes = self._clean_logits.shape[1]
         check_classes(self.classes, y)
+        self._first_answers = self._answers()
+        self.search = self._search_model(x)
         setting = Setting(norm, epsilon, shape, self.classes, run.sources)
         self._attacks: tuple[Attack[Any], ...] = run.protocol.attacks(setting)
         n = len(x)
@@ -289,11 +289,9 @@ class Ensemble:
         x, y = self._x[: self._judge.width], self._y[: self._judge.width]
         rows = self._judge.padded(len(x))
         labels = pad_rows(y, rows)
-        # Labels that the model has no class for are refused before the attacks, with an error that says so.
-        known = labels.clamp_max(self._clean_logits.shape[1] - 1)
         images = pad_rows(x, rows)
         try:
-            found = self._judge.gradient(images, lambda logits: cross_entropy(logits, known))
+            found = self._judge.gradient(images, lambda logits: cross_entropy(logits, labels))
         except EvaluationFailed:  # an ensemble need not ask for gradients
             return Answers(self._judge.logits(images)[: len(x)], torch.zeros_like(x))
         return Answers(found.logits[: len(x)], found.grad[: len(x)])

@@ -18,7 +18,7 @@ from benchmark.ensemble import Ensemble, EvaluationProgress, Run, Snapshot
 from benchmark.errors import InvalidInput
 from benchmark.norms import norm_named
 from benchmark.protocols import few_classes_check, protocol_named
-from benchmark.report import Check, EvaluationReport, Evidence, Points, Provenance, SecondAttack, build_report
+from benchmark.report import Check, CheckOutcome, EvaluationReport, Evidence, Points, Provenance, SecondAttack, build_report
 from benchmark.restrictions import POLICY, run_checks
 from benchmark.threat_models import ThreatModel, official_board
 
@@ -87,7 +87,7 @@ def evaluate(
         device: where to run, such as "cuda".
         precision: "float32", the only precision that ranks.
         diagnostics: False leaves out the tests for gradients that mislead, which take seconds; every evaluation of a
-            service has them.
+            service has them. A model that breaks a restriction is not tested, for the finding says more.
         progress: called now and then; what it raises ends the evaluation.
     Raises:
         InvalidInput: an argument cannot be used.
@@ -110,7 +110,8 @@ def evaluate(
     run = Run(threat_model, ensemble, seed, slot_width(batch_size, model, x), place)
     checks = run_checks(model, x, y, threat_model, twin=twin_on(threat_model.dataset, place))
     index = tuple(range(len(x)))
-    evidence = evidence_of(model, x, y, index, run) if diagnostics else ()
+    sound = all(check.outcome is not CheckOutcome.REJECTED for check in checks)
+    evidence = evidence_of(model, x, y, index, run) if diagnostics and sound else ()
     found = Found(POLICY.version, checks, evidence)
     return evaluate_points(model, x, y, index, run, found=found, progress=progress)
 

@@ -13,8 +13,9 @@ from torch import nn
 
 import benchmark
 from benchmark import datasets
-from benchmark.admission import admission_checks
+from benchmark.admission import admit
 from benchmark.attacks.base import Source
+from benchmark.confirmation import confirmation_check
 from benchmark.ensemble import Run
 from benchmark.errors import InvalidInput
 from benchmark.merging import merge_reports, worst_of
@@ -87,10 +88,12 @@ def test_any_points_are_repeated_under_their_own_numbers(model: nn.Module) -> No
 def test_a_services_report_is_repeated_shard_by_shard_with_its_checks(model: nn.Module) -> None:
     """Cut in other blocks the passes differ, though no verdict does."""
     points = datasets.load("digits", "test", 50)
-    checks = admission_checks(model, points, _run(), 0.9)
+    admitted = admit(model, points, _run(), 0.9)
     blocks = [range(23), range(23, 50)]
     pieces = [_evaluated(model, block, _run()).report for block in blocks]
-    merged = merge_reports(pieces, worst_of([*checks, *(check for piece in pieces for check in piece.checks)]))
+    of_pieces = [check for piece in pieces for check in piece.checks]
+    checks = worst_of([*admitted.checks, *of_pieces, confirmation_check(50, 0)])
+    merged = merge_reports(pieces, checks, policy=admitted.policy, evidence=admitted.evidence)
     report = EvaluationReport.model_validate_json(merged.to_bytes())
     found = compare_runs(report, rerun(report, model))
     assert found.bit_identical
@@ -98,7 +101,8 @@ def test_a_services_report_is_repeated_shard_by_shard_with_its_checks(model: nn.
     whole = report.model_copy(update={"provenance": report.provenance.model_copy(update={"shards": None})})
     other = compare_runs(whole, rerun(whole, model))
     assert not other.bit_identical
-    assert (other.changed_points, other.checks) == ((), ())
+    assert other.changed_points == ()
+    assert [difference.name for difference in other.checks] == ["unconfirmed_examples"]  # of a service's shards alone
     assert {difference.name.partition(": ")[2] for difference in other.attacks} <= {"forward_passes", "backward_passes"}
 
 
