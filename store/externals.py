@@ -98,6 +98,17 @@ def list_externals(db: Database, place: tuple[str, str, str], limit: int) -> tup
         return view_externals(session, session.scalars(newest.limit(limit)).all())
 
 
+def points_to_attack(db: Database, place: tuple[str, str, str]) -> int:
+    """Return how many points an entry's evaluation has.
+
+    Raises:
+        NotFound: there is no such board or entry.
+        Conflict: the entry was not evaluated here.
+    """
+    with db.snapshot() as session:
+        return _points_of(session, _evaluated_entry(session, place))
+
+
 def require_external_room(db: Database, place: tuple[str, str, str], new: NewExternal, submitter: str) -> int:
     """Raise what `submit_external` would raise for anything but the file; return how many images that must hold."""
     new = _cleaned(new)
