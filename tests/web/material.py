@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from benchmark.report import CheckOutcome, wilson_interval
 from store.claims import Claim, beat
-from store.outcomes import finish_check, finish_shard
+from store.outcomes import finish_check
 from store.services import Services
 from store.submissions import submit
 from store.views import NewSubmission, Progress, SubmissionView
-from tests.store.material import LEASE_MS, Rules, check, must_claim, new_submission, shard_report
+from tests.store.material import LEASE_MS, Rules, check, finish, must_claim, new_submission, shard_report
 
 HOSTILE = "<script>alert(1)</script><b>&quot;'\u202egnp.exe"
 """A title with markup, quotes and a character that turns the reading direction."""
@@ -31,7 +31,7 @@ def publish(services: Services, name: str, **fields: object) -> None:
     take_in(services, name, **fields)
     finish_check(services.db, must_claim(services.db), [check()], parameters=1_234, shard_points=500)
     work = must_claim(services.db)
-    finish_shard(services.db, services.blobs, work, shard_report(work).to_bytes())
+    finish(services.db, services.blobs, work, shard_report(work).to_bytes())
 
 
 def take_in(services: Services, name: str, **fields: object) -> SubmissionView:
