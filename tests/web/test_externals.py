@@ -44,7 +44,7 @@ def images(count: int = 3, *, pixels: int = 8) -> bytes:
 
 @pytest.fixture
 def evaluated(service: Running) -> Running:
-    """A service with one entry, and the files that it has then."""
+    """A service with one entry."""
     published(service.services.db, service.services.blobs, NAME)
     return service
 
