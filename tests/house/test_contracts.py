@@ -13,6 +13,8 @@ from tests.house.layout import ROOT
 
 LAWFUL = {
     "benchmark/__init__.py": "",
+    "benchmark/commitment.py": "",
+    "benchmark/confirmation.py": "import benchmark.report\nimport benchmark.verdicts",
     "benchmark/errors.py": "",
     "benchmark/merging.py": "import benchmark.report",
     "benchmark/report.py": "import pydantic",
@@ -30,7 +32,7 @@ LAWFUL = {
     "model_zoo/build.py": "import torch\nimport benchmark.pipeline",
     "store/__init__.py": "",
     "store/boards.py": "import benchmark.report\nimport benchmark.errors\nimport benchmark.merging\nimport sqlalchemy",
-    "store/examples.py": "import benchmark.verdicts",
+    "store/examples.py": "import benchmark.verdicts\nimport benchmark.commitment",
     "store/drawing.py": "import benchmark.unannounced",
     "api/__init__.py": "",
     "api/routes.py": "import fastapi\nimport store.boards\nimport benchmark.report",
@@ -38,6 +40,7 @@ LAWFUL = {
     "web/pages.py": "import fastapi\nimport store.boards\nimport benchmark.rules",
     "worker/__init__.py": "",
     "worker/messages.py": "",
+    "worker/tasks.py": "import benchmark.confirmation\nimport benchmark.unannounced",
     "worker/dispatcher.py": "import store.boards\nimport worker.messages",
     "worker/child/__init__.py": "",
     "worker/child/run.py": "import torch\nimport model_zoo.build\nimport benchmark.pipeline\nimport worker.messages",
