@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import event
+
 from benchmark.report import CheckOutcome, wilson_interval
 from store.claims import Claim, beat
 from store.outcomes import finish_check
@@ -53,3 +58,19 @@ def reject(services: Services, name: str) -> SubmissionView:
     view = take_in(services, name)
     finish_check(services.db, must_claim(services.db), [check("zero_gradient", CheckOutcome.REJECTED)])
     return view
+
+
+@contextmanager
+def questions(services: Services) -> Iterator[list[str]]:
+    """Whatever the database is asked until the end of the block."""
+    asked: list[str] = []
+
+    def note(*args: object) -> None:
+        if str(args[2]).startswith("SELECT"):
+            asked.append(str(args[2]))
+
+    event.listen(services.db.engine, "before_cursor_execute", note)
+    try:
+        yield asked
+    finally:
+        event.remove(services.db.engine, "before_cursor_execute", note)

@@ -19,6 +19,7 @@ from tests.store.lowered import judge_examples, send_examples
 from tests.store.material import must_claim, published
 from tests.web.forms import CONTENT_TYPE, body, field, file
 from tests.web.html import PageReader, read_page
+from tests.web.material import questions
 from web.pages.external import LIMITS, ExternalFormPage, external_form_page
 from web.pages.external_evaluation import ExternalPage, external_page
 
@@ -283,6 +284,20 @@ def test_a_claim_that_does_not_hold_is_refused_with_its_counts(evaluated: Runnin
     for text in ("Refused", view.reason, "498", "97.60", "claimed: 50.00"):
         assert text in page.text
     assert "2 hold, 498 classified correctly" in read_page(evaluated.http.get(ENTRY).text).text
+
+
+def test_pages_ask_the_database_as_often_about_many_evaluations_as_about_one(evaluated: Running) -> None:
+    asked: dict[str, set[int]] = {}
+    for number in range(3):
+        sent = send_examples(evaluated.services, NAME, points=(100 + number,))
+        pages = {"entry": ENTRY, "form": f"{ENTRY}/external", "evaluation": f"/external-evaluations/{sent.id}"}
+        for name, address in pages.items():
+            with questions(evaluated.services) as found:
+                assert evaluated.http.get(address).status_code == 200
+            asked.setdefault(name, set()).add(len(found))
+        judge_examples(evaluated.services, sent, (100 + number,))
+    assert {name: len(counts) for name, counts in asked.items()} == {"entry": 1, "form": 1, "evaluation": 1}
+    assert all(max(counts) <= 16 for counts in asked.values()), asked
 
 
 def test_a_failure_of_the_service_is_not_blamed_on_the_examples(evaluated: Running) -> None:
