@@ -133,6 +133,7 @@ def test_model_shows_what_speaks_against_its_number(service: Running) -> None:
         look.protocol,
         "Waiting",
         "Jane Doe",
+        "by hand",
         "3 hold",
         "97.40",
         "version 2",
