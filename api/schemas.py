@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from store.views import BoardSummary, NewSubmission, SubmissionView
+from store.views import BoardSummary, ExternalView, NewExternal, NewSubmission, SubmissionView
 
 
 class Upload(BaseModel):
@@ -50,6 +50,36 @@ class SubmissionList(BaseModel):
     """Submissions, the latest first."""
 
     submissions: tuple[SubmissionView, ...]
+
+
+class ExternalRequest(NewExternal):
+    """Adversarial examples for an entry; a field that it does not know is an error, not ignored."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "examples_sha256": "9f" * 32,
+                    "points": [3, 17, 20],
+                    "title": "A closer walk to the boundary",
+                    "authors": "Jane Doe",
+                    "paper_url": "https://example.org/paper",
+                    "attack": "MultiTargeted, 20 restarts, on the logits before the last scaling",
+                }
+            ]
+        },
+    )
+
+    def as_new(self) -> NewExternal:
+        """Return what the store takes."""
+        return NewExternal(**{name: getattr(self, name) for name in NewExternal.model_fields})
+
+
+class ExternalList(BaseModel):
+    """Evaluations by others, the latest first."""
+
+    external_evaluations: tuple[ExternalView, ...]
 
 
 class BoardList(BaseModel):

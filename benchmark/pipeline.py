@@ -18,7 +18,16 @@ from benchmark.ensemble import Ensemble, EvaluationProgress, Run, Snapshot
 from benchmark.errors import InvalidInput
 from benchmark.norms import norm_named
 from benchmark.protocols import few_classes_check, protocol_named
-from benchmark.report import Check, CheckOutcome, EvaluationReport, Evidence, Points, Provenance, SecondAttack, build_report
+from benchmark.report import (
+    Check,
+    CheckOutcome,
+    EvaluationReport,
+    Evidence,
+    Points,
+    Provenance,
+    SecondAttack,
+    build_report,
+)
 from benchmark.restrictions import POLICY, run_checks
 from benchmark.threat_models import ThreatModel, official_board
 

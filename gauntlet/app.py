@@ -39,6 +39,8 @@ from worker.limits import Limits
 from worker.sandbox import find_sandbox
 
 JSON_BYTES = 64 * 1024
+POINTS_JSON_BYTES = 256 * 1024
+"""A body that may name every point of a board."""
 FORM_EXTRA_BYTES = 256 * 1024
 """What a form may hold besides its file."""
 GZIP_FROM_BYTES = 1024
@@ -169,7 +171,9 @@ def _guard(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
     larger = {
         ("PUT", f"{api.routes.PREFIX}/uploads/"): settings.max_checkpoint_bytes,
         ("PUT", blobs.router.prefix): MAX_FILE_BYTES,
+        ("POST", f"{api.routes.PREFIX}/models/"): POINTS_JSON_BYTES,
         ("POST", "/submit"): settings.max_checkpoint_bytes + FORM_EXTRA_BYTES,
+        ("POST", "/models/"): settings.max_checkpoint_bytes + FORM_EXTRA_BYTES,
     }
     app.add_middleware(BodyLimit, default=JSON_BYTES, larger=larger)
     app.add_middleware(SameSite)

@@ -17,7 +17,18 @@ from pydantic import BaseModel, ValidationError
 from api.schemas import BoardList, ErrorResponse, SubmissionList
 from benchmark.errors import ErrorDetail, GauntletError
 from benchmark.report import EvaluationReport
-from store.views import Badge, BoardRow, BoardSummary, BoardView, ModelView, NewSubmission, State, SubmissionView
+from store.views import (
+    Badge,
+    BoardRow,
+    BoardSummary,
+    BoardView,
+    ExternalView,
+    ModelView,
+    NewExternal,
+    NewSubmission,
+    State,
+    SubmissionView,
+)
 
 CHUNK_BYTES = 1024 * 1024
 ATTEMPTS = 3
@@ -106,13 +117,13 @@ class Client:
         self._http.close()
 
     def upload(self, path: Path, progress: BytesDone | None = None) -> Uploaded:
-        """Send a checkpoint file; one that the service has already is not sent again.
+        """Send a checkpoint or a file of adversarial examples; one that the service has already is not sent again.
 
         Args:
-            path: a safetensors file.
+            path: the file.
             progress: told how far the sending is.
         Raises:
-            RefusedByService: the file is too large, or no proper safetensors file.
+            RefusedByService: the file is too large, or of no kind that the service takes.
             ServiceUnreachable: there was no answer.
         """
         size = path.stat().st_size
@@ -127,9 +138,7 @@ class Client:
 
     def submit(self, submission: NewSubmission) -> SubmissionView:
         """Submit a checkpoint that was uploaded before."""
-        content = submission.model_dump_json()
-        response = self._send("POST", "/submissions", content=content, headers={"Content-Type": "application/json"})
-        return self._read(SubmissionView, response)
+        return self._read(SubmissionView, self._post("/submissions", submission))
 
     def get_submission(self, submission_id: str) -> SubmissionView:
         """Return a submission with its live state."""
@@ -147,19 +156,36 @@ class Client:
             submission_id: which one.
             every: seconds between two looks.
         """
-        last: SubmissionView | None = None
-        while True:
-            view = self.get_submission(submission_id)
-            if view != last:
-                yield view
-            if view.state in FINAL_STATES:
-                return
-            last = view
-            time.sleep(every)
+        return _changes(lambda: self.get_submission(submission_id), lambda view: view.state in FINAL_STATES, every)
 
     def cancel(self, submission_id: str) -> SubmissionView:
         """Cancel a submission that has no result yet."""
         return self._read(SubmissionView, self._send("POST", _path("submissions", submission_id, "cancel")))
+
+    def submit_external(self, dataset: str, threat_model: str, model_id: str, new: NewExternal) -> ExternalView:
+        """Send adversarial examples for an entry in, whose file was uploaded before.
+
+        Args:
+            dataset: data set id, such as "digits".
+            threat_model: such as "Linf".
+            model_id: the entry's name on that board.
+            new: which file, for which points, by whom, and what is claimed.
+        """
+        path = _path("models", dataset, threat_model, model_id, "external-evaluations")
+        return self._read(ExternalView, self._post(path, new))
+
+    def get_external(self, external_id: str) -> ExternalView:
+        """Return an evaluation by others with what came of it."""
+        return self._read(ExternalView, self._send("GET", _path("external-evaluations", external_id)))
+
+    def watch_external(self, external_id: str, *, every: float = 1.0) -> Iterator[ExternalView]:
+        """Yield the evaluation at once and again when its examples are judged.
+
+        Args:
+            external_id: which one.
+            every: seconds between two looks.
+        """
+        return _changes(lambda: self.get_external(external_id), lambda view: view.concluded_ms is not None, every)
 
     def leaderboards(self) -> tuple[BoardSummary, ...]:
         """Return all boards with their leaders."""
@@ -203,6 +229,9 @@ class Client:
         response = self._send("GET", _path("models", dataset, threat_model, model_id, "report"))
         return self._read(EvaluationReport, response)
 
+    def _post(self, path: str, body: BaseModel) -> httpx.Response:
+        return self._send("POST", path, content=body.model_dump_json(), headers={"Content-Type": "application/json"})
+
     def _send(
         self,
         method: str,
@@ -236,6 +265,19 @@ class Client:
         remedy = "start it with `gauntlet serve`, or name its address"
         detail = ErrorDetail("server", found, "a running service", remedy)
         return ServiceUnreachable(f"No service answers at {self.base_url}: {found}.", detail)
+
+
+def _changes(look: Callable[[], Model], ended: Callable[[Model], bool], every: float) -> Iterator[Model]:
+    """Yield what a look finds at once and whenever it has changed, until it has ended."""
+    last: Model | None = None
+    while True:
+        view = look()
+        if view != last:
+            yield view
+        if ended(view):
+            return
+        last = view
+        time.sleep(every)
 
 
 def sha256_of(path: Path) -> str:

@@ -57,13 +57,13 @@ def submit_external(
     """
     new = _cleaned(new)
     with db.snapshot() as session:
-        entry = _entry(session, place)
+        entry = _evaluated_entry(session, place)
         points = _points_of(session, entry)
     indices = _indices(new, points)
     _check_file(new, blobs, admission, place[0], len(indices))
     with db.transaction() as session:
         take_turns(session, "external")
-        entry = _entry(session, place)
+        entry = _evaluated_entry(session, place)
         _require_room(session, submitter)
         return _insert(session, entry, new, indices, points, submitter)
 
@@ -86,11 +86,34 @@ def get_external(db: Database, external_id: str) -> ExternalView:
         return view_externals(session, [row])[0]
 
 
+def list_externals(db: Database, place: tuple[str, str, str], limit: int) -> tuple[ExternalView, ...]:
+    """Return the newest evaluations by others of an entry, the newest first.
+
+    Raises:
+        NotFound: there is no such entry.
+    """
+    with db.snapshot() as session:
+        entry = _entry(session, place)
+        newest = select(ExternalRow).where(ExternalRow.entry_id == entry.id).order_by(ExternalRow.id.desc())
+        return view_externals(session, session.scalars(newest.limit(limit)).all())
+
+
+def points_to_attack(db: Database, place: tuple[str, str, str]) -> int:
+    """Return how many points an entry's evaluation has.
+
+    Raises:
+        NotFound: there is no such board or entry.
+        Conflict: the entry was not evaluated here.
+    """
+    with db.snapshot() as session:
+        return _points_of(session, _evaluated_entry(session, place))
+
+
 def require_external_room(db: Database, place: tuple[str, str, str], new: NewExternal, submitter: str) -> int:
     """Raise what `submit_external` would raise for anything but the file; return how many images that must hold."""
     new = _cleaned(new)
     with db.snapshot() as session:
-        points = _points_of(session, _entry(session, place))
+        points = _points_of(session, _evaluated_entry(session, place))
         _require_room(session, submitter)
     return len(_indices(new, points))
 
@@ -123,6 +146,16 @@ def _cleaned(new: NewExternal) -> NewExternal:
     return new.model_copy(update=fields)
 
 
+def _evaluated_entry(session: Session, place: tuple[str, str, str]) -> EntryRow:
+    entry = _entry(session, place)
+    if entry.badge != Badge.EVALUATED or entry.submission_id is None:
+        raise Conflict.because(
+            "model", found="an entry that was not evaluated here", expected="one with the badge evaluated_here",
+            remedy="submit the model first: examples can only be judged where its checkpoint is",
+        )  # fmt: skip
+    return entry
+
+
 def _entry(session: Session, place: tuple[str, str, str]) -> EntryRow:
     dataset, threat_model, model_id = place
     entry = session.scalars(
@@ -134,11 +167,6 @@ def _entry(session: Session, place: tuple[str, str, str]) -> EntryRow:
         raise NotFound.because(
             "model", found=repr(model_id[:80]), expected=f"an entry of {dataset}/{threat_model}",
             remedy="choose one from the leaderboard",
-        )  # fmt: skip
-    if entry.badge != Badge.EVALUATED or entry.submission_id is None:
-        raise Conflict.because(
-            "model", found="an entry that was not evaluated here", expected="one with the badge evaluated_here",
-            remedy="submit the model first: examples can only be judged where its checkpoint is",
         )  # fmt: skip
     return entry
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from fractions import Fraction
 
 from benchmark.report import Interval
-from store.views import ExtraData, State
+from benchmark.rules import IN_GRAPH
+from benchmark.verdicts import Verdict
+from store.views import ExternalState, ExtraData, LookState, NewExternal, State
 
 DASH = "–"
 _NARROW_SPACE = "\u202f"
 _MINUTE_S, _HOUR_S = 60, 3600
 _SHORT_DECIMAL = 10_000
 """Its divisors are the denominators whose fractions have at most four decimals."""
+_LONGEST_HEADLINE = 120
+_MOST_COUNTED = 10**9
+_OWN_CODE = re.compile(r"[a-z0-9_]{1,100}")
 # Control, format (which holds the bidirectional marks), surrogate and line-separating characters.
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
@@ -36,6 +43,26 @@ EXTRA_DATA_NAMES = {
     ExtraData.SOME: "Yes",
     ExtraData.UNKNOWN: DASH,
 }
+LOOK_STATE_NAMES = {
+    LookState.QUEUED: "Waiting",
+    LookState.RUNNING: "Under way",
+    LookState.DONE: "Done",
+    LookState.FAILED: "Failed",
+}
+EXTERNAL_STATE_NAMES = {
+    ExternalState.QUEUED: "Waiting to be judged",
+    ExternalState.VERIFIED: "Verified",
+    ExternalState.REFUSED: "Refused",
+    ExternalState.FAILED: "Failed",
+}
+VERDICT_NAMES = {
+    Verdict.HOLDS: "hold",
+    Verdict.CLASSIFIED_CORRECTLY: "classified correctly",
+    Verdict.OVER_BUDGET: "over budget",
+    Verdict.OUTSIDE_BOX: "outside [0, 1]",
+    Verdict.NOT_FINITE: "not finite",
+}
+"""Verdicts in the order in which they are told."""
 _THREATS = {
     "Linf": "\u2113\u221e",
     "L2": "\u2113\u2082",
@@ -132,12 +159,32 @@ def as_day(at_ms: int) -> str:
 
 def measured(number: float | None) -> str:
     """Write a measured value or threshold with as many digits as it needs."""
-    return DASH if number is None else f"{number:.4g}"
+    if number is None:
+        return DASH
+    return count(int(number)) if number.is_integer() and abs(number) < _MOST_COUNTED else f"{number:.4g}"
 
 
-def state_name(state: State) -> str:
+def state_name(state: State | LookState | ExternalState) -> str:
     """Write a state for people."""
-    return STATE_NAMES[state]
+    match state:
+        case State():
+            return STATE_NAMES[state]
+        case LookState():
+            return LOOK_STATE_NAMES[state]
+        case ExternalState():
+            return EXTERNAL_STATE_NAMES[state]
+
+
+def headline(new: NewExternal) -> str:
+    """Name an evaluation by others: by its paper's title, or by the first line of how its examples were found."""
+    text = new.title or new.attack.partition("\n")[0]
+    return text if len(text) <= _LONGEST_HEADLINE else f"{text[:_LONGEST_HEADLINE].rstrip()}…"
+
+
+def tally(counts: Mapping[Verdict, int]) -> str:
+    """Write how many examples got each verdict, those that none got left out; a dash before they are judged."""
+    parts = [f"{count(counts[verdict])} {name}" for verdict, name in VERDICT_NAMES.items() if counts.get(verdict)]
+    return ", ".join(parts) or DASH
 
 
 def extra_data_name(extra_data: ExtraData) -> str:
@@ -146,8 +193,20 @@ def extra_data_name(extra_data: ExtraData) -> str:
 
 
 def words(code: str) -> str:
-    """Write a code such as ``zero_gradient`` as words."""
-    return code.replace("_", " ")
+    """Write a code such as ``zero_gradient`` as words, and say of a check on the graph that it is one."""
+    text = code.removesuffix(IN_GRAPH).replace("_", " ")
+    return f"{text} (in the graph)" if code.endswith(IN_GRAPH) else text
+
+
+def anchor(code: str) -> str:
+    """Return the id of the line that a finding has on its page; empty where its code is none of ours."""
+    return f"finding-{code}" if _OWN_CODE.fullmatch(code) else ""
+
+
+def as_sentence(text: str) -> str:
+    """Write a reason as a sentence of its own."""
+    text = text[:1].upper() + text[1:]
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def without_hidden(text: str) -> str:

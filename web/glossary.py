@@ -47,8 +47,9 @@ TERMS = (
         "flagged",
         "▲",
         "Flagged",
-        "A check found a symptom of gradients that mislead the attacks, or Square broke more than 0.2 points that the "
-        "gradient attacks had left. The number is still an upper bound, but an adaptive attack will probably lower it.",
+        "A check or a test found a symptom: of gradients that mislead the attacks, of a model made for them, or that "
+        "Square or the unannounced attack broke what the others had left. The number is still an upper bound, but an "
+        "adaptive attack will probably lower it.",
     ),
     Term(
         "not_assessed",

@@ -68,6 +68,11 @@ def submission_address(submission_id: str) -> str:
     return f"/submissions/{quote(submission_id, safe='')}"
 
 
+def external_address(external_id: str) -> str:
+    """Return the address of the page of an evaluation by others."""
+    return f"/external-evaluations/{quote(external_id, safe='')}"
+
+
 @cache
 def static_address(name: str) -> str:
     """Return the address of a static file; it changes with the content, so that no browser shows an old one."""
@@ -104,14 +109,19 @@ def _environment() -> Environment:
         formats.state_name,
         formats.extra_data_name,
         formats.words,
+        formats.anchor,
+        formats.headline,
+        formats.tally,
     ):
         environment.filters[function.__name__] = function
     environment.globals.update(
         board_address=board_address,
         model_address=model_address,
         submission_address=submission_address,
+        external_address=external_address,
         static_address=static_address,
         badges=glossary.BADGES,
+        verdict_names=formats.VERDICT_NAMES,
         most_rows=MOST_ROWS,
     )
     return environment

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Response
 
 from api.errors import responses
 from api.services import Store
 from benchmark.errors import NotFound
 from benchmark.report import EvaluationReport, Points
 from store.boards import get_model
+from store.look_views import get_look
 from store.services import Services
 from store.views import ModelView
 
 router = APIRouter(prefix="/models", tags=["models"])
 
 MODEL = "/{dataset}/{threat_model}/{model_id}"
+_GREATEST_NUMBER = 2**31 - 1
+
+LookNumber = Annotated[int, Path(ge=1, le=_GREATEST_NUMBER, description="Number of the closer look, as the entry says")]
 
 
 @router.get(MODEL, responses=responses(404))
@@ -33,6 +39,13 @@ def read_report(dataset: str, threat_model: str, model_id: str, store: Store) ->
 def read_points(dataset: str, threat_model: str, model_id: str, store: Store) -> Points:
     """Return the verdict on every point, column by column."""
     return _report(store, dataset, threat_model, model_id).points
+
+
+@router.get(f"{MODEL}/looks/{{number}}/report", response_model=EvaluationReport, responses=responses(404))
+def read_look_report(dataset: str, threat_model: str, model_id: str, number: LookNumber, store: Store) -> Response:
+    """Return the report of a closer look that is done, in canonical form; it is over the points that it was run on."""
+    report = get_look(store.db, store.blobs, dataset, threat_model, model_id, number)
+    return Response(report.to_bytes(), media_type="application/json")
 
 
 def _report(store: Services, dataset: str, threat_model: str, model_id: str) -> EvaluationReport:

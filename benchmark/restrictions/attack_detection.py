@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from benchmark import losses, randomness
+from benchmark import losses, randomness, rules
 from benchmark.graph import Breach
 from benchmark.report import Check
 from benchmark.restrictions.flow import Flow, compares, named
@@ -74,9 +74,4 @@ def _on_graph(flow: Flow) -> Check:
     return graded(RESTRICTION.graph_code, message, value, flag_from=1, reject_from=_BRANCH, remedy=_REMEDY)
 
 
-RESTRICTION = Restriction(
-    "attack_detection",
-    "Every image is classified in the same way: the model neither branches on values nor compares pixel values.",
-    _on_model,
-    _on_graph,
-)
+RESTRICTION = Restriction(rules.ATTACK_DETECTION, _on_model, _on_graph)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from benchmark import rules
 from benchmark.report import Check
 from benchmark.restrictions.batch_axis import mixing
 from benchmark.restrictions.flow import Flow, named
@@ -56,9 +57,4 @@ def _on_graph(flow: Flow) -> Check:
     return graded(RESTRICTION.graph_code, message, float(len(found)), reject_from=1, remedy=_REMEDY)
 
 
-RESTRICTION = Restriction(
-    "batch_dependent",
-    "An image's logits do not depend on the other images of its batch, nor on its place among them.",
-    _on_model,
-    _on_graph,
-)
+RESTRICTION = Restriction(rules.BATCH_DEPENDENT, _on_model, _on_graph)

@@ -7,6 +7,7 @@ from collections import Counter
 
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmark import rules
 from benchmark.report import Check
 from benchmark.restrictions.flow import Flow
 from benchmark.restrictions.subject import Restriction, Subject, graded, not_assessed
@@ -63,9 +64,4 @@ def _on_graph(flow: Flow) -> Check:
     )
 
 
-RESTRICTION = Restriction(
-    "disproportionate_cost",
-    "The same weights are not applied again and again, and a pass costs what they account for.",
-    _on_model,
-    _on_graph,
-)
+RESTRICTION = Restriction(rules.DISPROPORTIONATE_COST, _on_model, _on_graph)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from benchmark import randomness
+from benchmark import randomness, rules
 from benchmark.report import Check
 from benchmark.restrictions.flow import Flow, named, rounds
 from benchmark.restrictions.subject import Restriction, Subject, graded
@@ -59,9 +59,4 @@ def _on_graph(flow: Flow) -> Check:
     return graded(RESTRICTION.graph_code, message, float(len(found)), flag_from=1, remedy=_REMEDY)
 
 
-RESTRICTION = Restriction(
-    "off_grid_detection",
-    "The logits do not jump between images that hardly differ, such as one in 8-bit values and one next to it.",
-    _on_model,
-    _on_graph,
-)
+RESTRICTION = Restriction(rules.OFF_GRID_DETECTION, _on_model, _on_graph)

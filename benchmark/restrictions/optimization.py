@@ -8,6 +8,7 @@ from typing import Any
 
 from torch.autograd.variable import Variable
 
+from benchmark import rules
 from benchmark.graph import Breach
 from benchmark.report import Check
 from benchmark.restrictions.flow import Flow, named
@@ -60,9 +61,4 @@ def _on_graph(flow: Flow) -> Check:
     return graded(RESTRICTION.graph_code, message, float(len(found)), reject_from=1, remedy=_REMEDY)
 
 
-RESTRICTION = Restriction(
-    "optimization_at_inference",
-    "A forward pass computes no gradients and runs no loop that goes on until something is reached.",
-    _on_model,
-    _on_graph,
-)
+RESTRICTION = Restriction(rules.OPTIMIZATION_AT_INFERENCE, _on_model, _on_graph)

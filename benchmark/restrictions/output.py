@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from benchmark import randomness
+from benchmark import randomness, rules
 from benchmark.report import Check, CheckOutcome
 from benchmark.restrictions.subject import Restriction, Subject, graded
 
@@ -60,5 +60,5 @@ def _finite(subject: Subject) -> Check:
     return graded(FINITE.code, message, shares[worst], reject_from=1 / len(x), remedy=remedy)
 
 
-SHAPE = Restriction("output_shape", "The model answers every batch of images with one row of logits for each.", _shape)
-FINITE = Restriction("non_finite_output", "All logits are finite numbers, for every image of the box.", _finite)
+SHAPE = Restriction(rules.OUTPUT_SHAPE, _shape)
+FINITE = Restriction(rules.NON_FINITE_OUTPUT, _finite)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from benchmark import rules
 from benchmark.graph import Breach
 from benchmark.report import Check, CheckOutcome
 from benchmark.restrictions.flow import Flow, named
@@ -50,9 +51,4 @@ def _on_graph(flow: Flow) -> Check:
     return graded(RESTRICTION.graph_code, message, float(len(draws)), reject_from=1, remedy=_REMEDY)
 
 
-RESTRICTION = Restriction(
-    "randomized",
-    "The same images get the same logits in every pass: no noise, no active dropout.",
-    _on_model,
-    _on_graph,
-)
+RESTRICTION = Restriction(rules.RANDOMIZED, _on_model, _on_graph)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from benchmark import rules
 from benchmark.report import Check
 from benchmark.restrictions.subject import Restriction, graded
 
@@ -55,7 +56,4 @@ def _distance(one: Tensor, other: Tensor) -> float:
     return max(float((one - other).norm() / one.norm().clamp_min(1e-12)), torch.finfo(torch.float32).tiny)
 
 
-RESTRICTION = Restriction(
-    "changed_answers",
-    "After all attacks the model answers the first batch as it did before them.",
-)
+RESTRICTION = Restriction(rules.CHANGED_ANSWERS)

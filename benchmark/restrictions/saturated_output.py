@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from benchmark import losses
+from benchmark import losses, rules
 from benchmark.report import Check
 from benchmark.restrictions.flow import Flow, first_reference, weighs
 from benchmark.restrictions.subject import Restriction, Subject, graded, not_assessed
@@ -54,9 +54,4 @@ def _on_graph(flow: Flow) -> Check:
     return graded(RESTRICTION.graph_code, message, scale, flag_from=_LARGEST_SCALE, remedy=_REMEDY)
 
 
-RESTRICTION = Restriction(
-    "saturated_output",
-    "The gradient of the cross-entropy does not vanish in float32 where the margin has one.",
-    _on_model,
-    _on_graph,
-)
+RESTRICTION = Restriction(rules.SATURATED_OUTPUT, _on_model, _on_graph)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from benchmark import losses
+from benchmark import losses, rules
 from benchmark.report import Check
 from benchmark.restrictions.flow import Flow, detaches, named, rounds
 from benchmark.restrictions.subject import Restriction, Subject, graded, not_assessed
@@ -101,9 +101,4 @@ def _on_graph(flow: Flow) -> Check:
     return graded(RESTRICTION.graph_code, message, value, flag_from=1, reject_from=2, remedy=_REMEDY)
 
 
-RESTRICTION = Restriction(
-    "shattered_gradient",
-    "The input gradient is that of the margin: a small step along it changes the margin as it says.",
-    _on_model,
-    _on_graph,
-)
+RESTRICTION = Restriction(rules.SHATTERED_GRADIENT, _on_model, _on_graph)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
+from benchmark import rules
 from benchmark.graph import Operation
 from benchmark.report import Check, CheckOutcome
 from benchmark.restrictions.flow import Flow
@@ -73,4 +74,4 @@ def _final_softmaxes(flow: Flow) -> Iterator[Operation]:
             wanted += [read for read in giver.reads() if read in flow.of_images]
 
 
-RESTRICTION = Restriction("softmax_output", "The answers are logits, not probabilities.", _on_model, _on_graph)
+RESTRICTION = Restriction(rules.SOFTMAX_OUTPUT, _on_model, _on_graph)

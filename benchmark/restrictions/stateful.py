@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from benchmark import rules
 from benchmark.report import Check
 from benchmark.restrictions.flow import Flow
 from benchmark.restrictions.subject import Restriction, Subject, graded
@@ -46,9 +47,4 @@ def _on_graph(flow: Flow) -> Check:
     return graded(RESTRICTION.graph_code, message, float(len(written)), reject_from=1, remedy=_REMEDY)
 
 
-RESTRICTION = Restriction(
-    "stateful",
-    "A pass leaves no trace: nothing in the model changes, and its answers do not depend on earlier ones.",
-    _on_model,
-    _on_graph,
-)
+RESTRICTION = Restriction(rules.STATEFUL, _on_model, _on_graph)

@@ -13,6 +13,7 @@ from benchmark.graph import Graph
 from benchmark.norms import Norm, norm_named
 from benchmark.report import Check, CheckOutcome
 from benchmark.restrictions.flow import Flow
+from benchmark.rules import Rule
 from benchmark.threat_models import ThreatModel
 
 SAMPLE = 64
@@ -121,21 +122,24 @@ class Restriction:
     """An admission rule: what is looked for, in the model as it behaves and in its graph as it is written.
 
     Args:
-        code: of the check on the model, named after the symptom; that on the graph is called so too, with "_in_graph".
-        rule: what is not admitted, or flagged, in a sentence for authors.
+        rule: in words.
         on_model: looks at the model; None where only the graph, or only the whole evaluation, can tell.
         on_graph: looks at the graph; None where a graph tells nothing.
     """
 
-    code: str
-    rule: str
+    rule: Rule
     on_model: OnModel | None = None
     on_graph: OnGraph | None = None
 
     @property
+    def code(self) -> str:
+        """Code of the check on the model."""
+        return self.rule.code
+
+    @property
     def graph_code(self) -> str:
         """Code of the check on the graph."""
-        return f"{self.code}_in_graph"
+        return self.rule.graph_code
 
 
 def graded(

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from benchmark import losses
+from benchmark import losses, rules
 from benchmark.report import Check
 from benchmark.restrictions.flow import Flow, named, weighs
 from benchmark.restrictions.subject import Restriction, Subject, graded, not_assessed
@@ -140,12 +140,5 @@ def _on_graph(flow: Flow) -> Check:
     return graded(RESTRICTION.graph_code, message, float(len(found)), flag_from=1, remedy=_REMEDY)
 
 
-RESTRICTION = Restriction(
-    "test_set_lookup",
-    "The model does as well on points of the same kind that nobody ranks on, and with the same confidence.",
-    _on_model,
-    _on_graph,
-)
-STORED_IMAGES = Restriction(
-    "stored_test_images", "The parameters and buffers hold no images of the test set.", _on_parameters
-)
+RESTRICTION = Restriction(rules.TEST_SET_LOOKUP, _on_model, _on_graph)
+STORED_IMAGES = Restriction(rules.STORED_TEST_IMAGES, _on_parameters)

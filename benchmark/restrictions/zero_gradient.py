@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from benchmark import losses
+from benchmark import losses, rules
 from benchmark.report import Check
 from benchmark.restrictions.flow import Flow, named
 from benchmark.restrictions.subject import Restriction, Subject, graded
@@ -45,9 +45,4 @@ def _on_graph(flow: Flow) -> Check:
     return graded(RESTRICTION.graph_code, message, 1.0, reject_from=1, remedy=_REMEDY)
 
 
-RESTRICTION = Restriction(
-    "zero_gradient",
-    "The margin has an input gradient that is not exactly zero, in general.",
-    _on_model,
-    _on_graph,
-)
+RESTRICTION = Restriction(rules.ZERO_GRADIENT, _on_model, _on_graph)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 EPILOG = (
-    "Exit codes: 0 it worked; 1 the model or submission was rejected, its evaluation failed, the result differs, or "
-    "files are lost; 2 the command or its input is invalid; 3 the service cannot be reached; 130 interrupted."
+    "Exit codes: 0 it worked; 1 the model, submission or claim was refused, its evaluation failed, the result differs, "
+    "or files are lost; 2 the command or its input is invalid; 3 the service cannot be reached; 130 interrupted."
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else.")]

@@ -78,6 +78,10 @@ def test_the_openapi_document_describes_every_route_with_examples(service: Runni
         ("get", "/api/v1/models/{dataset}/{threat_model}/{model_id}"),
         ("get", "/api/v1/models/{dataset}/{threat_model}/{model_id}/report"),
         ("get", "/api/v1/models/{dataset}/{threat_model}/{model_id}/points"),
+        ("get", "/api/v1/models/{dataset}/{threat_model}/{model_id}/looks/{number}/report"),
+        ("post", "/api/v1/models/{dataset}/{threat_model}/{model_id}/external-evaluations"),
+        ("get", "/api/v1/models/{dataset}/{threat_model}/{model_id}/external-evaluations"),
+        ("get", "/api/v1/external-evaluations/{external_id}"),
     }
     for path, item in document["paths"].items():
         for method, operation in item.items():
@@ -86,7 +90,8 @@ def test_the_openapi_document_describes_every_route_with_examples(service: Runni
             errors = [answer for status, answer in operation["responses"].items() if status >= "400"]
             assert errors, (method, path)
             assert all("ErrorResponse" in str(answer) for answer in errors), (method, path)
-    assert document["components"]["schemas"]["SubmissionRequest"]["examples"]
+    for request in ("SubmissionRequest", "ExternalRequest"):
+        assert document["components"]["schemas"][request]["examples"]
     body = document["paths"]["/api/v1/uploads/{sha256}"]["put"]["requestBody"]
     assert list(body["content"]) == ["application/octet-stream"]
 

@@ -15,6 +15,7 @@ from benchmark.report import Check, CheckOutcome
 from benchmark.restrictions import run_checks
 from benchmark.restrictions.policy import POLICIES, POLICY, policy_of_version
 from benchmark.restrictions.test_set_lookup import _improbable
+from benchmark.rules import RULES, VERSION
 from benchmark.threat_models import ThreatModel
 from tests.benchmark.models import Cnn, Linear, Shape, blobs, points
 
@@ -340,12 +341,25 @@ def test_a_policy_is_run_by_its_version() -> None:
     for version in (None, 1, max(POLICIES) + 1):
         with pytest.raises(InvalidInput, match="restrictions"):
             policy_of_version(version)
-    for policy in POLICIES.values():
-        codes = [code for rule in policy.restrictions for code in (rule.code, rule.graph_code)]
+
+
+def test_the_rules_that_are_told_are_those_that_are_checked_and_in_the_same_ways() -> None:
+    assert list(RULES) == list(POLICIES)
+    assert POLICY.version == VERSION
+    for version, policy in POLICIES.items():
+        assert policy.version == version
+        assert tuple(restriction.rule for restriction in policy.restrictions) == RULES[version]
+        for restriction in policy.restrictions:
+            rule = restriction.rule
+            assert (restriction.on_model is not None, restriction.on_graph is not None) == (
+                rule.on_model,
+                rule.on_graph,
+            )
+        codes = [code for rule in RULES[version] for code in (rule.code, rule.graph_code)]
         assert len(set(codes)) == len(codes)
-        assert all(rule.rule.endswith(".") for rule in policy.restrictions)
+        assert all(rule.sentence.endswith(".") for rule in RULES[version])
         # One rule is looked at when the attacks are over, for it is about what they leave behind.
-        unseen = [rule.code for rule in policy.restrictions if not (rule.on_model or rule.on_graph)]
+        unseen = [rule.code for rule in RULES[version] if not (rule.on_model or rule.on_graph)]
         assert unseen == ["changed_answers"]
 
 

@@ -11,10 +11,11 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from model_zoo.registry import bundled_checkpoint, card
-from store.outcomes import finish_check, finish_shard
+from store.outcomes import finish_check
 from store.submissions import list_submissions
 from tests.running import MAX_CHECKPOINT_BYTES, Running
-from tests.store.material import check, must_claim, shard_report
+from tests.store.lowered import doubt, judge_examples, look_closer, send_examples
+from tests.store.material import check, finish, must_claim, shard_report
 from tests.web.material import HOSTILE, attack, publish, reject, take_in
 
 pytestmark = pytest.mark.browser
@@ -86,6 +87,12 @@ def populate(service: Running) -> list[str]:
     """Fill the store, and return every address that there is to see."""
     for name in ("A", "B", "C"):
         publish(service.services, name, title=HOSTILE, paper_url="https://example.org/paper")
+    doubt(service.services, "Doubtful")
+    look_closer(service.services, broken=5)
+    verified = send_examples(service.services, "Doubtful", points=(100, 499), title=HOSTILE, authors=HOSTILE)
+    judge_examples(service.services, verified, (100, 499))
+    refused = send_examples(service.services, "Doubtful", claimed_robust_accuracy=0.5, attack=HOSTILE)
+    judge_examples(service.services, refused, (100,))
     rejected = reject(service.services, "Masked")
     running, _ = attack(service.services, "Running")
     waiting = take_in(service.services, "Waiting")
@@ -97,7 +104,12 @@ def populate(service: Running) -> list[str]:
         "/boards/cifar10/Linf?search=wang&sort=standard",
         "/boards/imagenet/corruptions",
         "/models/digits/Linf/A",
+        "/models/digits/Linf/Doubtful",
+        "/models/digits/Linf/Doubtful#finding-noise_helps",
+        "/models/digits/Linf/Doubtful/external",
+        *(f"/external-evaluations/{view.id}" for view in (verified, refused)),
         "/models/cifar10/Linf/Amini2024MeanSparse_S-WRN-94-16",
+        "/models/cifar10/Linf/Amini2024MeanSparse_S-WRN-94-16/external",
         "/models/imagenet/corruptions/AlexNet",
         "/submit",
         "/submissions",
@@ -241,7 +253,7 @@ def test_a_viewer_sees_the_row_arrive(browser: Browser, service: Running, script
         work = must_claim(db)
         live.page.locator(".step-current.state-running").wait_for()
         board.page.locator(".under-way .state-running").wait_for()
-        finish_shard(db, service.services.blobs, work, shard_report(work).to_bytes())
+        finish(db, service.services.blobs, work, shard_report(work).to_bytes())
         live.page.get_by_role("link", name="See the result").wait_for()
         board.page.locator(".leaderboard").get_by_role("link", name="Arriving").wait_for()
         assert board.page.locator(".under-way").count() == 0

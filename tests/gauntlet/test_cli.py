@@ -26,6 +26,8 @@ CARD = card("Digits_Standard", "digits", "Linf")
 BOARD = ("--dataset", "digits", "--threat-model", "Linf")
 SUBMIT = ("submit", str(bundled_checkpoint(CARD)), "--name", "Mine", *BOARD, "--architecture", CARD.architecture)
 
+EXTERNAL = ("external", str(bundled_checkpoint(CARD)), *BOARD, "--model", "Mine", "--attack", "by hand")
+
 
 def gauntlet(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command as people do."""
@@ -88,6 +90,7 @@ def test_help_names_the_exit_codes() -> None:
         "submit",
         "watch",
         "cancel",
+        "external",
         "leaderboard",
         "health",
         "backup",
@@ -126,6 +129,12 @@ def test_every_command_has_help_with_json_and_is_documented(command: str) -> Non
         (("reproduce", "missing.json"), "report"),
         (("submit", "missing.safetensors", *SUBMIT[2:], "--json"), "file"),
         ((*SUBMIT, "--extra-data", "plenty", "--json"), "extra_data"),
+        (("external", "missing.npy", *EXTERNAL[2:], "--json"), "file"),
+        ((*EXTERNAL, "--points", "3-1", "--json"), "points"),
+        ((*EXTERNAL, "--points", "1", "--points-file", "x", "--json"), "points"),
+        ((*EXTERNAL, "--points-file", "missing.txt", "--json"), "file"),
+        ((*EXTERNAL, "--points-file", str(bundled_checkpoint(CARD)), "--json"), "points_file"),
+        ((*EXTERNAL, "--claimed", "62", "--json"), "claimed"),
         (("leaderboard", "digits", "--json"), "board"),
         (("zoo", "show", "Nobody", "--json"), "model"),
         (("zoo", "train", "Digits_Standard", "--output", "no/such/x", "--json"), "output"),
@@ -146,7 +155,7 @@ def test_invalid_input_is_two(arguments: tuple[str, ...], field: str) -> None:
 
 
 def test_an_unreachable_service_is_three() -> None:
-    for arguments in (("leaderboard", "digits/Linf"), SUBMIT, ("watch", "0"), ("cancel", "0")):
+    for arguments in (("leaderboard", "digits/Linf"), SUBMIT, ("watch", "0"), ("cancel", "0"), EXTERNAL):
         found = gauntlet(*arguments, "--server", "http://127.0.0.1:1")
         assert_refused(found, ExitCode.UNREACHABLE, "http://127.0.0.1:1")
 

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 
 from benchmark.errors import GauntletError
@@ -15,8 +16,9 @@ from benchmark.threat_models import BOARDS
 from gauntlet.client import Client, RefusedByService, ServiceUnreachable
 from model_zoo.registry import bundled_checkpoint, card
 from store.boards import get_board
-from store.views import Badge, NewSubmission, State
+from store.views import Badge, NewExternal, NewSubmission, State
 from tests.running import MAX_CHECKPOINT_BYTES, Running, safetensors
+from tests.store.lowered import judge_examples
 from tests.store.material import board_entry, fill_board, published, running
 
 CARD = card("Digits_Standard", "digits", "Linf")
@@ -76,6 +78,27 @@ def test_watches_until_the_end(service: Running) -> None:
         watcher.join(timeout=5)
     assert not watcher.is_alive()
     assert seen == [State.QUEUED, State.CANCELLED]
+
+
+def test_sends_examples_and_watches_until_they_are_judged(service: Running, tmp_path: Path) -> None:
+    published(service.services.db, service.services.blobs, "Method A")
+    path = tmp_path / "x_adv.npy"
+    np.save(path, np.zeros((2, 1, 8, 8), np.float32))
+    with Client(service.url) as client:
+        new = NewExternal(examples_sha256=client.upload(path).sha256, points=(100, 499), attack="by hand")
+        view = client.submit_external("digits", "Linf", "Method A", new)
+        assert view.submitted == new
+        assert client.get_external(view.id) == view
+        seen = client.watch_external(view.id, every=0.02)
+        assert next(seen) == view
+        judged = judge_examples(service.services, view, (100, 499))
+        assert list(seen) == [judged]
+        assert client.model("digits", "Linf", "Method A").externals == (judged,)
+        with pytest.raises(RefusedByService) as caught:
+            client.submit_external("digits", "Linf", "No/body", new)
+        assert caught.value.status == 404
+        with pytest.raises(RefusedByService, match="external"):
+            client.get_external("../leaderboards")
 
 
 def test_reads_boards_models_and_reports(service: Running) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import event
+
 from benchmark.report import CheckOutcome, wilson_interval
 from store.claims import Claim, beat
-from store.outcomes import finish_check, finish_shard
+from store.outcomes import finish_check
 from store.services import Services
 from store.submissions import submit
 from store.views import NewSubmission, Progress, SubmissionView
-from tests.store.material import LEASE_MS, Rules, check, must_claim, new_submission, shard_report
+from tests.store.material import LEASE_MS, Rules, check, finish, must_claim, new_submission, shard_report
 
 HOSTILE = "<script>alert(1)</script><b>&quot;'\u202egnp.exe"
 """A title with markup, quotes and a character that turns the reading direction."""
@@ -31,7 +36,7 @@ def publish(services: Services, name: str, **fields: object) -> None:
     take_in(services, name, **fields)
     finish_check(services.db, must_claim(services.db), [check()], parameters=1_234, shard_points=500)
     work = must_claim(services.db)
-    finish_shard(services.db, services.blobs, work, shard_report(work).to_bytes())
+    finish(services.db, services.blobs, work, shard_report(work).to_bytes())
 
 
 def take_in(services: Services, name: str, **fields: object) -> SubmissionView:
@@ -53,3 +58,19 @@ def reject(services: Services, name: str) -> SubmissionView:
     view = take_in(services, name)
     finish_check(services.db, must_claim(services.db), [check("zero_gradient", CheckOutcome.REJECTED)])
     return view
+
+
+@contextmanager
+def questions(services: Services) -> Iterator[list[str]]:
+    """Whatever the database is asked until the end of the block."""
+    asked: list[str] = []
+
+    def note(*args: object) -> None:
+        if str(args[2]).startswith("SELECT"):
+            asked.append(str(args[2]))
+
+    event.listen(services.db.engine, "before_cursor_execute", note)
+    try:
+        yield asked
+    finally:
+        event.remove(services.db.engine, "before_cursor_execute", note)

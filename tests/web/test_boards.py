@@ -6,11 +6,10 @@ import pytest
 
 from benchmark.threat_models import BOARDS
 from store.boards import get_board, list_boards, list_points
-from store.outcomes import finish_shard
 from store.submissions import get_submission
 from store.views import Badge, Sort
 from tests.running import Running
-from tests.store.material import fill_board, shard_report
+from tests.store.material import fill_board, finish, shard_report
 from tests.web.html import read_page
 from tests.web.material import attack, publish, take_in
 from web.charts import scatter
@@ -82,7 +81,7 @@ def test_board_shows_its_rows_and_what_is_under_way(service: Running) -> None:
 
 def test_board_stops_refreshing_when_nothing_is_under_way(service: Running) -> None:
     view, work = attack(service.services, "Method B")
-    finish_shard(service.services.db, service.services.blobs, work, shard_report(work).to_bytes())
+    finish(service.services.db, service.services.blobs, work, shard_report(work).to_bytes())
     page = read_page(service.http.get("/boards/digits/Linf").text)
     assert not page.find("meta", http_equiv="refresh")
     assert page.find("a", href="/models/digits/Linf/Method%20B")

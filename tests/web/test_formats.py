@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 
 from benchmark.report import Interval
+from benchmark.verdicts import Verdict
+from store.views import ExternalState, LookState, NewExternal, State
 from web import formats
 
 
@@ -67,3 +69,51 @@ def test_without_hidden_keeps_lines_and_narrow_spaces() -> None:
 )
 def test_budget(epsilon: str, text: str) -> None:
     assert formats.budget(epsilon) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (None, "–"),
+        (0.0, "0"),
+        (64.0, "64"),
+        (21_600.0, "21\u202f600"),
+        (0.123456, "0.1235"),
+        (1e12, "1e+12"),
+        (-3.0, "-3"),
+    ],
+)
+def test_measured(number: float | None, text: str) -> None:
+    assert formats.measured(number) == text
+
+
+def test_states_of_different_things_have_names_of_their_own() -> None:
+    for states in (State, LookState, ExternalState):
+        assert all(formats.state_name(state) for state in states)
+    assert formats.state_name(State.QUEUED) == "Queued"
+    assert formats.state_name(LookState.QUEUED) == "Waiting"
+    assert formats.state_name(ExternalState.QUEUED) == "Waiting to be judged"
+
+
+def test_checks_on_the_graph_say_so() -> None:
+    assert formats.words("zero_gradient_in_graph") == "zero gradient (in the graph)"
+    assert formats.words("zero_gradient") == "zero gradient"
+
+
+def test_only_codes_of_ours_become_ids() -> None:
+    assert formats.anchor("zero_gradient") == "finding-zero_gradient"
+    assert all(formats.anchor(code) == "" for code in ("", "<b>", "a b", "A", 'x"', "x" * 101, "a\n"))
+
+
+def test_tally_tells_what_there_is() -> None:
+    assert formats.tally({}) == "–"
+    assert set(formats.VERDICT_NAMES) == set(Verdict)
+    counts = {Verdict.OVER_BUDGET: 2, Verdict.HOLDS: 1_498, Verdict.NOT_FINITE: 0}
+    assert formats.tally(counts) == "1\u202f498 hold, 2 over budget"
+
+
+def test_headline_is_the_title_or_else_the_first_line() -> None:
+    new = NewExternal(examples_sha256="", title="A title", attack="by hand\nand foot")
+    assert formats.headline(new) == "A title"
+    assert formats.headline(new.model_copy(update={"title": ""})) == "by hand"
+    assert len(formats.headline(new.model_copy(update={"title": "x" * 300}))) < 130

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from benchmark.report import Check, CheckOutcome
+import hashlib
+
+from benchmark.report import Check, CheckOutcome, Evidence
 from store.boards import get_model
+from store.claims import beat
+from store.views import Progress
 from tests.running import Running
-from tests.store.material import check
+from tests.store.lowered import doubt, judge_examples, send_examples
+from tests.store.material import LEASE_MS, check, finish, must_claim, shard_report
 from tests.web.html import read_page
-from tests.web.material import publish
+from tests.web.material import HOSTILE, publish
 from web.charts import Bar
+from web.lowering import lowering
 from web.pages.model import Usage, model_page
 from web.rendering import as_html
 
@@ -32,7 +38,11 @@ def test_model_shows_the_evidence_of_an_evaluation(service: Running) -> None:
     )
     assert [bar.note for bar in page.evidence.classes] == ["50 points"] * 10
     assert [(bar.kept, round(bar.lost, 9)) for bar in page.evidence.classes] == [(0.88, 0.1)] * 10
-    assert [one.code for one in page.evidence.checks] == ["zero_gradient", "square_helps"]
+    assert [one.code for one in page.evidence.checks] == ["zero_gradient", "unconfirmed_examples", "square_helps"]
+    assert page.evidence.tests == ()
+    assert page.evidence.judged_again == page.evidence.checks[1]
+    assert page.lowering == lowering(page.model)
+    assert page.form_address == "/models/digits/Linf/Method%20A/external"
     assert page.usage == Usage(
         load=None,
         reproduce="gauntlet evaluate FILE --architecture tiny-cnn --dataset digits --threat-model Linf\n"
@@ -40,7 +50,7 @@ def test_model_shows_the_evidence_of_an_evaluation(service: Running) -> None:
         note="The checkpoint is private: whoever has the file with the hash below can run this. "
         "The file report.json is the whole report, linked below; every setting is taken from it.",
     )
-    assert page.unknown == ("authors", "venue", "paper", "kind of extra data")
+    assert page.unknown == ("authors", "venue", "paper", "kind of extra data", "evidence of gradient masking")
     shown = read_page(service.http.get("/models/digits/Linf/Method%20A").text)
     report = page.evidence.report
     for text in (
@@ -66,6 +76,7 @@ def test_model_says_plainly_what_a_report_leaves_open(service: Running) -> None:
         "An external evaluation lowered the best known value to 73.10\u202f%. This service has not run the model."
     )
     assert page.evidence is None
+    assert page.form_address is None
     assert page.usage.load is None
     assert page.unknown == (
         "number of parameters",
@@ -74,6 +85,7 @@ def test_model_says_plainly_what_a_report_leaves_open(service: Running) -> None:
         "verdict on each image",
         "accuracy by class",
         "findings of the checks",
+        "evidence of gradient masking",
         "uncertainty",
         "hash of the checkpoint",
         "seed",
@@ -83,6 +95,8 @@ def test_model_says_plainly_what_a_report_leaves_open(service: Running) -> None:
     shown = read_page(service.http.get("/models/" + "/".join(REPORTED)).text)
     assert "has not run the model" in shown.text
     assert "number of parameters" in shown.text
+    assert "Examples can only be judged where the model is" in shown.text
+    assert not [found for found in shown.find("a") if found["href"].endswith("/external")]
     assert shown.find("a", href="https://arxiv.org/abs/2406.05927", rel="nofollow noopener ugc external")
 
 
@@ -91,6 +105,69 @@ def test_model_names_the_mean_corruption_error(service: Running) -> None:
     for text in ("67.55", "41.7", "65.90", "of corrupted images correctly classified"):
         assert text in shown.text
     assert "under attack" not in shown.text
+    assert "Evaluations by others" not in shown.text
+
+
+def test_model_shows_what_speaks_against_its_number(service: Running) -> None:
+    doubt(service.services, "Method A")
+    external = send_examples(service.services, "Method A", points=(100, 101, 499), authors="Jane Doe", title="A paper")
+    judge_examples(service.services, external, (100, 101, 499))
+    page = model_page(service.services, "digits", "Linf", "Method A")
+    assert page.verdict.endswith(
+        " The unannounced attack and an evaluation by others lowered the best known value to 87.20\u202f%. "
+        "A closer look is still under way. The entry is flagged: an adaptive attack will probably find a lower number."
+    )
+    assert page.evidence is not None
+    assert [one.outcome.value for one in page.evidence.tests] == ["flagged", "not_assessed", "passed"]
+    assert page.evidence.seed == (page.model.submission and page.model.submission.seed)
+    shown = read_page(service.http.get("/models/digits/Linf/Method%20A").text)
+    assert shown.find("a", class_="badge badge-flagged", href="#finding-noise_helps")
+    (look,) = page.model.looks
+    for text in (
+        "zero gradient (in the graph)",
+        "stateful (in the graph)",
+        "broken by noise alone 8, points 64",
+        "The robust accuracy is probably too high.",
+        "spsa(samples=16,steps=20)-1",
+        "1 of 8 points",
+        look.protocol,
+        "Waiting",
+        "Jane Doe",
+        "by hand",
+        "3 hold",
+        "97.40",
+        "version 2",
+        "judged 0 of 500 points otherwise",
+    ):
+        assert text in shown.text, text
+    assert page.evidence.seed is not None
+    key = bytes.fromhex(page.evidence.seed.key or "")
+    assert hashlib.sha256(key).hexdigest() == page.evidence.seed.commitment
+    for told in (page.evidence.seed.commitment, key.hex(), str(page.evidence.seed.seed)):
+        assert told in shown.text
+    for address in (f"/external-evaluations/{external.id}", "/models/digits/Linf/Method%20A/external"):
+        assert shown.find("a", href=address)
+        assert service.http.get(address).status_code == 200
+    assert not shown.find("a", href=f"/api/v1/models/digits/Linf/Method%20A/looks/{look.number}/report")
+
+
+def test_model_tells_how_far_a_closer_look_is_and_what_it_found(service: Running) -> None:
+    doubt(service.services, "Method A", unannounced=0)
+    work = must_claim(service.services.db)
+    standing = Progress(points=16, points_done=3, attack="multi-targeted", attacks_done=1, attacks=3, fraction=0.5)
+    beat(service.services.db, work, LEASE_MS, standing)
+    shown = read_page(service.http.get("/models/digits/Linf/Method%20A").text)
+    assert "multi-targeted, 3 of 16 points decided" in shown.text
+    assert shown.find("progress", max="3", value="1.500")
+    report = shard_report(work, misclassified=0, broken=5)
+    finish(service.services.db, service.services.blobs, work, report.to_bytes())
+    page = model_page(service.services, "digits", "Linf", "Method A")
+    assert "A closer look lowered the best known value to 87.00\u202f%. The entry is flagged" in page.verdict
+    (line,) = page.lowering.looks
+    assert (line.view.broken, line.newly_broken) == (5, 5)
+    shown = read_page(service.http.get("/models/digits/Linf/Method%20A").text)
+    assert shown.find("a", href=line.report_address)
+    assert service.http.get(line.report_address).json()["protocol"] == "follow-up-1"
 
 
 def test_a_check_cannot_bring_markup_either(service: Running) -> None:
@@ -103,3 +180,27 @@ def test_a_check_cannot_bring_markup_either(service: Running) -> None:
     shown = read_page(as_html(page.model_copy(update={"evidence": evidence})))
     assert not shown.find("img")
     assert "<img src=x>" in shown.text
+    assert "finding-<b>" not in [found.get("id") for found in shown.find("tr")]
+
+
+def test_neither_can_a_test_for_gradients_that_mislead(service: Running) -> None:
+    doubt(service.services, "A")
+    page = model_page(service.services, "digits", "Linf", "A")
+    assert page.evidence is not None
+    hostile = Evidence(
+        code="<b>",
+        outcome=CheckOutcome.FLAGGED,
+        message=HOSTILE,
+        remedy=HOSTILE,
+        meaning=HOSTILE,
+        numbers={"<img src=x>": 1.5, '" onload="': 2.0},
+    )
+    row = page.model.row.model_copy(update={"findings": (hostile.code,)})
+    changes = {
+        "evidence": page.evidence.model_copy(update={"tests": (hostile,)}),
+        "model": page.model.model_copy(update={"row": row}),
+    }
+    shown = read_page(as_html(page.model_copy(update=changes)))
+    assert not shown.find("img")
+    assert "<img src=x>" in shown.text
+    assert shown.find("a", class_="badge badge-flagged", href="#checks")

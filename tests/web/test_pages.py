@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from benchmark.rules import RULES, VERSION
 from benchmark.threat_models import BOARDS
 from store.views import Badge, ExtraData
 from tests.running import Running
+from tests.store.lowered import judge_examples, send_examples
 from tests.web.html import read_page
 from tests.web.material import HOSTILE, attack, publish
 from web.glossary import TERMS
@@ -26,30 +28,41 @@ def test_form(service: Running) -> None:
 
 
 def test_rules_explain_every_badge_and_flag(service: Running) -> None:
-    assert about_page() == AboutPage(title="Rules", terms=TERMS, boards=BOARDS)
+    assert about_page() == AboutPage(title="Rules", version=VERSION, rules=RULES[VERSION], terms=TERMS, boards=BOARDS)
     page = read_page(service.http.get("/about").text)
     for key in (*Badge, "flagged", "not_assessed", "baseline", "extra_data"):
         assert page.find("div", id=str(key))
     for name in ("apgd-ce", "apgd-t", "fab-t", "square"):
         assert name in page.text
+    for rule in RULES[VERSION]:
+        assert rule.sentence in page.text
+    for section in ("restrictions", "evidence", "seeds", "looks", "externals"):
+        assert page.find("h2", id=section)
 
 
 def test_hostile_names_stay_text_on_every_page(service: Running) -> None:
     fields: dict[str, object] = dict.fromkeys(("title", "authors", "venue", "notes", "licence"), HOSTILE)
     for name in ("A", "B", "C"):
         publish(service.services, name, **fields)
+    texts = dict.fromkeys(("title", "authors", "attack"), HOSTILE)
+    external = send_examples(service.services, "A", points=(499,), **texts)
+    judge_examples(service.services, external, (499,))
     view, _ = attack(service.services, "D", **fields)
     for address in (
         "/",
         "/boards/digits/Linf",
         "/boards/digits/Linf?search=%3Cscript%3Ealert(1)%3C/script%3E%E2%80%AE%22%27",
         "/models/digits/Linf/A",
+        "/models/digits/Linf/A/external",
+        f"/external-evaluations/{external.id}",
         f"/submissions/{view.id}",
         "/submissions",
         "/models/digits/Linf/%3Cscript%3E%E2%80%AE",
         "/%3Cscript%3E%E2%80%AE",
         "/boards/%3Cscript%3E/%E2%80%AE",
         "/submissions/%3Cscript%3E%E2%80%AE",
+        "/external-evaluations/%3Cscript%3E%E2%80%AE",
+        "/models/digits/Linf/%3Cscript%3E%E2%80%AE/external",
         "/boards/digits/Linf?badge=%3Cscript%3E%E2%80%AE",
     ):
         text = service.http.get(address).text
@@ -81,6 +94,10 @@ def test_a_reader_who_has_the_page_gets_no_second_copy(service: Running) -> None
         ("GET", "/boards/digits/L7", 404, ["digits/L7", "choose one of the boards listed"]),
         ("GET", "/models/digits/Linf/nobody", 404, ["nobody", "choose one from the leaderboard"]),
         ("GET", "/submissions/0", 404, ["the id of a submission"]),
+        ("GET", "/external-evaluations/0", 404, ["the id of an evaluation by others"]),
+        ("GET", "/models/digits/Linf/nobody/external", 404, ["nobody", "choose one from the leaderboard"]),
+        ("GET", "/models/digits/L7/nobody/external", 404, ["digits/L7", "choose one of the boards listed"]),
+        ("POST", "/models/digits/Linf/nobody/external", 404, ["nobody", "choose one from the leaderboard"]),
         ("POST", "/submissions/0/cancel", 404, ["the id of a submission"]),
         ("DELETE", "/submit", 405, ["DELETE"]),
         ("GET", "/static/none.css", 404, ["There is nothing here"]),

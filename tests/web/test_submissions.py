@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from store.claims import fail_submission
-from store.submissions import get_submission, list_submissions
+from store.submissions import cancel, get_submission, list_submissions
 from store.views import State
 from tests.running import Running
+from tests.store.lowered import EVIDENCE, doubt
 from tests.web.html import read_page
 from tests.web.material import PROGRESS, attack, reject, take_in
 from web.pages.submission import Step, SubmissionPage, submission_page
@@ -48,6 +49,35 @@ def test_submission_under_attack(service: Running) -> None:
         "Under attack",
     ):
         assert text in page.text
+
+
+def test_the_seed_is_committed_to_at_once_and_told_in_the_end(service: Running) -> None:
+    waiting = take_in(service.services, "Waiting")
+    assert waiting.seed is not None
+    page = read_page(service.http.get(f"/submissions/{waiting.id}").text)
+    assert waiting.seed.commitment in page.text
+    assert "secret until the result is published" in page.text
+    cancel(service.services.db, waiting.id)
+    published = doubt(service.services, "Method A", architecture="tiny-mlp")
+    told = get_submission(service.services.db, published.id)
+    assert told.seed is not None
+    assert told.seed.key is not None
+    page = read_page(service.http.get(f"/submissions/{published.id}").text)
+    for text in (told.seed.commitment, told.seed.key, str(told.seed.seed)):
+        assert text in page.text
+    assert "secret until" not in page.text
+
+
+def test_evidence_stands_below_the_checks(service: Running) -> None:
+    view = doubt(service.services, "Method A")
+    page = read_page(service.http.get(f"/submissions/{view.id}").text)
+    headings = [found["id"] for found in page.find("h2")]
+    assert headings[headings.index("checks") :][:3] == ["checks", "evidence", "seed"]
+    for test in EVIDENCE:
+        assert test.message in page.text
+        assert test.meaning in page.text
+    plain = take_in(service.services, "Plain")
+    assert not read_page(service.http.get(f"/submissions/{plain.id}").text).find("h2", id="evidence")
 
 
 def test_submission_waiting_tells_its_place(service: Running) -> None:

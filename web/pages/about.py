@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from fastapi import APIRouter, Request, Response
 
+from benchmark.rules import RULES, VERSION, Rule
 from benchmark.threat_models import BOARDS, Board
 from web.glossary import TERMS, Term
 from web.rendering import Page, render
@@ -19,13 +20,16 @@ class AboutPage(Page):
     template: ClassVar[str] = "about.html"
     section: ClassVar[str] = "about"
 
+    version: int
+    """Of the restrictions."""
+    rules: tuple[Rule, ...]
     terms: tuple[Term, ...]
     boards: tuple[Board, ...]
 
 
 def about_page() -> AboutPage:
     """Return what the page about the rules shows."""
-    return AboutPage(title="Rules", terms=TERMS, boards=BOARDS)
+    return AboutPage(title="Rules", version=VERSION, rules=RULES[VERSION], terms=TERMS, boards=BOARDS)
 
 
 @router.get("/about")

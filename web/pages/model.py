@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import shlex
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import ClassVar, TypeVar
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict
 
-from benchmark.report import Check, EvaluationReport
+from benchmark.confirmation import CODE as JUDGED_AGAIN
+from benchmark.report import Check, EvaluationReport, Evidence
 from benchmark.threat_models import official_board
 from store.boards import get_model
 from store.services import Services
-from store.views import Badge, BoardRow, ExtraData, ModelView
+from store.views import Badge, BoardRow, ExtraData, ModelView, SeedView
 from web.charts import Bar, per_class, waterfall
 from web.formats import budget, percent, threat
-from web.rendering import Page, render
+from web.lowering import Lowering, lowered_sentences, lowering
+from web.rendering import Page, model_address, render
 from web.services import Store
 
 router = APIRouter()
 
+Found = TypeVar("Found", bound=Check)
 _NUMBERS = ("no", "One attack", "Two attacks", "Three attacks", "Four attacks", "Five attacks", "Six attacks")
 
 
-class Evidence(BaseModel):
+class Measured(BaseModel):
     """What an evaluation here measured, without the verdict on every point."""
 
     model_config = ConfigDict(frozen=True)
@@ -33,6 +37,12 @@ class Evidence(BaseModel):
     classes: tuple[Bar, ...]
     checks: tuple[Check, ...]
     """Those that are not passed first."""
+    tests: tuple[Evidence, ...]
+    """Tests for gradients that mislead, those that are not passed first."""
+    seed: SeedView | None
+    """None for an entry that is older."""
+    judged_again: Check | None
+    """Whether another process judged all examples alike; None for an entry that is older."""
 
 
 class Usage(BaseModel):
@@ -55,7 +65,10 @@ class ModelPage(Page):
     epsilon: str | None
     model: ModelView
     verdict: str
-    evidence: Evidence | None
+    evidence: Measured | None
+    lowering: Lowering
+    form_address: str | None
+    """Where to send examples for the entry; None where nobody can judge them."""
     usage: Usage
     unknown: tuple[str, ...]
     """What is not known of the entry, in words."""
@@ -75,8 +88,10 @@ def model_page(services: Services, dataset: str, threat_model: str, model_id: st
         board_title=board.title,
         epsilon=str(board.epsilon) if board.epsilon is not None else None,
         model=model,
-        verdict=evaluated_verdict(model.row, report) if report else reported_verdict(model),
-        evidence=_evidence(report) if report else None,
+        verdict=evaluated_verdict(model, report) if report else reported_verdict(model),
+        evidence=_evidence(model, report) if report else None,
+        lowering=lowering(model),
+        form_address=f"{model_address(dataset, threat_model, model_id)}/external" if report else None,
         usage=usage(model),
         unknown=unknown(model),
     )
@@ -88,8 +103,8 @@ def show_model(request: Request, dataset: str, threat_model: str, model_id: str,
     return render(request, model_page(store, dataset, threat_model, model_id))
 
 
-def evaluated_verdict(row: BoardRow, report: EvaluationReport) -> str:
-    """Say in a sentence or two what the evaluation found."""
+def evaluated_verdict(model: ModelView, report: EvaluationReport) -> str:
+    """Say in a few sentences what the evaluation found, and what has come of it since."""
     attacks = len(report.attacks)
     who = _NUMBERS[attacks] if 0 < attacks < len(_NUMBERS) else f"{attacks} attacks"
     turns = ", one after another," if attacks > 1 else ""
@@ -98,9 +113,10 @@ def evaluated_verdict(row: BoardRow, report: EvaluationReport) -> str:
         f"{percent(report.robust_accuracy, unit=True)} of the {report.n_points} images correctly classified; "
         f"without an attack it is {percent(report.standard_accuracy, unit=True)}."
     )
-    if row.potentially_unreliable or row.findings:
+    text += lowered_sentences(model)
+    if model.row.potentially_unreliable or model.row.findings:
         text += " The entry is flagged: an adaptive attack will probably find a lower number."
-    elif any(check.outcome == "not_assessed" for check in report.checks):
+    elif any(check.outcome == "not_assessed" for check in report.findings):
         text += " Not every check could be made."
     else:
         text += " No check found a symptom of misleading gradients."
@@ -155,18 +171,19 @@ _REPORT = "The file report.json is the whole report, linked below; every setting
 
 def unknown(model: ModelView) -> tuple[str, ...]:
     """List what is not known of the entry."""
-    row = model.row
+    row, attacked = model.row, model.threat_model != "corruptions"
     gaps = {
         "authors": not row.authors,
         "venue": not row.venue,
         "paper": not row.link,
         "number of parameters": row.parameters is None,
         "kind of extra data": row.extra_data in {ExtraData.SOME, ExtraData.UNKNOWN},
-        "claimed robust accuracy": row.claimed_robust_accuracy is None and model.threat_model != "corruptions",
-        "result of each attack": model.report is None and model.threat_model != "corruptions",
+        "claimed robust accuracy": row.claimed_robust_accuracy is None and attacked,
+        "result of each attack": model.report is None and attacked,
         "verdict on each image": model.report is None,
         "accuracy by class": model.report is None,
         "findings of the checks": model.report is None,
+        "evidence of gradient masking": not (model.report and model.report.evidence) and attacked,
         "uncertainty": model.report is None,
         "hash of the checkpoint": model.checkpoint_sha256 is None,
         "seed": model.report is None,
@@ -176,14 +193,21 @@ def unknown(model: ModelView) -> tuple[str, ...]:
     return tuple(name for name, missing in gaps.items() if missing)
 
 
-def _evidence(report: EvaluationReport) -> Evidence:
-    order = ("rejected", "flagged", "not_assessed", "passed")
-    return Evidence(
+def _evidence(model: ModelView, report: EvaluationReport) -> Measured:
+    return Measured(
         report=report,
         waterfall=waterfall(report),
         classes=per_class(report),
-        checks=tuple(sorted(report.checks, key=lambda check: order.index(check.outcome))),
+        checks=_worst_first(report.checks),
+        tests=_worst_first(report.evidence),
+        seed=model.submission.seed if model.submission else None,
+        judged_again=next((check for check in report.checks if check.code == JUDGED_AGAIN), None),
     )
+
+
+def _worst_first(checks: Sequence[Found]) -> tuple[Found, ...]:
+    order = ("rejected", "flagged", "not_assessed", "passed")
+    return tuple(sorted(checks, key=lambda check: order.index(check.outcome)))
 
 
 def _lowered(row: BoardRow) -> bool:

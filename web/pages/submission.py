@@ -12,7 +12,7 @@ from store.services import Services
 from store.states import LEGAL, OPEN
 from store.submissions import cancel, get_submission
 from store.views import Progress, State, SubmissionView
-from web.formats import percent, span, words
+from web.formats import as_sentence, percent, span, words
 from web.rendering import Page, model_address, render, submission_address
 from web.services import Store
 
@@ -134,10 +134,5 @@ def summary(view: SubmissionView) -> str:
         case State.FAILED if view.fault == "model":
             return f"The evaluation failed because of the model: {view.reason}"
         case State.FAILED:
-            reason = f" {_sentence(view.reason)}" if view.reason else ""
+            reason = f" {as_sentence(view.reason)}" if view.reason else ""
             return f"The service failed, not your model.{reason} Submit it again; nothing was published."
-
-
-def _sentence(text: str) -> str:
-    text = text[:1].upper() + text[1:]
-    return text if text.endswith((".", "!", "?")) else f"{text}."

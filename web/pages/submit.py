@@ -10,15 +10,16 @@ from pydantic import BaseModel, ConfigDict
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse
 
-from benchmark.errors import Conflict, GauntletError, InvalidCheckpoint, InvalidInput, InvalidSubmission, TooLarge
+from benchmark.errors import GauntletError, InvalidCheckpoint, InvalidInput, TooLarge
 from benchmark.threat_models import BOARDS, Board
 from store.admission import LONGEST, admit_fields
 from store.blobs import BlobWriter
-from store.errors import QueueFull, StorageFull, StorageUnavailable
+from store.errors import StorageFull, StorageUnavailable
 from store.services import Services
 from store.submissions import require_admissible, submit
 from store.submitters import submitter_at
 from store.views import ExtraData, NewSubmission
+from web.forms import SHORT, accuracy_in, client_of, refuse, room_for, status_of
 from web.multipart import WHOLE_FORM, FormReader, read_form
 from web.pages.error import Problem
 from web.rendering import Page, render, submission_address
@@ -27,17 +28,14 @@ from web.services import Store
 router = APIRouter()
 
 FILE_FIELD = "checkpoint"
-_BYTES_PER_CHARACTER = 4  # the most that UTF-8 needs
-_SHORT = 400
 LIMITS: Mapping[str, int] = {
-    "name": _SHORT,
-    "board": _SHORT,
-    "architecture": _SHORT,
-    "extra_data": _SHORT,
-    "claimed_standard_accuracy": _SHORT,
-    "claimed_robust_accuracy": _SHORT,
-    # Longer than what is admitted, so that it is the store's rule that speaks first.
-    **{field: 2 * longest * _BYTES_PER_CHARACTER for field, longest in LONGEST.items()},
+    "name": SHORT,
+    "board": SHORT,
+    "architecture": SHORT,
+    "extra_data": SHORT,
+    "claimed_standard_accuracy": SHORT,
+    "claimed_robust_accuracy": SHORT,
+    **{field: room_for(longest) for field, longest in LONGEST.items()},
 }
 """Every field of the form but the file, with the bytes it may hold."""
 _REQUIRED = {
@@ -114,7 +112,7 @@ async def post_submit(request: Request, store: Store) -> Response:
 
     form = await read_form(request, LIMITS, FILE_FIELD, open_file)
     try:
-        submission_id = await run_in_threadpool(take_in, store, form, request.client.host if request.client else "")
+        submission_id = await run_in_threadpool(take_in, store, form, client_of(request))
     finally:
         form.discard()
     if submission_id is not None:
@@ -122,7 +120,7 @@ async def post_submit(request: Request, store: Store) -> Response:
     in_order = (WHOLE_FORM, "name", "board", "architecture", FILE_FIELD, *LIMITS)
     errors = {field: form.errors[field] for field in in_order if field in form.errors}
     page = submit_page(store, form.values, errors, form.filename)
-    return render(request, page, max(_status(error) for error in errors.values()))
+    return render(request, page, status_of(errors))
 
 
 def take_in(services: Services, form: FormReader, address: str = "") -> str | None:
@@ -151,9 +149,9 @@ def _require_fields(form: FormReader) -> None:
         return
     for field, (expected, remedy) in _REQUIRED.items():
         if not form.values.get(field, "").strip():
-            _refuse(form, field, "nothing", expected, remedy)
+            refuse(form, field, "nothing", expected, remedy)
     if form.file is None:
-        _refuse(form, FILE_FIELD, "no file", "a checkpoint", "choose the file")
+        refuse(form, FILE_FIELD, "no file", "a checkpoint", "choose the file")
 
 
 def _note_refusals(services: Services, form: FormReader, new: NewSubmission) -> None:
@@ -195,7 +193,7 @@ def _as_submission(form: FormReader) -> NewSubmission:
     dataset, _, threat_model = form.values.get("board", "").partition("/")
     kind = form.values.get("extra_data") or ExtraData.UNKNOWN.value
     if kind not in set(ExtraData):
-        _refuse(form, "extra_data", ascii(kind)[:80], f"one of {', '.join(ExtraData)}", "choose one of them")
+        refuse(form, "extra_data", ascii(kind)[:80], f"one of {', '.join(ExtraData)}", "choose one of them")
         kind = ExtraData.UNKNOWN.value
     return NewSubmission(
         name=form.values.get("name", ""),
@@ -204,25 +202,10 @@ def _as_submission(form: FormReader) -> NewSubmission:
         architecture=form.values.get("architecture", ""),
         checkpoint_sha256="",
         extra_data=ExtraData(kind),
-        claimed_standard_accuracy=_accuracy(form, "claimed_standard_accuracy"),
-        claimed_robust_accuracy=_accuracy(form, "claimed_robust_accuracy"),
+        claimed_standard_accuracy=accuracy_in(form, "claimed_standard_accuracy"),
+        claimed_robust_accuracy=accuracy_in(form, "claimed_robust_accuracy"),
         **{field: form.values.get(field, "") for field in LONGEST},
     )
-
-
-def _accuracy(form: FormReader, field: str) -> float | None:
-    text = form.values.get(field, "").strip()
-    if not text:
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        _refuse(form, field, ascii(text)[:80], "a number from 0 to 1", "give a fraction such as 0.62, or leave it out")
-        return None
-
-
-def _refuse(form: FormReader, field: str, found: str, expected: str, remedy: str) -> None:
-    form.errors.setdefault(field, InvalidSubmission.because(field, found=found, expected=expected, remedy=remedy))
 
 
 def _field_of(error: GauntletError) -> str:
@@ -232,19 +215,3 @@ def _field_of(error: GauntletError) -> str:
     field = error.detail.field if error.detail else WHOLE_FORM
     field = _FIELDS_ELSEWHERE.get(field, field)
     return field if field in LIMITS or field == FILE_FIELD else WHOLE_FORM
-
-
-def _status(error: GauntletError) -> int:
-    match error:
-        case StorageFull():
-            return 507
-        case QueueFull() | StorageUnavailable():
-            return 503
-        case TooLarge():
-            return 413
-        case Conflict():
-            return 409
-        case InvalidInput():
-            return 422
-        case _:
-            return 500

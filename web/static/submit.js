@@ -20,9 +20,9 @@
     fileOf().setCustomValidity(tooLarge ? `This file has ${file.size} bytes; at most ${most} are accepted.` : "");
   };
 
-  // Only architectures that fit the chosen board can be chosen.
+  // Only architectures that fit the chosen board can be chosen, in the form that has boards.
   const fitArchitectures = () => {
-    const dataset = form().elements.board.value.split("/")[0];
+    const dataset = form().elements.board?.value.split("/")[0] ?? "";
     for (const group of form().querySelectorAll("optgroup[data-dataset]")) {
       group.disabled = dataset !== "" && group.dataset.dataset !== dataset;
     }
@@ -85,7 +85,7 @@
 
   const begin = () => {
     form().addEventListener("submit", send);
-    form().elements.board.addEventListener("change", fitArchitectures);
+    form().elements.board?.addEventListener("change", fitArchitectures);
     fileOf().addEventListener("change", checkSize);
     checkSize();
     fitArchitectures();
