@@ -166,7 +166,7 @@ def _files(task: Task) -> list[tuple[str, tuple[int, ...]]]:
 
 def _sources(task: Task) -> tuple[OtherModel, ...]:
     """Hand the other models over; one that is gone is left out, as the report then says."""
-    given = []
+    given: list[OtherModel] = []
     for source in task.claim.sources:
         if task.handover.offer(source.checkpoint_sha256, messages.SOURCE_FILE.format(len(given))):
             given.append(OtherModel(name=source.name, architecture=source.architecture))

@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -202,24 +203,28 @@ def _judge(request: Request, model: nn.Module, send: Send) -> None:
             ThreatModel(request.norm, request.epsilon, request.dataset),
             width=request.slot_width,
             device=request.confinement.device,
-            progress=lambda judged, _, before=done: send(_judging(before + judged, total)),
+            progress=partial(_tell_judged, send, done, total),
             checkpoint_sha256=request.checkpoint_sha256,
         )
         Path(VERDICTS_FILE.format(number)).write_bytes(verdicts.to_bytes())
         done += len(indices)
 
 
-def _judging(done: int, total: int) -> Progressed:
-    return Progressed(
-        points=total,
-        points_done=done,
-        attack="judging",
-        attacks_done=0,
-        attacks=1,
-        fraction=done / total,
-        robust_accuracy_at_most=1.0,
-        forward_passes=done,
-        backward_passes=0,
+def _tell_judged(send: Send, before: int, total: int, judged: int, _of: int) -> None:
+    """Tell how many of all examples are judged: those of the files before, and some of this one."""
+    done = before + judged
+    send(
+        Progressed(
+            points=total,
+            points_done=done,
+            attack="judging",
+            attacks_done=0,
+            attacks=1,
+            fraction=done / total,
+            robust_accuracy_at_most=1.0,
+            forward_passes=done,
+            backward_passes=0,
+        )
     )
 
 
