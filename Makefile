@@ -18,6 +18,7 @@ READY := $(VENV)/.ready
 
 # Two processes with one thread each: more threads only make small tensors wait for each other.
 WORKERS ?= 2
+LONG := slow or differential or faults or browser
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 .PHONY: help
@@ -30,11 +31,14 @@ run: $(READY) ## Start the service on http://127.0.0.1:8000, with its data in ./
 
 .PHONY: test
 test: $(READY) ## Run the tests that take minutes, not hours: neither slow nor differential nor faults nor in a browser.
-	$(PYTEST) -m "not slow and not differential and not faults and not browser"
+	$(PYTEST) -m "not ($(LONG))"
+
+.PHONY: test-long
+test-long: $(READY) ## Run the other tests; those in a browser need Chromium at /usr/bin/chromium.
+	$(PYTEST) -m "$(LONG)"
 
 .PHONY: test-all
-test-all: $(READY) ## Run every test; those in a browser need Chromium at /usr/bin/chromium.
-	$(PYTEST)
+test-all: test test-long ## Run every test.
 
 .PHONY: fidelity
 fidelity: $(READY) ## Compare verdicts with the reference's code, attack by attack; takes three quarters of an hour.

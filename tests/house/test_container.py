@@ -220,7 +220,7 @@ def test_ci_is_a_program_whose_stages_exist() -> None:
     script = CI.read_text(encoding="utf-8")
     assert os.access(CI, os.X_OK)
     assert subprocess.run(["bash", "-n", str(CI)], check=False, timeout=20).returncode == 0
-    stages = re.findall(r"^stage (\S+) make (\S+)$", script, flags=re.MULTILINE)
-    assert {"lint", "types", "contracts", "test", "test-all"} <= {stage for stage, _ in stages}
-    assert {target for _, target in stages} <= set(re.findall(r"^([a-z-]+):", MAKEFILE, flags=re.MULTILINE))
+    targets = set(" ".join(re.findall(r"^stage \S+ make (.+)$", script, flags=re.MULTILINE)).split())
+    assert {"lint", "types", "contracts", "test", "test-all"} <= targets
+    assert targets <= set(re.findall(r"^([a-z-]+):", MAKEFILE, flags=re.MULTILINE))
     assert "docker-compose.embedded.yml" in script
