@@ -35,6 +35,10 @@ def evaluate(
     ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Points in a batch.", show_default="64")] = None,
     device: Annotated[str, typer.Option(help='Where to run, such as "cuda".')] = "cpu",
+    evidence: Annotated[
+        bool,
+        typer.Option("--evidence/--no-evidence", help="Also test for gradients that mislead, which takes seconds."),
+    ] = True,
     json_path: Annotated[
         Path | None,
         typer.Option("--json", metavar="PATH", allow_dash=True, help="Write the report here; - is stdout."),
@@ -70,6 +74,7 @@ def evaluate(
                 seed=number,
                 batch_size=batch_size,
                 device=device,
+                diagnostics=evidence,
                 progress=show,
             ).report
         reports.append(report.model_copy(update={"provenance": report.provenance.model_copy(update=names)}))

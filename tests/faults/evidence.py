@@ -68,7 +68,8 @@ def without_times(summary: bytes, points: bytes) -> bytes:
     content["points"] = Points.from_bytes(points).model_dump(mode="json")
     whole = EvaluationReport.model_validate(content).model_dump(mode="json")
     whole["checks"] = [check for check in whole["checks"] if check["code"] not in TIMED_CHECKS]
-    for part in (*whole["attacks"], whole["provenance"]):
+    second = [whole["second_attack"]["outcome"]] if whole["second_attack"] else []
+    for part in (*whole["attacks"], *second, whole["provenance"]):
         del part["seconds"]
     return canonical_json(whole)
 

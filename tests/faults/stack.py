@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import httpx
 import psycopg
@@ -22,7 +22,6 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
 from benchmark.errors import GauntletError
-from benchmark.report import Check
 from gauntlet.admission import ZooAdmission
 from gauntlet.client import Client
 from model_zoo.registry import bundled_checkpoint
@@ -47,8 +46,8 @@ _LOOK_S = 0.05
 
 UNDISTURBED: dict[Case, Evidence] = {}
 """What undisturbed runs have come to, kept for all stacks of this process."""
-PASSED: dict[Case, tuple[tuple[Check, ...], int | None]] = {}
-"""The checks of undisturbed runs, and the parameters of their models."""
+PASSED: dict[Case, dict[str, Any]] = {}
+"""What the checks of undisturbed runs have handed in."""
 
 
 class Stack:
@@ -168,13 +167,12 @@ class Stack:
         It spares the check's time where a test is about what comes after it.
         """
         self.undisturbed(case)
-        checks, parameters = PASSED[case]
         new = self.new(case, self.blobs.put(bundled_checkpoint(case.card).read_bytes()))
         submission_id = submit(self.db, self.blobs, new, ZooAdmission(MAX_BYTES)).id
         work = claim(self.db, Worker(name="test", datasets=("digits",)), LEASE_MS)
         if work is not None:  # else a worker that looked just then has it
             with closing(Database(self.postgres.url, CeleryBell(self.redis.url))) as db:
-                finish_check(db, work, checks, parameters=parameters)
+                finish_check(db, work, **PASSED[case])
         return submission_id
 
     def new(self, case: Case, sha256: str, name: str | None = None) -> NewSubmission:
@@ -328,7 +326,13 @@ class Stack:
                 raise AssertionError(f"a run that nobody disturbed was disturbed\n{self.logs()}")
             with self.db.snapshot() as session:
                 run = session.scalars(select(RunRow).where(RunRow.submission_id == submission_id).limit(1)).one()
-            PASSED[case] = (self.view(submission_id).checks, run.parameters)
+            view = self.view(submission_id)
+            PASSED[case] = {
+                "checks": view.checks,
+                "policy": run.policy,
+                "evidence": view.evidence,
+                "parameters": run.parameters,
+            }
             UNDISTURBED[case] = self.evidence(submission_id)
         return UNDISTURBED[case]
 

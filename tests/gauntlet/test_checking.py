@@ -29,7 +29,7 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict
     with pytest.raises(SystemExit) as ended:
         main(["check", *arguments, *BOARD, "--json"])
     content = json.loads(capsys.readouterr().out)
-    outcomes = {check["code"]: check["outcome"] for check in content} if isinstance(content, list) else content
+    outcomes = {check["code"]: check["outcome"] for check in content["checks"]} if "checks" in content else content
     return int(ended.value.code or 0), outcomes
 
 

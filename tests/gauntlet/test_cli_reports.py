@@ -21,7 +21,7 @@ from tests.gauntlet.test_cli import assert_refused, gauntlet
 CARD = card("Digits_PGD10", "digits", "Linf")
 OTHER = card("Digits_FGSM", "digits", "Linf")
 BOARD = ("--dataset", "digits", "--threat-model", "Linf")
-SHORT = ("--protocol", "apgd-ce(steps=10)+square(queries=50)", "--points", "60", "--batch-size", "16")
+SHORT = ("--protocol", "apgd-ce(steps=10)+square(queries=50)", "--points", "60", "--batch-size", "16", "--no-evidence")
 
 
 def evaluated(path: Path, model: str, *more: str) -> EvaluationReport:
