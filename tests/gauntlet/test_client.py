@@ -24,7 +24,7 @@ from tests.store.material import board_entry, fill_board, published, running
 CARD = card("Digits_Standard", "digits", "Linf")
 
 
-def submission(name: str = "Mine", **changes: object) -> NewSubmission:
+def submission(name: str = "Mine", **changes: str) -> NewSubmission:
     fields = {
         "name": name,
         "dataset": "digits",
@@ -116,7 +116,7 @@ def test_a_claim_that_is_no_number_is_refused_and_does_not_pass_for_none(
         )
         for field in ("claimed_standard_accuracy", "claimed_robust_accuracy"):
             with pytest.raises(RefusedByService) as caught:
-                client.submit(submission(**{field: float(claim)}))
+                client.submit(submission().model_copy(update={field: float(claim)}))
             assert (caught.value.status, caught.value.service_code) == (422, "invalid_submission")
             assert caught.value.detail is not None
             assert (caught.value.detail.field, caught.value.detail.found) == (field, claim)
