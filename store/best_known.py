@@ -76,7 +76,8 @@ def contribute(
         with db.snapshot() as session:
             present = points_sha256(session, session.get_one(EntryRow, entry_id))
         before = Points.from_bytes(blobs.read(present))
-        after = worst_case(before, {i: by for i, by in contribution.broken.items() if i in set(before.index)})
+        known = set(before.index)
+        after = worst_case(before, {i: by for i, by in contribution.broken.items() if i in known})
         merged = blobs.put(after.to_bytes())
         newly_broken = sum(before.robust) - sum(after.robust)
         with db.transaction() as session:

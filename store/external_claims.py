@@ -39,15 +39,18 @@ def conclude_external(db: Database, blobs: Blobs, run_id: int, verdicts: Verdict
         for index, verdict, distance in zip(verdicts.index, verdicts.verdict, verdicts.distance, strict=True)
         if verdict is Verdict.HOLDS and distance is not None
     }
-    left = 1 - len({*broken, *_misclassified(points)}) / len(points.index)
+    misclassified = _misclassified(points)
+    left = 1 - len({*broken, *misclassified}) / len(points.index)
+    rightly = len(broken.keys() - misclassified)
     robust = dict(zip(points.index, points.robust, strict=True))
     newly = sum(robust[index] for index in broken)
-    complaint = _complaint(external, named=named, left=left, newly=newly, verdicts=verdicts)
 
     def keep(session: Session, newly_broken: int) -> bool:
-        return _conclude(session, run_id, verdicts, left, newly_broken, complaint)
+        # Asked again: meanwhile another evaluation may have broken what this one was the first to break.
+        complaint = _complaint(external, named=named, left=left, rightly=rightly, newly=newly_broken, verdicts=verdicts)
+        return _conclude(session, run_id, verdicts, left, newly_broken, complaint) and not complaint
 
-    if complaint:
+    if _complaint(external, named=named, left=left, rightly=rightly, newly=newly, verdicts=verdicts):
         with db.transaction() as session:
             keep(session, 0)
         return
@@ -81,8 +84,17 @@ def _conclude(
     return True
 
 
-def _complaint(external: ExternalRow, *, named: bool, left: float, newly: int, verdicts: Verdicts) -> str:
-    """Say why a claim does not hold, with all counts; nothing where it holds."""
+def _complaint(external: ExternalRow, *, named: bool, left: float, rightly: int, newly: int, verdicts: Verdicts) -> str:
+    """Say why a claim does not hold, with all counts; nothing where it holds.
+
+    Args:
+        external: what is claimed.
+        named: whether the examples are for named points.
+        left: what they leave alone.
+        rightly: points broken that the model classifies correctly.
+        newly: points broken that nobody had broken before.
+        verdicts: on its examples.
+    """
     counts = verdicts.counts
     tally = (
         f"Of {len(verdicts.index)} examples {counts[Verdict.HOLDS]} hold, "
@@ -91,13 +103,23 @@ def _complaint(external: ExternalRow, *, named: bool, left: float, newly: int, v
         f"{counts[Verdict.NOT_FINITE]} have values that are not finite; alone they leave {left:.4f}."
     )
     claim = external.claimed_robust_accuracy
+    if not rightly:
+        return (
+            f"No point is broken that the model classifies correctly. {tally} Send examples within the budget that it "
+            "classifies wrongly."
+        )
     if claim is not None and left > claim + _ROUNDING:
-        return f"The claim of {claim:.4f} does not hold. {tally} Claim {math.ceil(left * 1e4) / 1e4:.4f}, or nothing."
+        return f"The claim of {claim:.4f} does not hold. {tally} Claim {_claimable(left):.4f}, or nothing."
     if named and counts[Verdict.HOLDS] < len(verdicts.index):
         return f"Not every example for the named points holds. {tally} Name only the points whose examples hold."
     if not named and claim is None and newly == 0:
         return f"No point is broken that was not broken before. {tally} Claim what they leave, to have it recorded."
     return ""
+
+
+def _claimable(left: float) -> float:
+    """Return the least claim in percent with two decimals that holds where so much is left."""
+    return math.ceil(round(left * 1e4, 6)) / 1e4  # 0.818 * 1e4 is a little more than 8,180
 
 
 def _misclassified(points: Points) -> set[int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from benchmark.confirmation import expected_verdicts, unconfirmed
@@ -125,8 +125,10 @@ def conclude_look(
 
 def _sources(session: Session, submission: SubmissionRow) -> list[Source]:
     """Choose the most robust other models of the board whose files are here, each file once."""
-    found = session.execute(
-        select(EntryRow.model_id, SubmissionRow.checkpoint_sha256, SubmissionRow.architecture)
+    order = (EntryRow.best_known_robust_accuracy.desc(), EntryRow.id)
+    copies = func.row_number().over(partition_by=SubmissionRow.checkpoint_sha256, order_by=order)
+    others = (
+        select(EntryRow.id, copies.label("copy"))
         .join(SubmissionRow, SubmissionRow.id == EntryRow.submission_id)
         .where(
             EntryRow.dataset == submission.dataset,
@@ -134,14 +136,20 @@ def _sources(session: Session, submission: SubmissionRow) -> list[Source]:
             EntryRow.badge == Badge.EVALUATED,
             SubmissionRow.checkpoint_sha256 != submission.checkpoint_sha256,
         )
-        .order_by(EntryRow.best_known_robust_accuracy.desc(), EntryRow.id)
-        .limit(8 * MOST_SOURCES)
+        .subquery()
     )
-    chosen: dict[str, Source] = {}
-    for name, checkpoint_sha256, architecture in found:
-        source = Source(name=name, checkpoint_sha256=checkpoint_sha256, architecture=architecture)
-        chosen.setdefault(checkpoint_sha256, source)
-    return list(chosen.values())[:MOST_SOURCES]
+    found = session.execute(
+        select(EntryRow.model_id, SubmissionRow.checkpoint_sha256, SubmissionRow.architecture)
+        .join(others, others.c.id == EntryRow.id)
+        .join(SubmissionRow, SubmissionRow.id == EntryRow.submission_id)
+        .where(others.c.copy == 1)
+        .order_by(*order)
+        .limit(MOST_SOURCES)
+    )
+    return [
+        Source(name=name, checkpoint_sha256=checkpoint_sha256, architecture=architecture)
+        for name, checkpoint_sha256, architecture in found
+    ]
 
 
 def _by_lot(indices: Sequence[int], key: str) -> list[int]:

@@ -71,7 +71,14 @@ class ExtraData(StrEnum):
     UNKNOWN = "unknown"
 
 
-class NewSubmission(View):
+class Sent(View):
+    """A frozen value that whoever sends it may get wrong: what is no number is sent as it is, to be refused."""
+
+    # By default pydantic writes NaN as null, and a claim that is none would pass for no claim at all.
+    model_config = ConfigDict(ser_json_inf_nan="strings")
+
+
+class NewSubmission(Sent):
     """A submission as its author sends it, its checkpoint already in the blob store."""
 
     name: str
@@ -211,7 +218,7 @@ class ExternalState(StrEnum):
     """The service failed, not the examples."""
 
 
-class NewExternal(View):
+class NewExternal(Sent):
     """Adversarial examples for an entry, as whoever found them sends them; the file is in the blob store already."""
 
     examples_sha256: str

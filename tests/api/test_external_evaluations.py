@@ -116,6 +116,14 @@ def test_refuses_and_names_the_field(evaluated: Running, changes: dict[str, obje
     assert listed(evaluated) == []
 
 
+@pytest.mark.parametrize("text", ["NaN", "-Infinity", "1e999", '"NaN"'])
+def test_refuses_a_claim_that_is_no_number(evaluated: Running, text: str) -> None:
+    body = json.dumps(fields(evaluated, claimed_robust_accuracy=0.5)).replace("0.5", text)
+    response = evaluated.http.post(ADDRESS, content=body, headers={"Content-Type": "application/json"})
+    assert_error(response, 422, "invalid_submission", "claimed_robust_accuracy")
+    assert listed(evaluated) == []
+
+
 def test_a_checkpoint_holds_no_examples(evaluated: Running) -> None:
     sha256 = evaluated.put(safetensors()).json()["sha256"]
     response = evaluated.http.post(ADDRESS, json=fields(evaluated, examples_sha256=sha256))

@@ -101,6 +101,34 @@ def test_sends_examples_and_watches_until_they_are_judged(service: Running, tmp_
             client.get_external("../leaderboards")
 
 
+@pytest.mark.parametrize("claim", ["nan", "inf", "-inf"])
+def test_a_claim_that_is_no_number_is_refused_and_does_not_pass_for_none(
+    service: Running, tmp_path: Path, claim: str
+) -> None:
+    published(service.services.db, service.services.blobs, "Method A")
+    path = tmp_path / "x_adv.npy"
+    np.save(path, np.zeros((1, 1, 8, 8), np.float32))
+    with Client(service.url) as client:
+        before = client.list_submissions()
+        client.upload(bundled_checkpoint(CARD))
+        new = NewExternal(
+            examples_sha256=client.upload(path).sha256, points=(100,), attack="x", claimed_robust_accuracy=float(claim)
+        )
+        for field in ("claimed_standard_accuracy", "claimed_robust_accuracy"):
+            with pytest.raises(RefusedByService) as caught:
+                client.submit(submission().model_copy(update={field: float(claim)}))
+            assert (caught.value.status, caught.value.service_code) == (422, "invalid_submission")
+            assert caught.value.detail is not None
+            assert (caught.value.detail.field, caught.value.detail.found) == (field, claim)
+        with pytest.raises(RefusedByService) as caught:
+            client.submit_external("digits", "Linf", "Method A", new)
+        assert (caught.value.status, caught.value.service_code) == (422, "invalid_submission")
+        assert caught.value.detail is not None
+        assert (caught.value.detail.field, caught.value.detail.found) == ("claimed_robust_accuracy", claim)
+        assert client.model("digits", "Linf", "Method A").externals == ()
+        assert client.list_submissions() == before
+
+
 def test_reads_boards_models_and_reports(service: Running) -> None:
     published(service.services.db, service.services.blobs, "Method A")
     with Client(service.url) as client:

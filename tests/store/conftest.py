@@ -10,6 +10,7 @@ import pytest
 from store.blobs import LocalBlobs
 from store.database import Database
 from store.migrate import upgrade
+from store.services import Services
 from tests.running import Running, prepared
 from tests.s3_server import s3_credentials, s3_server
 from tests.servers import Databases
@@ -88,3 +89,9 @@ def blob_service(prepared: Path, tmp_path: Path) -> Iterator[Running]:
 @pytest.fixture
 def rules() -> Rules:
     return Rules()
+
+
+@pytest.fixture
+def services(db: Database, blobs: LocalBlobs, rules: Rules) -> Services:
+    """A store of the test's own, on both dialects."""
+    return Services(db, blobs, rules, rules.max_checkpoint_bytes)
