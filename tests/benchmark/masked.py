@@ -76,6 +76,27 @@ def halves(logits: Tensor) -> Tensor:
     return torch.stack((logits[:, :2].logsumexp(1), logits[:, 2:].logsumexp(1)), 1)
 
 
+class Saturated(nn.Module):
+    """A network whose answer shows in all but equal logits: what follows them follows ten fixed patterns instead.
+
+    Its probabilities saturate in float32, so neither gradients nor small changes of the loss tell anything of them. The
+    patterns are too faint to change an answer, and keep the gradient from being zero. What was found on the network
+    inside breaks it at once.
+
+    Args:
+        inner: of ten classes and 8x8 images of one channel.
+    """
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+        self.patterns: Tensor
+        self.register_buffer("patterns", torch.randn(64, 10, generator=torch.Generator().manual_seed(0)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (40 * torch.as_tensor(self.inner(x))).softmax(1) + 0.01 * (x.flatten(1) @ self.patterns)
+
+
 @cache
 def overfitted() -> Cnn:
     """A small network that has learnt to resist one step of 1/4 and no more than that; the same each time."""

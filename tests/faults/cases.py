@@ -47,7 +47,7 @@ class Case:
 
 USUAL = Case()
 FLAGGED = Case("Digits_PGD10", points=16, protocol=HELPED)
-WHOLE = Case("Digits_FGSM", points=None)
+WHOLE = Case("Digits_Standard", "L2", points=None)
 
 # The name of a submission says how its runs are cut; whatever is not named is left as it is.
 INSTALL = """

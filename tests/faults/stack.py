@@ -18,7 +18,7 @@ from typing import Any, Self
 import httpx
 import psycopg
 import redis
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.exc import DBAPIError
 
 from benchmark.errors import GauntletError
@@ -30,7 +30,7 @@ from store.claims import claim
 from store.database import Database
 from store.outcomes import finish_check
 from store.submissions import get_submission, submit
-from store.tables import RunRow, ShardRow, SubmissionRow
+from store.tables import SEED_SECRET, MetaRow, RunRow, ShardRow, SubmissionRow
 from store.views import NewSubmission, State, SubmissionView
 from store.workers import Worker
 from tests.faults.cases import INSTALL, Case, cut
@@ -85,6 +85,7 @@ class Stack:
             self.service.said("url")  # the schema exists
             with self.sql() as connection:
                 connection.execute(INSTALL)
+            share_seeds(self.db)
             self.sweeper = self.program("sweep", "sweep")
             self.workers = [self.program(f"worker-{number}", "worker") for number in range(self._workers_at_start)]
             for worker in self.workers:
@@ -357,6 +358,12 @@ class Stack:
             f"== {program.name}\n" + "\n".join(program.log_text.splitlines()[-lines:]) for program in self.programs
         ]
         return "\n".join(parts)
+
+
+def share_seeds(db: Database) -> None:
+    """Let a service draw by the same keys as every other in these tests, so that their results can be compared."""
+    with db.transaction() as session:
+        session.execute(update(MetaRow).where(MetaRow.key == SEED_SECRET).values(value="5eed" * 16))
 
 
 def _state_of(pid: int) -> str | None:

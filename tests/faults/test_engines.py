@@ -14,7 +14,7 @@ from store.submissions import get_submission
 from store.views import State
 from tests.faults.cases import WHOLE
 from tests.faults.evidence import FINAL, evidence, wrongs
-from tests.faults.stack import Stack
+from tests.faults.stack import Stack, share_seeds
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
@@ -26,6 +26,9 @@ def test_embedded_and_distributed_give_the_same_report(stack: Stack) -> None:
     alone = {"VAR_DIR": str(var), "DATABASE_URL": f"sqlite:///{var / 'gauntlet.sqlite'}", "WORKER_CHILDREN": "1"}
     service = stack.program("embedded", "serve", "--port", "0", REDIS_URL=None, **alone)
     try:
+        service.said("url")  # the schema exists
+        with closing(Database(alone["DATABASE_URL"])) as db:
+            share_seeds(db)
         with Client(service.said("url"), timeout=60) as client:
             sha256 = client.upload(bundled_checkpoint(WHOLE.card)).sha256
             submission_id = client.submit(stack.new(WHOLE, sha256)).id

@@ -46,7 +46,7 @@ def test_a_worker_that_is_told_to_end_gives_its_work_back(stack: Stack, boundary
         (later,) = (shard.checkpoint for shard in stack.shards(submission_id) if shard.checkpoint)
         assert stack.attacks_done(later) >= stack.attacks_done(work.checkpoint)  # it did not begin again
     stack.check(submission_id, USUAL)
-    assert [shard.attempt for shard in stack.shards(submission_id)] == [1, 1]
+    assert [shard.attempt for shard in stack.shards(submission_id)] == [1, 1, 1]  # its check, shard and judging
     assert work.worker not in {worker["name"] for worker in json.loads(stack.command("queue", "workers", "--json"))}
 
 
@@ -56,9 +56,13 @@ def test_a_drained_worker_ends_what_it_has_and_claims_nothing_more(stack: Stack)
     busy, other = stack.worker_of(work), next(w for w in stack.workers if w is not stack.worker_of(work))
     with drained(stack, busy), drained(stack, other):
         second = stack.submit(USUAL)
-        stack.check(first, USUAL)
+        stack.let_go()
+        stack.wait(lambda: stack.running(first) is None, "the end of what it had")
+        assert [(shard.kind, shard.state, shard.attempt) for shard in stack.shards(first)] == [
+            ("check", "done", 1), ("judge", "queued", 0), ("shard", "done", 1),
+        ]  # fmt: skip
         assert stack.state(second) is State.RECEIVED
-        assert next(shard.attempt for shard in stack.shards(first) if shard.id == work.id) == 1
+    stack.check(first, USUAL)
     stack.check(second, USUAL)
 
 

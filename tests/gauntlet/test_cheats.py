@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.filterwarn
 
 EXPORTED = [cheat for cheat in CHEATS if cheat.graph]
 HONEST = ("perceptron", "MobileNet", "ViT")
+UNDER_WAY = {State.QUEUED, State.RUNNING}
 CHECKED = frozenset(State) - {State.RECEIVED, State.CHECKING}
 
 
@@ -51,24 +52,28 @@ def sent(client: Client, name: str, path: Path) -> SubmissionView:
     )
 
 
-def checked(client: Client, view: SubmissionView) -> SubmissionView:
-    """Wait until it is checked, and cancel what would go on to be evaluated."""
-    end = time.monotonic() + 300
-    while view.state not in CHECKED:
-        assert time.monotonic() < end, f"{view.submission.name} is still {view.state}"
+def checked(client: Client, views: Iterable[SubmissionView]) -> list[SubmissionView]:
+    """Wait until all are checked, and cancel what would go on to be evaluated."""
+    waiting, found = list(views), []
+    end = time.monotonic() + 600
+    while waiting:
+        assert time.monotonic() < end, f"{[view.submission.name for view in waiting]} are still not checked"
         time.sleep(0.1)
-        view = client.get_submission(view.id)
-    return client.cancel(view.id) if view.state in {State.QUEUED, State.RUNNING} else view
+        looks = [client.get_submission(view.id) for view in waiting]
+        found += [
+            client.cancel(view.id) if view.state in UNDER_WAY else view for view in looks if view.state in CHECKED
+        ]
+        waiting = [view for view in looks if view.state not in CHECKED]
+    return found
 
 
 @pytest.fixture(scope="module")
 def cheats(client: Client, tmp_path_factory: pytest.TempPathFactory) -> dict[str, SubmissionView]:
     """All of them submitted, and what their checks found."""
-    folder, found = tmp_path_factory.mktemp("files"), {}
-    for number, cheat in enumerate(EXPORTED):
-        view = sent(client, f"Cheat {number}", export(cheat.make(), folder / f"{number}.pt2"))
-        found[cheat.name] = checked(client, view)
-    return found
+    folder = tmp_path_factory.mktemp("files")
+    files = [export(cheat.make(), folder / f"{number}.pt2") for number, cheat in enumerate(EXPORTED)]
+    views = checked(client, [sent(client, f"Cheat {number}", path) for number, path in enumerate(files)])
+    return {EXPORTED[int(view.submission.name.split()[1])].name: view for view in views}
 
 
 def outcomes(checks: tuple[Check, ...]) -> set[tuple[str, CheckOutcome]]:
@@ -92,7 +97,7 @@ def test_a_cheat_is_betrayed(cheat: Cheat, cheats: dict[str, SubmissionView]) ->
 @pytest.mark.parametrize("name", HONEST)
 def test_an_honest_network_has_no_findings(client: Client, name: str, tmp_path: Path) -> None:
     assert name in NETWORKS
-    view = checked(client, sent(client, f"Honest {name}", export(make_honest(name), tmp_path / "model.pt2")))
+    (view,) = checked(client, [sent(client, f"Honest {name}", export(make_honest(name), tmp_path / "model.pt2"))])
     assert view.state is State.CANCELLED
     assert {check.code for check in view.checks if check.outcome is not CheckOutcome.PASSED} == set()
     assert {one.code for one in view.evidence if one.outcome is CheckOutcome.FLAGGED} == set()

@@ -79,7 +79,8 @@ def test_a_submission_becomes_a_row_with_the_report_that_the_command_line_writes
     assert (row.rank, row.model_id) == (1, "Mine")
     assert (row.standard_accuracy, row.robust_accuracy) == (report.standard_accuracy, report.robust_accuracy)
 
-    local = gauntlet("evaluate", checkpoint, "--architecture", CARD.architecture, *BOARD, "--json", "-")
+    seed = ("--seed", str(report.provenance.seed))  # told with the result
+    local = gauntlet("evaluate", checkpoint, "--architecture", CARD.architecture, *BOARD, *seed, "--json", "-")
     assert local.returncode == 0, local.stderr
     assert EvaluationReport.model_validate_json(local.stdout).points == report.points
 

@@ -45,7 +45,8 @@ def test_model_shows_the_evidence_of_an_evaluation(service: Running) -> None:
     assert page.form_address == "/models/digits/Linf/Method%20A/external"
     assert page.usage == Usage(
         load=None,
-        reproduce="gauntlet evaluate FILE --architecture tiny-cnn --dataset digits --threat-model Linf\n"
+        reproduce="gauntlet evaluate FILE --architecture tiny-cnn --dataset digits --threat-model Linf "
+        f"--seed {page.evidence.report.provenance.seed}\n"
         "gauntlet reproduce report.json --checkpoint FILE",
         note="The checkpoint is private: whoever has the file with the hash below can run this. "
         "The file report.json is the whole report, linked below; every setting is taken from it.",

@@ -14,7 +14,7 @@ from benchmark.report import Check, EvaluationReport, Evidence
 from benchmark.threat_models import official_board
 from store.boards import get_model
 from store.services import Services
-from store.views import Badge, BoardRow, ExtraData, ModelView, SeedView
+from store.views import BoardRow, ExtraData, ModelView, SeedView
 from web.charts import Bar, per_class, waterfall
 from web.formats import budget, percent, threat
 from web.lowering import Lowering, lowered_sentences, lowering
@@ -142,12 +142,12 @@ def reported_verdict(model: ModelView) -> str:
 def usage(model: ModelView) -> Usage:
     """Say how to load the model and how to reproduce its number, as far as this service knows."""
     row = model.row
-    place = f"--dataset {model.dataset} --threat-model {model.threat_model}"
-    if row.badge is not Badge.EVALUATED:
+    if model.report is None:
         note = "This service holds no checkpoint of this model, so it can neither load nor re-run it."
         if row.zoo_id:
             note += f" In RobustBench's model zoo its id is {row.zoo_id}."
         return Usage(load=None, reproduce=None, note=note)
+    place = f"--dataset {model.dataset} --threat-model {model.threat_model} --seed {model.report.provenance.seed}"
     if row.zoo_id:
         load = (
             "from gauntlet import load_model\n"
