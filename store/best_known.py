@@ -98,19 +98,34 @@ def points_sha256(session: Session, entry: EntryRow) -> str:
     return session.execute(select(ReportRow.points_sha256).where(ReportRow.id == entry.report_id)).scalar_one()
 
 
-def _record(session: Session, entry: EntryRow, source: str, points: Points, newly_broken: int) -> None:
-    accuracy = sum(points.robust) / len(points.index)
+def remember(
+    session: Session, entry: EntryRow, source: str, robust_accuracy: float | None, newly_broken: int | None = None
+) -> None:
+    """Keep a number that an entry bears from now on, with whose it is.
+
+    Args:
+        session: the transaction.
+        entry: whose.
+        source: whose evaluation it is.
+        robust_accuracy: the number.
+        newly_broken: how many points nobody had broken before; None where nothing came before.
+    """
     session.add(
         EntryHistoryRow(
             entry_id=entry.id,
             source=source,
             standard_accuracy=entry.standard_accuracy,
-            robust_accuracy=accuracy,
+            robust_accuracy=robust_accuracy,
             newly_broken=newly_broken,
             recorded_ms=database_now_ms(session),
         )
     )
     session.flush()
+
+
+def _record(session: Session, entry: EntryRow, source: str, points: Points, newly_broken: int) -> None:
+    accuracy = sum(points.robust) / len(points.index)
+    remember(session, entry, source, accuracy, newly_broken)
     if newly_broken:
         entry.best_known_robust_accuracy = accuracy
         entry.best_known_source = _named(_sources(session, entry))

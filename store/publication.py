@@ -14,7 +14,7 @@ from benchmark.errors import NotFound
 from benchmark.merging import merge_reports, worst_case, worst_of
 from benchmark.report import Check, CheckOutcome, EvaluationReport, Evidence, Points, canonical_json
 from benchmark.verdicts import Verdicts
-from store.best_known import broken_by_second
+from store.best_known import broken_by_second, remember
 from store.blobs import Blobs
 from store.claims import fail_run
 from store.database import Database, database_now_ms
@@ -23,7 +23,7 @@ from store.looks import conclude_look, queue_follow_up
 from store.queue import queue_work
 from store.reports import store_report
 from store.states import lock_submission, move
-from store.tables import EntryHistoryRow, EntryRow, RunRow, ShardRow, SubmissionRow
+from store.tables import EntryRow, RunRow, ShardRow, SubmissionRow
 from store.views import Badge, Purpose, State
 
 OWN_SOURCE = "Evaluated here"
@@ -235,27 +235,11 @@ def _publish(
     )
     session.add(entry)
     session.flush()
-    _remember(session, entry, own, report.robust_accuracy)
+    remember(session, entry, own, report.robust_accuracy)
     if newly_broken:
-        _remember(session, entry, UNANNOUNCED, entry.best_known_robust_accuracy, newly_broken)
+        remember(session, entry, UNANNOUNCED, entry.best_known_robust_accuracy, newly_broken)
     if set(flagged) - NO_DOUBT:
         queue_follow_up(session, submission, run, report)
-
-
-def _remember(
-    session: Session, entry: EntryRow, source: str, robust_accuracy: float | None, newly_broken: int | None = None
-) -> None:
-    session.add(
-        EntryHistoryRow(
-            entry_id=entry.id,
-            source=source,
-            standard_accuracy=entry.standard_accuracy,
-            robust_accuracy=robust_accuracy,
-            newly_broken=newly_broken,
-            recorded_ms=database_now_ms(session),
-        )
-    )
-    session.flush()
 
 
 def _unreliable(report: EvaluationReport) -> bool | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import Table, func, select
 
 from benchmark.errors import Conflict, GauntletError
 from store.blobs import LocalBlobs
@@ -24,7 +24,6 @@ from store.tables import (
     Base,
     EntryHistoryRow,
     EntryRow,
-    MetaRow,
     ReportRow,
     RunRow,
     ShardRow,
@@ -183,17 +182,18 @@ def test_nobody_who_comes_in_between_does_harm(
 
 def race(db: Database, blobs: LocalBlobs, situation: str, first: str, second: str) -> None:
     """Let the second come in before every statement of the first, each time from the beginning."""
+    scene = set_up(db, blobs, SITUATIONS[situation])
+    beginning = all_rows(db)
     for step in range(MOST_STEPS):
-        scene = set_up(db, blobs, SITUATIONS[situation])
         acts = ACTS[first], ACTS[second]
         one, two = interleaved(db, partial(acts[0].do, scene), partial(acts[1].do, scene), step)
         for act, outcome in zip(acts, (one, two), strict=True):
             if outcome.error is not None and type(outcome.error) is not act.refused:
                 raise outcome.error
         require_sound(scene)
-        forget(db)
         if one.steps <= step:
             return
+        put_back(db, beginning)
     pytest.fail("the first came to no end")
 
 
@@ -290,9 +290,20 @@ def require_sound(scene: Scene) -> None:
     assert reports in ((1, 1 + looked) if entries else (0,))
 
 
-def forget(db: Database) -> None:
-    """Empty the tables, so that what is left of one race does not join in the next."""
+def all_rows(db: Database) -> dict[Table, list[dict[str, object]]]:
+    """Return what is in the tables, those first that others refer to."""
+    with db.snapshot() as session:
+        return {
+            table: [dict(row) for row in session.execute(select(table)).mappings()]
+            for table in Base.metadata.sorted_tables
+        }
+
+
+def put_back(db: Database, beginning: dict[Table, list[dict[str, object]]]) -> None:
+    """Have in the tables what was in them, so that one race begins like the other, and soon."""
     with db.transaction() as session:
-        for table in reversed(Base.metadata.sorted_tables):
-            if table.name != MetaRow.__tablename__:
-                session.execute(table.delete())
+        for table in reversed(beginning):
+            session.execute(table.delete())
+        for table, rows in beginning.items():
+            if rows:
+                session.execute(table.insert(), rows)
