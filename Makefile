@@ -20,6 +20,8 @@ READY := $(VENV)/.ready
 WORKERS ?= 2
 LONG := slow or differential or faults or browser
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+# As collected, for by default files of few tests come last, and those take longest: one process would end alone.
+AS_COLLECTED := --no-loadscope-reorder
 
 .PHONY: help
 help: ## Show this list.
@@ -35,7 +37,7 @@ test: $(READY) ## Run the tests that take minutes, not hours: neither slow nor d
 
 .PHONY: test-long
 test-long: $(READY) ## Run the other tests; those in a browser need Chromium at /usr/bin/chromium.
-	$(PYTEST) -m "$(LONG)"
+	$(PYTEST) $(AS_COLLECTED) -m "$(LONG)"
 
 .PHONY: test-all
 test-all: test test-long ## Run every test.
