@@ -16,7 +16,7 @@ import json
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
@@ -31,7 +31,8 @@ from torch import Tensor, nn
 
 from model_zoo.architectures.normalization import normalization
 from model_zoo.architectures.torchvision_models import models
-from model_zoo.published import PublishedNetwork, published
+from model_zoo.building import build_published
+from model_zoo.registry import PublishedCard, published
 
 PAGE = Path(__file__).resolve().parents[1] / "docs/benchmarks/zoo.md"
 TOLERANCE = 1e-4
@@ -121,34 +122,35 @@ def torchvision_network(_model: str) -> nn.Module:
     return nn.Sequential(normalization("imagenet"), models("resnet").resnet50())
 
 
-def compare(network: PublishedNetwork, model: str, build: Peer, against: str) -> Parity:
+def compare(card: PublishedCard, build: Peer, against: str) -> Parity:
     """Give both sides the peer's random weights, and compare their logits.
 
     Raises:
         ValueError: the keys or the shapes of the two state dicts differ.
     """
+    model = f"{card.dataset}/{card.threat_model}/{card.id}"
     torch.manual_seed(0)
     peer = build(model).eval()
     for module in peer.modules():
         if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None and module.running_var is not None:
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.5, 1.5)
-    theirs = _weights(peer, network.unused)
-    ours = network.build()
+    theirs = _weights(peer, card.unused)
+    ours = build_published(card)
     expected = {key: tuple(value.shape) for key, value in ours.state_dict().items()}
     found = {key: tuple(value.shape) for key, value in theirs.items()}
     if found != expected:
         raise ValueError(f"{model}: {sorted(found.items() ^ expected.items())[:4]}")
     ours.load_state_dict(theirs, assign=True)
-    size = SIZES[network.dataset]
+    size = SIZES[card.dataset]
     x = torch.rand(IMAGES, 3, size, size, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         right, left = peer(x), ours(x)
-    arguments = ", ".join(f"{name}={value}" for name, value in network.arguments.items())
+    arguments = ", ".join(f"{name}={value}" for name, value in card.arguments.items())
     return Parity(
         model=model,
-        network=f"{network.network}({arguments})",
-        parameters=network.parameters,
+        network=f"{card.network}({arguments})",
+        parameters=card.parameters,
         keys=len(expected),
         difference=float((left - right).abs().max()),
         scale=float(right.abs().max()),
@@ -214,19 +216,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)
     build = peer_networks(chosen.peer)
     results = []
-    for network in published():
-        for model in network.models:
-            if chosen.models is not None and model not in chosen.models:
-                continue
-            began = time.perf_counter()
-            downloaded = model.endswith(DOWNLOADED)
-            makers: Mapping[bool, tuple[Peer, str]] = {
-                True: (torchvision_network, "torchvision"),
-                False: (build, "robustbench"),
-            }
-            results.append(compare(network, model, *makers[downloaded]))
-            print(f"{model}: {results[-1].difference:.1e} in {time.perf_counter() - began:.0f} s", file=sys.stderr)
-            gc.collect()
+    for card in published():
+        if chosen.models is not None and f"{card.dataset}/{card.threat_model}/{card.id}" not in chosen.models:
+            continue
+        began = time.perf_counter()
+        if card.id == DOWNLOADED:
+            results.append(compare(card, torchvision_network, "torchvision"))
+        else:
+            results.append(compare(card, build, "robustbench"))
+        seconds = time.perf_counter() - began
+        print(f"{results[-1].model}: {results[-1].difference:.1e} in {seconds:.0f} s", file=sys.stderr)
+        gc.collect()
     if chosen.json is not None:
         chosen.json.write_text(json.dumps([vars(result) for result in results], indent=1) + "\n", encoding="utf-8")
     elif chosen.models is None:

@@ -115,16 +115,15 @@ def _group(make: _MakeBlock, inner: int, planes: int, expansion: int, blocks: in
 
 
 class _Residual(nn.Module):
-    """A stem and four groups of blocks; where what comes after the stem is normalised, that is up to the rest."""
+    """A stem and four groups of blocks; what comes between and after them is up to the rest."""
 
-    def __init__(self, classes: int, blocks: Sequence[int], make: _MakeBlock, expansion: int) -> None:
+    def __init__(self, blocks: Sequence[int], make: _MakeBlock, expansion: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
         self.layer1 = _group(make, 64, 64, expansion, blocks[0], 1)
         self.layer2 = _group(make, 64 * expansion, 128, expansion, blocks[1], 2)
         self.layer3 = _group(make, 128 * expansion, 256, expansion, blocks[2], 2)
         self.layer4 = _group(make, 256 * expansion, 512, expansion, blocks[3], 2)
-        self.linear = nn.Linear(512 * expansion, classes)
 
     def groups(self, x: Tensor) -> Tensor:
         return self.layer4(self.layer3(self.layer2(self.layer1(x))))  # type: ignore[no-any-return]
@@ -149,9 +148,10 @@ class ResNet(_Residual):
 
     def __init__(self, classes: int, depth: int, normalization: str = "none") -> None:
         blocks, block = _DEPTHS[depth]
-        super().__init__(classes, blocks, block, block.expansion)
+        super().__init__(blocks, block, block.expansion)
         self.normalization = named(normalization)
         self.bn1 = nn.BatchNorm2d(64)
+        self.linear = nn.Linear(512 * block.expansion, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.bn1(self.conv1(self.normalization(x))))
@@ -176,9 +176,10 @@ class PreActResNet(_Residual):
         def make(inner: int, planes: int, stride: int) -> nn.Module:
             return _PreActivation(inner, planes, stride, late_shortcut=late_shortcut)
 
-        super().__init__(classes, (2, 2, 2, 2), make, 1)
+        super().__init__((2, 2, 2, 2), make, 1)
         self.normalization = named(normalization)
         self.bn = nn.BatchNorm2d(512) if final_norm else None
+        self.linear = nn.Linear(512, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.groups(self.conv1(self.normalization(x)))
@@ -189,8 +190,9 @@ class PreActResNet(_Residual):
 
 class _Member(_Residual):
     def __init__(self, classes: int) -> None:
-        super().__init__(classes, (3, 4, 6, 3), _NormalizedBottleneck, 4)
+        super().__init__((3, 4, 6, 3), _NormalizedBottleneck, 4)
         self.bn1 = nn.BatchNorm2d(64)
+        self.linear = nn.Linear(2048, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.linear(self.groups(F.relu(self.bn1(self.conv1(x)))).mean((2, 3)))  # type: ignore[no-any-return]
