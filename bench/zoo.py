@@ -181,9 +181,10 @@ def page(results: Sequence[Parity]) -> str:
     )
     return f"""# The zoo's networks and their peers
 
-One command builds the network of every checkpoint that the tables of the RobustBench paper name, twice: ours, and that
-of the package `robustbench` {version("robustbench")}, which nothing here depends on. Both get one random state dict,
-BatchNorm's statistics included, and the same {IMAGES} images:
+One command builds the network of every published checkpoint that has a card, twice: ours, and that of the package
+`robustbench` {version("robustbench")}, which nothing here depends on. Both get one random state dict, BatchNorm's
+statistics included, and the same {IMAGES} images. All 98 models that the tables of the RobustBench paper name are among
+them:
 
 ```
 python -m pip install --no-deps --target PEER robustbench timm pandas requests torchdiffeq tqdm

@@ -117,7 +117,7 @@ class Card(Part):
 class PublishedCard(Part):
     """A published checkpoint: whose it is, which network it fits, where it lies. It does not come along."""
 
-    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{1,80}$")]
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,80}$")]
     dataset: Text
     threat_model: Text
     """The board that it is ranked on."""

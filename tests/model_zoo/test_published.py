@@ -39,7 +39,7 @@ def test_every_model_that_the_paper_names_has_a_card() -> None:
         rows = [row for row in csv.DictReader(file) if row["model_zoo_id"]]
     named = [f"{row['dataset']}/{row['threat_model']}/{row['model_zoo_id']}" for row in rows]
     assert len(named) == 98
-    assert sorted(place(card) for card in published()) == sorted(named)
+    assert set(named) <= {place(card) for card in published()}
 
 
 def test_cards_say_what_the_boards_say() -> None:
