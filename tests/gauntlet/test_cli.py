@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+import model_zoo
 from benchmark.report import EvaluationReport
 from gauntlet.cli.console import ExitCode
 from model_zoo.registry import ARCHITECTURES, bundled_checkpoint, card, cards
@@ -193,7 +194,7 @@ def test_lists_and_shows_the_zoo() -> None:
     assert [model["id"] for model in listed["published"]] == [entry.id for entry in published_cards()]
     assert [entry["name"] for entry in listed["architectures"]] == list(ARCHITECTURES)
     table = gauntlet("zoo", "list").stdout
-    assert all(entry.id in table for entry in (*cards(), *published_cards()))
+    assert all(model_id in table for model_id in model_zoo.list_models())
     shown = json.loads(gauntlet("zoo", "show", CARD.id, "--json").stdout)
     assert shown == CARD.model_dump(mode="json")
     assert CARD.sha256 in gauntlet("zoo", "show", CARD.id).stdout
