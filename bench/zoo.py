@@ -36,7 +36,7 @@ from model_zoo.registry import PublishedCard, published
 
 PAGE = Path(__file__).resolve().parents[1] / "docs/benchmarks/zoo.md"
 TOLERANCE = 1e-4
-"""Greatest difference of logits, and greatest relative to the greatest logit."""
+"""Greatest difference of logits, relative to the greatest logit."""
 SIZES = {"cifar10": 32, "cifar100": 32, "imagenet": 224}
 STOOD_IN = ("autoattack", "gdown", "geotorch", "pkg_resources", "wandb")
 DOWNLOADED = "Standard_R50"
@@ -91,8 +91,8 @@ class Parity:
     against: str
 
     @property
-    def agrees(self) -> bool:
-        return self.difference <= TOLERANCE * min(1.0, self.scale)
+    def relative(self) -> float:
+        return self.difference / self.scale
 
 
 def peer_networks(folder: Path) -> Peer:
@@ -172,8 +172,12 @@ def _weights(peer: nn.Module, unused: Sequence[str]) -> dict[str, Tensor]:
 
 def page(results: Sequence[Parity]) -> str:
     """Write the page."""
-    worst = max(results, key=lambda result: result.difference / min(1.0, result.scale))
-    agreeing = sum(result.agrees for result in results)
+    worst = max(results, key=lambda result: result.relative)
+    agreeing = sum(result.relative <= TOLERANCE for result in results)
+    closer = sum(result.difference <= TOLERANCE for result in results)
+    rest = ", ".join(
+        f"{result.model} (logits up to {result.scale:.2g})" for result in results if result.difference > TOLERANCE
+    )
     rows = "\n".join(
         f"| {result.model} | `{result.network}` | {result.parameters:,} | {result.keys} | {result.difference:.1e} | "
         f"{result.scale:.2g} | {result.against} |"
@@ -193,8 +197,8 @@ python -m bench.zoo --peer PEER
 
 torch {torch.__version__}, one thread, float32.
 
-- **{agreeing} of {len(results)} agree within {TOLERANCE:g}**, and within that part of the greatest logit where none
-  reaches 1. The greatest difference by that measure is {worst.difference:.1e}, of {worst.model}.
+- **{agreeing} of {len(results)} agree within {TOLERANCE:g} of the greatest logit**; the greatest such difference is
+  {worst.relative:.1e}, of {worst.model}. Absolutely, {closer} agree within {TOLERANCE:g}; the others: {rest or "none"}.
 - **Keys and shapes** are equal in all of them, the constants of the normalisation aside, which are no part of our state
   dicts, and blocks that published checkpoints hold though nothing uses them.
 - The peer downloads weights as it builds `{DOWNLOADED}`, so that one is compared with torchvision's network.
@@ -232,7 +236,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         chosen.json.write_text(json.dumps([vars(result) for result in results], indent=1) + "\n", encoding="utf-8")
     elif chosen.models is None:
         PAGE.write_text(page(results), encoding="utf-8")
-    return 0 if all(result.agrees for result in results) else 1
+    return 0 if all(result.relative <= TOLERANCE for result in results) else 1
 
 
 if __name__ == "__main__":
