@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.wide_resnet import WideResNet
+from model_zoo.architectures.torchvision_models import models
+from model_zoo.architectures.wide_resnet import WideResNet
 
 Make = Callable[[], nn.Module]
 
@@ -51,18 +50,6 @@ def untrained(make: Make) -> nn.Module:
                 module.running_mean.normal_(0, 0.1)
                 module.running_var.uniform_(0.5, 1.5)
     return model
-
-
-def models(name: str) -> Any:
-    """Return a module of torchvision's, such as "resnet".
-
-    Of its operations on boxes classifiers need none; where its compiled part was built for another torch than the one
-    that is installed, they are declared, so that it can be imported all the same.
-    """
-    for operation in ("nms", "qnms"):
-        if not hasattr(torch.ops.torchvision, operation):
-            torch.library.define(f"torchvision::{operation}", "(Tensor boxes, Tensor scores, float most) -> Tensor")
-    return import_module(f"torchvision.models.{name}")
 
 
 class _PreActBlock(nn.Module):
@@ -312,7 +299,7 @@ def _small_swin() -> nn.Module:
 
 
 FAMILIES = (
-    Family("WideResNet-28-10", WideResNet, 32, lambda: WideResNet(10, 1)),
+    Family("WideResNet-28-10", lambda: WideResNet(10, 28, 10), 32, lambda: WideResNet(10, 10, 1)),
     Family("ResNet-18", _resnet("resnet18"), 64, _small_resnet("BasicBlock")),
     Family("PreAct-ResNet-18", PreActResNet, 32, lambda: PreActResNet(8, 1)),
     Family(

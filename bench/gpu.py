@@ -23,7 +23,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.wide_resnet import WideResNet
 from benchmark import ThreatModel, cuda, datasets
 from benchmark.classifier import MIN_ROWS, frozen
 from benchmark.ensemble import Run
@@ -32,6 +31,7 @@ from benchmark.protocols import protocol_named
 from benchmark.report import EvaluationReport
 from benchmark.search_model import search_model
 from model_zoo import load_model
+from model_zoo.architectures.wide_resnet import WideResNet
 
 PROTOCOL = "apgd-ce+apgd-t(targets=1)+fab-t(targets=1)+square(queries=500)"
 """Every kind of step of the standard ensemble, each often enough to be timed."""
@@ -179,7 +179,7 @@ def main() -> None:
         parser.error("there is no GPU here; --device cpu --network WideResNet-10-1 tries the script without one")
     device = torch.device(chosen.device)
     torch.manual_seed(0)
-    model = WideResNet(*NETWORKS[chosen.network]).eval().requires_grad_(False).to(device)
+    model = WideResNet(10, *NETWORKS[chosen.network]).eval().requires_grad_(False).to(device)
     x = torch.rand(chosen.points, 3, 32, 32, device=device)
     with torch.no_grad():
         y = torch.cat([model(images).argmax(1) for images in x.split(64)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 
@@ -11,8 +12,8 @@ from torch import nn
 
 from benchmark.datasets import CLASSES
 from benchmark.errors import InvalidCheckpoint
+from model_zoo.registry import PublishedCard, bundled_checkpoint, card, published_card
 from model_zoo.registry import architecture as registered
-from model_zoo.registry import bundled_checkpoint, card
 
 
 def build(architecture: str, dataset: str, seed: int = 0) -> nn.Module:
@@ -26,10 +27,20 @@ def build(architecture: str, dataset: str, seed: int = 0) -> nn.Module:
         NotFound: no such architecture for the data set.
     """
     entry = registered(architecture, dataset)
-    network: type[nn.Module] = getattr(import_module(entry.module), entry.network)
+    return _seeded(entry.module, entry.network, {"classes": CLASSES[dataset], **entry.arguments}, seed)
+
+
+def build_published(entry: PublishedCard, seed: int = 0) -> nn.Module:
+    """Build the network of a published checkpoint, likewise with random weights, in eval mode."""
+    arguments = {"classes": entry.classes, **entry.arguments}
+    return _seeded(f"model_zoo.architectures.{entry.module}", entry.network, arguments, seed).eval()
+
+
+def _seeded(module: str, network: str, arguments: Mapping[str, object], seed: int) -> nn.Module:
+    make: type[nn.Module] = getattr(import_module(module), network)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        return network(classes=CLASSES[dataset], **entry.arguments)
+        return make(**arguments)
 
 
 def load_model(
@@ -47,17 +58,23 @@ def load_model(
         model_name: its id, in upper or lower case.
         dataset: data set of its board.
         threat_model: threat model of its board.
-        model_dir: folder whose ``<id>.safetensors`` is preferred to the bundled file where it exists.
+        model_dir: folder whose ``<id>.safetensors`` is preferred to the bundled file where it exists, and must exist
+            for a published checkpoint, which does not come along.
         pretrained: False gives the architecture with random weights, the same in every call.
         device: where to put it.
     Returns:
         The network in eval mode, from images in [0, 1] to logits.
     Raises:
         NotFound: the board has no model of that name.
-        InvalidCheckpoint: the checkpoint file is not the one that the card describes.
+        InvalidCheckpoint: the checkpoint file is missing, or is not the one that the card describes.
     """
     from model_zoo.checkpoints.safetensors import load_checkpoint
 
+    other = published_card(model_name, dataset, threat_model)
+    if other is not None:
+        from model_zoo.checkpoints.published import load_published
+
+        return (load_published(other, model_dir) if pretrained else build_published(other)).to(device)
     entry = card(model_name, dataset, threat_model)
     if not pretrained:
         return build(entry.architecture, entry.dataset, entry.recipe.seed).eval().to(device)

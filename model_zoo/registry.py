@@ -114,9 +114,48 @@ class Card(Part):
     """Whether it stands on the board only for comparison."""
 
 
+class PublishedCard(Part):
+    """A published checkpoint: whose it is, which network it fits, where it lies. It does not come along."""
+
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,80}$")]
+    dataset: Text
+    threat_model: Text
+    """The board that it is ranked on."""
+    title: Text
+    authors: Text | None = None
+    venue: Text | None = None
+    link: Annotated[str, Field(pattern=r"^https://\S+$", max_length=500)] | None = None
+    module: Annotated[str, Field(pattern=r"^[a-z_]+$")]
+    """Within `model_zoo.architectures`."""
+    network: Annotated[str, Field(pattern=r"^[A-Za-z]+$")]
+    """The class there."""
+    arguments: Mapping[str, int | str | bool] = {}
+    """Of the class, beside the number of classes."""
+    parameters: Annotated[int, Field(gt=0)]
+    """Number of trained parameters."""
+    unused: tuple[Text, ...] = ()
+    """Beginnings of keys that the checkpoint holds beside the network's, and that nothing uses."""
+    google_drive: tuple[Text, ...] = ()
+    """Ids of its files there: one, or one for each member of an ensemble."""
+    torchvision: Text | None = None
+    """Name of the weights, where torchvision has them."""
+    preprocessing: Text | None = None
+    """What is done to images of other sizes first."""
+    extra_data: bool | None = None
+    """Whether training saw more than the data set's training split; None where that is unknown."""
+
+    @property
+    def classes(self) -> int:
+        """Number of classes of its data set."""
+        return _CLASSES[self.dataset]
+
+
+_CLASSES: Mapping[str, int] = {"cifar10": 10, "cifar100": 100, "imagenet": 1000}
+
+
 @cache
 def cards() -> tuple[Card, ...]:
-    """Return every card, ordered by data set and id.
+    """Return the cards of all models that come along, ordered by data set and id.
 
     Raises:
         ValueError: a card file is malformed, or lies elsewhere than its data set and id say.
@@ -130,8 +169,34 @@ def cards() -> tuple[Card, ...]:
     return tuple(found)
 
 
+@cache
+def published() -> tuple[PublishedCard, ...]:
+    """Return the cards of all published checkpoints, ordered by data set, threat model and id.
+
+    Raises:
+        ValueError: a card file is malformed, or lies elsewhere than its board and id say.
+    """
+    found = []
+    for path in sorted((_ROOM / "cards").glob("*/*/*.toml")):
+        entry = PublishedCard.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        place = (entry.dataset, entry.threat_model, entry.id)
+        if (path.parent.parent.name, path.parent.name, path.stem) != place:
+            raise ValueError(f"{path.relative_to(_ROOM)}: holds the card of {'/'.join(place)}")
+        found.append(entry)
+    return tuple(found)
+
+
+def published_card(model_id: str, dataset: str, threat_model: str) -> PublishedCard | None:
+    """Return the card of a published checkpoint on a board, its id in upper or lower case; None where there is none."""
+    wanted = (dataset.casefold(), threat_model.casefold(), model_id.casefold())
+    for entry in published():
+        if (entry.dataset.casefold(), entry.threat_model.casefold(), entry.id.casefold()) == wanted:
+            return entry
+    return None
+
+
 def card(model_id: str, dataset: str, threat_model: str) -> Card:
-    """Return the card of a model on a board.
+    """Return the card of a model that comes along, on a board.
 
     Args:
         model_id: id of the model, in upper or lower case.
@@ -144,28 +209,33 @@ def card(model_id: str, dataset: str, threat_model: str) -> Card:
     on_board = {entry.id.casefold(): entry for entry in cards() if wanted in _boards(entry)}
     if model_id.casefold() in on_board:
         return on_board[model_id.casefold()]
-    elsewhere = [
-        f"{entry.dataset}/{board}"
-        for entry in cards()
-        if entry.id.casefold() == model_id.casefold()
-        for board in entry.threat_models
-    ]
     raise NotFound.because(
         "model",
         found=f"{model_id} on {dataset}/{threat_model}",
-        expected=f"one of {_listed([entry.id for entry in on_board.values()])}",
-        remedy=f"use the board {' or '.join(elsewhere)}" if elsewhere else _suggestion(model_id),
+        expected=f"one of {_listed(list_models(wanted[0], wanted[1]))}",
+        remedy=_remedy(model_id, dataset, threat_model),
     )
 
 
 def list_models(dataset: str | None = None, threat_model: str | None = None) -> tuple[str, ...]:
-    """Return the ids of the zoo's models, all of them or those of a data set or threat model."""
-    return tuple(
-        entry.id
-        for entry in cards()
-        if (dataset is None or entry.dataset == dataset)
-        and (threat_model is None or threat_model in entry.threat_models)
-    )
+    """Return the ids of the zoo's models, all of them or those of a data set or threat model.
+
+    Those that come along are first. An id stands once, though its checkpoints on several boards may differ.
+
+    Args:
+        dataset: in upper or lower case.
+        threat_model: likewise.
+    """
+    found = {
+        entry.id: None
+        for entry in _everything()
+        if any(
+            (dataset is None or board[0] == dataset.casefold())
+            and (threat_model is None or board[1] == threat_model.casefold())
+            for board in _boards(entry)
+        )
+    }
+    return tuple(found)
 
 
 def bundled_checkpoint(entry: Card) -> Path:
@@ -190,12 +260,31 @@ def architecture(name: str, dataset: str) -> ArchitectureEntry:
     return ARCHITECTURES[name]
 
 
-def _boards(entry: Card) -> list[tuple[str, str]]:
-    return [(entry.dataset.casefold(), threat_model.casefold()) for threat_model in entry.threat_models]
+def _everything() -> tuple[Card | PublishedCard, ...]:
+    return (*cards(), *published())
 
 
-def _suggestion(model_id: str) -> str:
-    ids = {entry.id.casefold(): entry.id for entry in cards()}
+def _shown_boards(entry: Card | PublishedCard) -> list[tuple[str, str]]:
+    threat_models = (entry.threat_model,) if isinstance(entry, PublishedCard) else entry.threat_models
+    return [(entry.dataset, threat_model) for threat_model in threat_models]
+
+
+def _boards(entry: Card | PublishedCard) -> list[tuple[str, str]]:
+    return [(dataset.casefold(), threat_model.casefold()) for dataset, threat_model in _shown_boards(entry)]
+
+
+def _remedy(model_id: str, dataset: str, threat_model: str) -> str:
+    if published_card(model_id, dataset, threat_model) is not None:
+        return "its checkpoint does not come along: load it with load_model and its folder as model_dir"
+    elsewhere = [
+        "/".join(board)
+        for entry in _everything()
+        if entry.id.casefold() == model_id.casefold()
+        for board in _shown_boards(entry)
+    ]
+    if elsewhere:
+        return f"use the board {' or '.join(elsewhere)}"
+    ids = {entry.id.casefold(): entry.id for entry in _everything()}
     nearest = get_close_matches(model_id.casefold(), ids, n=1, cutoff=0.5)
     return f"did you mean {ids[nearest[0]]}?" if nearest else "list the zoo's models and choose one of them"
 

@@ -11,7 +11,7 @@ from benchmark.errors import InvalidInput
 from gauntlet.cli.console import EPILOG, AsJson, percent, print_json, print_table, progress_bar, table_of
 
 if TYPE_CHECKING:
-    from model_zoo.registry import Card
+    from model_zoo.registry import Card, PublishedCard
 
 app = typer.Typer(help="List, show and train the models of the zoo.", epilog=EPILOG, no_args_is_help=False)
 
@@ -22,8 +22,8 @@ ThreatModel = Annotated[str | None, typer.Option(help="Threat model of its board
 
 @app.command("list", epilog=EPILOG)
 def list_models(as_json: AsJson = False) -> None:
-    """List the models, and the architectures that checkpoints may have."""
-    from model_zoo.registry import ARCHITECTURES, cards
+    """List the models, published checkpoints that can be loaded, and the architectures that checkpoints may have."""
+    from model_zoo.registry import ARCHITECTURES, cards, published
 
     if as_json:
         architectures = [
@@ -35,7 +35,13 @@ def list_models(as_json: AsJson = False) -> None:
             }
             for entry in ARCHITECTURES.values()
         ]
-        print_json({"models": [card.model_dump(mode="json") for card in cards()], "architectures": architectures})
+        print_json(
+            {
+                "models": [card.model_dump(mode="json") for card in cards()],
+                "published": [card.model_dump(mode="json") for card in published()],
+                "architectures": architectures,
+            }
+        )
         return
     columns = ("Model", "Data set", "Threat models", "Architecture", "Recipe", "Title")
     print_table(
@@ -45,6 +51,8 @@ def list_models(as_json: AsJson = False) -> None:
             title="Models",
         )
     )
+    others = [(c.id, f"{c.dataset}/{c.threat_model}", c.network, c.parameters, c.title) for c in published()]
+    print_table(table_of(("Model", "Board", "Network", "Parameters", "Title"), others, title="Published checkpoints"))
     rows = [(e.name, ", ".join(e.datasets), e.parameters, e.description) for e in ARCHITECTURES.values()]
     print_table(table_of(("Architecture", "Data sets", "Parameters", "Description"), rows, title="Architectures"))
 
@@ -54,15 +62,24 @@ def show_model(
     model_id: ModelId, dataset: Dataset = "digits", threat_model: ThreatModel = None, as_json: AsJson = False
 ) -> None:
     """Show what is known of a model."""
-    card = _card(model_id, dataset, threat_model)
+    card = _published_card(model_id, dataset, threat_model) or _card(model_id, dataset, threat_model)
+    content = card.model_dump(mode="json")
     if as_json:
-        print_json(card.model_dump(mode="json"))
+        print_json(content)
         return
-    fields = card.model_dump(mode="json", exclude={"recipe"}) | {
-        f"recipe.{name}": value for name, value in card.recipe.model_dump(mode="json").items()
-    }
+    parts = {name: content.pop(name) for name in ("recipe", "arguments") if name in content}
+    fields = content | {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
     rows = [(name, ", ".join(value) if isinstance(value, list) else value) for name, value in fields.items()]
     print_table(table_of(("Field", "Value"), rows))
+
+
+def _published_card(model_id: str, dataset: str, threat_model: str | None) -> PublishedCard | None:
+    from model_zoo.registry import published, published_card
+
+    if threat_model is not None:
+        return published_card(model_id, dataset, threat_model)
+    wanted = (model_id.casefold(), dataset.casefold())
+    return next((card for card in published() if (card.id.casefold(), card.dataset) == wanted), None)
 
 
 def _card(model_id: str, dataset: str, threat_model: str | None) -> Card:

@@ -11,7 +11,6 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from benchmark.datasets import CLASSES
 from benchmark.errors import InvalidCheckpoint
 from model_zoo.building import build
 from model_zoo.checkpoints.header import Header, read_header, shown
@@ -43,9 +42,24 @@ def load_checkpoint(path: Path, architecture: str, dataset: str) -> nn.Module:
         InvalidCheckpoint: the file is malformed, or its keys, shapes, types or values are not the architecture's.
         NotFound: no such architecture for the data set.
     """
-    model = build(architecture, dataset)
+    return load_into(build(architecture, dataset), path, read_header(path), architecture, dataset)
+
+
+def load_into(model: nn.Module, path: Path, header: Header, architecture: str, dataset: str) -> nn.Module:
+    """Load a checkpoint into a network, or say what is wrong with it.
+
+    Args:
+        model: whose keys, shapes and types the checkpoint must have.
+        path: a safetensors file; nothing in it is trusted.
+        header: of the file, its tensors under the names that the network has for them.
+        architecture: what the network is called in messages.
+        dataset: likewise.
+    Returns:
+        The network in eval mode.
+    Raises:
+        InvalidCheckpoint: keys, shapes, types or values are not the network's.
+    """
     wanted = model.state_dict()
-    header = read_header(path)
     _check_keys(header, wanted, architecture)
     _check_shapes(header, wanted, dataset, architecture)
     _check_dtypes(header, wanted)
@@ -94,13 +108,14 @@ def _check_shapes(header: Header, wanted: Mapping[str, Tensor], dataset: str, ar
     if not wrong:
         return
     # Networks here define their final layer last.
-    final = list(wanted)[-1].rpartition(".")[0]
+    last = list(wanted)[-1]
+    final = last.rpartition(".")[0]
     only_classes = all(name.rpartition(".")[0] == final for name in wrong)
     name = wrong[0]
     found = f"shape {list(header.tensors[name].shape)}"
     if len(wrong) > 1:
         found += f" (and {len(wrong) - 1} more of a wrong shape: {_few(wrong[1:])})"
-    classes = CLASSES[dataset]
+    classes = wanted[last].shape[0]
     _refuse(
         f"tensor {shown(name)}",
         found=found,

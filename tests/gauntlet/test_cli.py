@@ -14,9 +14,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+import model_zoo
 from benchmark.report import EvaluationReport
 from gauntlet.cli.console import ExitCode
 from model_zoo.registry import ARCHITECTURES, bundled_checkpoint, card, cards
+from model_zoo.registry import published as published_cards
 from store.boards import get_board
 from tests.running import Running, quiet_settings, running, safetensors
 from tests.store.material import fill_board, published
@@ -189,12 +191,16 @@ def test_a_broken_checkpoint_is_named(tmp_path: Path) -> None:
 def test_lists_and_shows_the_zoo() -> None:
     listed = json.loads(gauntlet("zoo", "list", "--json").stdout)
     assert [model["id"] for model in listed["models"]] == [entry.id for entry in cards()]
+    assert [model["id"] for model in listed["published"]] == [entry.id for entry in published_cards()]
     assert [entry["name"] for entry in listed["architectures"]] == list(ARCHITECTURES)
     table = gauntlet("zoo", "list").stdout
-    assert all(entry.id in table for entry in cards())
+    assert all(model_id in table for model_id in model_zoo.list_models())
     shown = json.loads(gauntlet("zoo", "show", CARD.id, "--json").stdout)
     assert shown == CARD.model_dump(mode="json")
     assert CARD.sha256 in gauntlet("zoo", "show", CARD.id).stdout
+    board = ("--dataset", "cifar10", "--threat-model", "Linf")
+    assert json.loads(gauntlet("zoo", "show", "pang2020boosting", *board, "--json").stdout)["parameters"] == 184_531_664
+    assert "arguments.unit_norm" in gauntlet("zoo", "show", "Pang2020Boosting", *board[:2]).stdout
 
 
 def test_trains_a_model_briefly(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from benchmark.datasets import SHAPES
 from benchmark.errors import InvalidCheckpoint, NotFound
 from benchmark.threat_models import official_board
 from model_zoo.recipes.perturbations import SCHEMES
-from model_zoo.registry import ARCHITECTURES, Card, bundled_checkpoint, card, cards
+from model_zoo.registry import ARCHITECTURES, Card, bundled_checkpoint, card, cards, published
 from tests.house.layout import ROOT
 
 CARDS = pytest.mark.parametrize("entry", cards(), ids=lambda entry: f"{entry.dataset}/{entry.id}")
@@ -65,10 +65,12 @@ def test_every_entry_loads(entry: Card) -> None:
 
 
 def test_models_are_listed_by_board() -> None:
-    assert model_zoo.list_models() == tuple(entry.id for entry in cards())
+    assert model_zoo.list_models("digits") == tuple(entry.id for entry in cards())
+    assert set(model_zoo.list_models()) == {entry.id for entry in cards()} | {entry.id for entry in published()}
     assert "Digits_Standard" in model_zoo.list_models("digits", "L2")
     assert "Digits_PGD10" not in model_zoo.list_models("digits", "L2")
-    assert model_zoo.list_models("cifar10") == ()
+    assert "Wong2020Fast" in model_zoo.list_models("CIFAR10", "linf")
+    assert model_zoo.list_models("mnist") == ()
 
 
 @pytest.mark.parametrize(
@@ -76,7 +78,8 @@ def test_models_are_listed_by_board() -> None:
     [
         ("digits_pgd_10", "Linf", "did you mean Digits_PGD10?"),
         ("Digits_PGD10", "L2", "use the board digits/Linf"),
-        ("Carmon2019Unlabeled", "Linf", "list the zoo's models and choose one of them"),
+        ("Carmon2019Unlabeled", "Linf", "use the board cifar10/Linf"),
+        ("x", "Linf", "list the zoo's models and choose one of them"),
     ],
 )
 def test_an_unknown_model_is_answered_with_the_nearest(model_id: str, threat_model: str, remedy: str) -> None:
