@@ -29,9 +29,9 @@ from tests.running import Running, running
 
 __all__ = ["browser"]
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
-PATIENCE_MS = 180_000
+PATIENCE_MS = 300_000
 CARD = card("Digits_Standard", "digits", "Linf")
 
 
