@@ -9,14 +9,15 @@ from torch import nn
 
 from benchmark.errors import InvalidCheckpoint
 from model_zoo.building import build_published
-from model_zoo.checkpoints.header import Header, read_header
+from model_zoo.checkpoints.header import Header, TensorEntry, read_header, shown
 from model_zoo.checkpoints.safetensors import load_into
 from model_zoo.registry import PublishedCard
 
 _PREFIXES = ("module.", "model.")
 """What wrappers put before every key, the outer first."""
-_CONSTANTS = ("mu", "sigma", "mean", "std", "normalize.")
-"""Statistics of the normalisation: networks here have them from the card."""
+_CONSTANTS = ("mu", "sigma", "mean", "std")
+_CONSTANTS_LAYER = "normalize."
+"""Statistics of the normalisation, or the layer that holds them: networks here have them from the card."""
 
 
 def load_published(card: PublishedCard, model_dir: str | Path | None) -> nn.Module:
@@ -33,11 +34,12 @@ def load_published(card: PublishedCard, model_dir: str | Path | None) -> nn.Modu
     Raises:
         InvalidCheckpoint: there is no such file, it is malformed, or it does not fit the network.
     """
-    path = Path(model_dir or ".") / f"{card.id}.safetensors"
-    if model_dir is None or not path.is_file():
+    name = f"{card.id}.safetensors"
+    path = Path(model_dir, name) if model_dir is not None else None
+    if path is None or not path.is_file():
         raise InvalidCheckpoint.because(
-            path.name,
-            found="no such file" if model_dir is not None else "no model_dir",
+            name,
+            found="no model_dir" if path is None else "no such file",
             expected="the published checkpoint as safetensors in model_dir",
             remedy=f"download it from {_source(card)}, make it safetensors with gauntlet convert, and name its folder",
         )
@@ -46,14 +48,26 @@ def load_published(card: PublishedCard, model_dir: str | Path | None) -> nn.Modu
 
 
 def network_keys(header: Header, card: PublishedCard) -> Header:
-    """Return a header with the network's names for its tensors, and without what the network has no place for."""
-    tensors = {}
+    """Return a header with the network's names for its tensors, and without what the network has no place for.
+
+    Raises:
+        InvalidCheckpoint: two tensors would have one name.
+    """
+    tensors: dict[str, TensorEntry] = {}
     for name, entry in header.tensors.items():
         key = name
         for prefix in _PREFIXES:
             key = key.removeprefix(prefix)
-        if not key.startswith((*card.unused, _CONSTANTS[-1])) and key not in _CONSTANTS:
-            tensors[key] = entry
+        if key in _CONSTANTS or key.startswith((_CONSTANTS_LAYER, *card.unused)):
+            continue
+        if key in tensors:
+            raise InvalidCheckpoint.because(
+                f"tensor {shown(name)}",
+                found=f"another that is {shown(key)} too, once wrappers' prefixes are taken off",
+                expected="one tensor for each of the network's names",
+                remedy="save the state dict of one network, with or without its wrappers",
+            )
+        tensors[key] = entry
     return replace(header, tensors=tensors)
 
 

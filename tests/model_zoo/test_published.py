@@ -146,6 +146,15 @@ def test_what_a_card_declares_unused_is_left_out(tmp_path: Path) -> None:
     assert set(network_keys(read_header(tmp_path / "w"), card).tensors) == {"block1.layer.0.bn1.weight"}
 
 
+@pytest.mark.parametrize("names", [("fc.bias", "module.fc.bias"), ("module.model.fc.bias", "model.fc.bias")])
+def test_no_tensor_takes_the_place_of_another(names: tuple[str, str], tmp_path: Path) -> None:
+    card = published_card("Carmon2019Unlabeled", "cifar10", "Linf")
+    assert card is not None
+    write_checkpoint({name: torch.ones(10) for name in names}, tmp_path / "w")
+    with pytest.raises(InvalidCheckpoint, match=r"'fc\.bias' too"):
+        network_keys(read_header(tmp_path / "w"), card)
+
+
 @pytest.mark.parametrize("folder", [None, Path("/nowhere")])
 def test_a_missing_checkpoint_says_where_it_is_to_be_had(folder: Path | None) -> None:
     with pytest.raises(InvalidCheckpoint) as caught:
