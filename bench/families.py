@@ -41,14 +41,15 @@ def untrained(make: Make) -> nn.Module:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.02 * torch.randn(parameter.shape))
-        for module in model.modules():
-            if (
-                isinstance(module, nn.BatchNorm2d)
-                and module.running_mean is not None
-                and module.running_var is not None
-            ):
-                module.running_mean.normal_(0, 0.1)
-                module.running_var.uniform_(0.5, 1.5)
+    return with_statistics(model)
+
+
+def with_statistics(model: nn.Module) -> nn.Module:
+    """Draw the running statistics of every BatchNorm, as if the network had seen images; return the network."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None and module.running_var is not None:
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
     return model
 
 

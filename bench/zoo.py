@@ -29,6 +29,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bench.families import with_statistics
 from model_zoo.architectures.normalization import normalization
 from model_zoo.architectures.torchvision_models import models
 from model_zoo.building import build_published
@@ -130,11 +131,7 @@ def compare(card: PublishedCard, build: Peer, against: str) -> Parity:
     """
     model = f"{card.dataset}/{card.threat_model}/{card.id}"
     torch.manual_seed(0)
-    peer = build(model).eval()
-    for module in peer.modules():
-        if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None and module.running_var is not None:
-            module.running_mean.normal_(0, 0.1)
-            module.running_var.uniform_(0.5, 1.5)
+    peer = with_statistics(build(model).eval())
     theirs = _weights(peer, card.unused)
     ours = build_published(card)
     expected = {key: tuple(value.shape) for key, value in ours.state_dict().items()}
