@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -43,14 +44,14 @@ def conclude_external(db: Database, blobs: Blobs, run_id: int, verdicts: Verdict
     left = 1 - len({*broken, *misclassified}) / len(points.index)
     rightly = len(broken.keys() - misclassified)
     robust = dict(zip(points.index, points.robust, strict=True))
-    newly = sum(robust[index] for index in broken)
+    complain = partial(_complaint, external, named=named, left=left, rightly=rightly, verdicts=verdicts)
 
     def keep(session: Session, newly_broken: int) -> bool:
         # Asked again: meanwhile another evaluation may have broken what this one was the first to break.
-        complaint = _complaint(external, named=named, left=left, rightly=rightly, newly=newly_broken, verdicts=verdicts)
+        complaint = complain(newly=newly_broken)
         return _conclude(session, run_id, verdicts, left, newly_broken, complaint) and not complaint
 
-    if _complaint(external, named=named, left=left, rightly=rightly, newly=newly, verdicts=verdicts):
+    if complain(newly=sum(robust[index] for index in broken)):
         with db.transaction() as session:
             keep(session, 0)
         return
