@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from benchmark.corrupted import evaluate_corruptions
     from benchmark.ensemble import EvaluationProgress
     from benchmark.errors import GauntletError
     from benchmark.pipeline import Evaluation, benchmark, evaluate
@@ -25,6 +26,7 @@ _HOMES = {
     "benchmark": "benchmark.pipeline",
     "check_restrictions": "benchmark.restrictions",
     "evaluate": "benchmark.pipeline",
+    "evaluate_corruptions": "benchmark.corrupted",
 }
 
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "benchmark",
     "check_restrictions",
     "evaluate",
+    "evaluate_corruptions",
 ]
 
 

@@ -6,10 +6,13 @@ import math
 import time
 from dataclasses import replace
 
+import torch
 from torch import nn
 
 from benchmark.attacks.apgd import Apgd
 from benchmark.classifier import Classifier, frozen
+from benchmark.corrupted import CorruptionRun
+from benchmark.corruption_table import CELLS
 from benchmark.datasets import CLASSES, LabelledPoints
 from benchmark.ensemble import Run
 from benchmark.judging import misclassified
@@ -18,6 +21,7 @@ from benchmark.protocols import Protocol
 from benchmark.report import Check, CheckOutcome, EvaluationReport
 from benchmark.restrictions import POLICY, run_checks
 from benchmark.restrictions.policy import Policy
+from benchmark.threat_models import ThreatModel, neighbourhood
 
 _SAMPLE = 1_000
 _PROBED = 64
@@ -48,10 +52,7 @@ def admit(
         limit_s: predicted seconds of one worker above which the model is rejected.
         policy: which restrictions.
     """
-    dataset = run.threat_model.dataset
-    classes = CLASSES[dataset] if dataset else None
-    twin = twin_on(dataset, run.device)
-    checks = run_checks(model, points.x, points.y, run.threat_model, classes=classes, twin=twin, policy=policy)
+    checks = _restrictions(model, points, run.threat_model, run.device, policy)
     if any(check.outcome is CheckOutcome.REJECTED for check in checks):
         return Found(policy.version, checks)
     started = time.monotonic()
@@ -61,17 +62,47 @@ def admit(
     seconds = time.monotonic() - started
     checks = (
         *checks,
-        _standard_accuracy(model, points, run, claimed_standard_accuracy),
+        _standard_accuracy(model, points, run.width, claimed_standard_accuracy),
         _short_attack(report),
-        _predicted_cost(report, len(points.y), seconds, limit_s),
+        _attack_cost(report, len(points.y), seconds, limit_s),
     )
     return Found(policy.version, checks, evidence_of(model, points.x, points.y, points.index, run))
 
 
-def _standard_accuracy(model: nn.Module, points: LabelledPoints, run: Run, claimed: float | None) -> Check:
+def admit_to_corruptions(
+    model: nn.Module,
+    points: LabelledPoints,
+    run: CorruptionRun,
+    claimed_standard_accuracy: float | None,
+    limit_s: float = math.inf,
+    policy: Policy = POLICY,
+) -> Found:
+    """Check a model for a board of corruptions, as `admit` does, but for what only an attacker would ask.
+
+    Where a restriction moves images, it moves them as far as `neighbourhood` says.
+    """
+    checks = _restrictions(model, points, neighbourhood(run.dataset), run.device, policy)
+    if any(check.outcome is CheckOutcome.REJECTED for check in checks):
+        return Found(policy.version, checks)
+    started = time.monotonic()
+    accuracy = _standard_accuracy(model, points, run.width, claimed_standard_accuracy)
+    per_image = (time.monotonic() - started) / min(_SAMPLE, len(points.y))
+    cost = per_image * len(points.y) * len(CELLS)
+    return Found(policy.version, (*checks, accuracy, _predicted_cost(cost, limit_s)))
+
+
+def _restrictions(
+    model: nn.Module, points: LabelledPoints, threat_model: ThreatModel, device: torch.device, policy: Policy
+) -> tuple[Check, ...]:
+    classes = CLASSES[threat_model.dataset] if threat_model.dataset else None
+    twin = twin_on(threat_model.dataset, device)
+    return run_checks(model, points.x, points.y, threat_model, classes=classes, twin=twin, policy=policy)
+
+
+def _standard_accuracy(model: nn.Module, points: LabelledPoints, width: int, claimed: float | None) -> Check:
     x, y = points.x[:_SAMPLE], points.y[:_SAMPLE]
     with frozen(model):
-        logits = Classifier(model, (x.shape[1], x.shape[2], x.shape[3]), run.width).logits_of_all(x.flatten(1))
+        logits = Classifier(model, (x.shape[1], x.shape[2], x.shape[3]), width).logits_of_all(x.flatten(1))
     accuracy = 1 - misclassified(logits, y).float().mean().item()
     message = f"Standard accuracy is {accuracy:.4f} on {len(y)} points"
     far = claimed is not None and abs(accuracy - claimed) > _CLAIM_TOLERANCE
@@ -94,11 +125,14 @@ def _short_attack(report: EvaluationReport) -> Check:
     )
 
 
-def _predicted_cost(report: EvaluationReport, points: int, seconds: float, limit_s: float) -> Check:
+def _attack_cost(report: EvaluationReport, points: int, seconds: float, limit_s: float) -> Check:
     """Tell how long the ensemble takes if nothing more breaks than in the short attack."""
     passes = sum(attack.forward_passes + 2 * attack.backward_passes for attack in report.attacks)
     per_pass = seconds / max(passes, 1)
-    cost = points * report.robust_accuracy * (_FORWARD + 2 * _BACKWARD) * per_pass
+    return _predicted_cost(points * report.robust_accuracy * (_FORWARD + 2 * _BACKWARD) * per_pass, limit_s)
+
+
+def _predicted_cost(cost: float, limit_s: float) -> Check:
     above = cost > limit_s
     return Check(
         code="predicted_cost",

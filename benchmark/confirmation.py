@@ -18,8 +18,11 @@ _PERMILLE = 2
 def expected_verdicts(report: EvaluationReport) -> Iterator[tuple[tuple[int, ...], tuple[bool, ...]]]:
     """Yield what must be found in each file of a report's examples: positions of its points, and which are broken.
 
-    The first file holds the examples of all points, the second, where there is one, those of the second attack.
+    The first file holds the examples of all points, the second, where there is one, those of the second attack. Where
+    nobody attacked, there are none.
     """
+    if report.corruptions is not None:
+        return
     yield report.points.index, tuple(not robust for robust in report.points.robust)
     if report.second_attack is not None:
         yield report.second_attack.index, report.second_attack.broken

@@ -12,15 +12,13 @@ from torch import Tensor, nn
 
 from benchmark import cuda
 from benchmark.attacks.base import Attack, Setting, Source
-from benchmark.classifier import MIN_ROWS, Classifier, check_classes, pad_rows
+from benchmark.classifier import MIN_ROWS, Classifier, check_classes
 from benchmark.engine import Engine, PointSet
-from benchmark.errors import EvaluationFailed
 from benchmark.judging import misclassified
-from benchmark.losses import cross_entropy
 from benchmark.norms import norm_named
 from benchmark.protocols import Protocol, mean_accuracy_check
 from benchmark.report import AttackOutcome, Check, Interval, Points, wilson_interval
-from benchmark.restrictions.replay import Answers, replay_check
+from benchmark.restrictions.replay import Answers, answers_of, replay_check
 from benchmark.search_model import SearchModel, search_model
 from benchmark.threat_models import ThreatModel
 
@@ -286,15 +284,7 @@ class Ensemble:
     def _answers(self) -> Answers | None:
         if self._run.protocol.passes > 1:
             return None
-        x, y = self._x[: self._judge.width], self._y[: self._judge.width]
-        rows = self._judge.padded(len(x))
-        labels = pad_rows(y, rows)
-        images = pad_rows(x, rows)
-        try:
-            found = self._judge.gradient(images, lambda logits: cross_entropy(logits, labels))
-        except EvaluationFailed:  # an ensemble need not ask for gradients
-            return Answers(self._judge.logits(images)[: len(x)], torch.zeros_like(x))
-        return Answers(found.logits[: len(x)], found.grad[: len(x)])
+        return answers_of(self._judge, self._x, self._y)
 
     def verdicts(self, index: Sequence[int]) -> Points:
         """Return the verdict on every point."""

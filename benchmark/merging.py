@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
+from benchmark.corruption_table import merge_tables
 from benchmark.report import (
     AttackOutcome,
     Check,
@@ -56,7 +57,9 @@ def merge_reports(
         broken_by=tuple(i for shard in shards for i in shard.points.broken_by),
         step=tuple(i for shard in shards for i in shard.points.step),
         distance=tuple(i for shard in shards for i in shard.points.distance),
+        kept=tuple(i for shard in shards for i in shard.points.kept or ()) if first.corruptions else None,
     )
+    tables = [shard.corruptions for shard in shards if shard.corruptions is not None]
     attacks = [_sum_outcomes(list(parts)) for parts in zip(*(shard.attacks for shard in shards), strict=True)]
     seconds = sum(shard.provenance.seconds for shard in shards)
     return build_report(
@@ -73,6 +76,7 @@ def merge_reports(
             update={"seconds": seconds, "shards": _blocks(shards), "sandbox": _weakest(shards)}
         ),
         points=points,
+        corruptions=merge_tables(tables) if tables else None,
         examples_sha256=_joint_sha256([shard.examples_sha256 for shard in shards]),
     )
 
@@ -113,6 +117,7 @@ def worst_case(points: Points, broken: Mapping[int, tuple[str, float]]) -> Point
         distance=tuple(
             known if example is None else example[1] for known, example in zip(points.distance, new, strict=True)
         ),
+        kept=points.kept,
     )
 
 

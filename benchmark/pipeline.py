@@ -238,16 +238,23 @@ def benchmark(
     Args:
         model: from images in [0, 1] to logits.
         dataset: data set id, such as "cifar10".
-        threat_model: "Linf" or "L2"; the board fixes epsilon.
+        threat_model: "Linf", "L2" or "corruptions"; the board fixes epsilon.
         n_examples: number of points, the first of the board's; all by default.
         batch_size: as for `evaluate`.
         device: as for `evaluate`.
         data_dir: folder of data sets that do not come with this package.
     Returns:
-        Standard accuracy and robust accuracy, in [0, 1].
+        Standard accuracy and robust accuracy, in [0, 1]; on a board of corruptions, the mean accuracy over all of them.
     """
     board = official_board(dataset, threat_model)
     points = datasets.load(dataset, "test", board.points if n_examples is None else n_examples)
+    if not board.attacked:
+        from benchmark.corrupted import evaluate_corruptions  # which evaluates in its turn
+
+        on_corruptions = evaluate_corruptions(
+            model, points.x, points.y, dataset=dataset, index=points.index, batch_size=batch_size, device=device
+        )
+        return on_corruptions.standard_accuracy, on_corruptions.robust_accuracy
     report = evaluate(model, points.x, points.y, board.budget, batch_size=batch_size, device=device).report
     return report.standard_accuracy, report.robust_accuracy
 
@@ -344,10 +351,10 @@ def hardware_of(device: torch.device) -> str:
     return f"{platform.machine()} CPU, {torch.backends.cpu.get_cpu_capability()}"
 
 
-def installed_versions() -> dict[str, str]:
-    """Return the versions of all that can move a number, by package."""
+def installed_versions(*more: str) -> dict[str, str]:
+    """Return the versions of all that can move a number, by package; more of them where more can."""
     versions = {"python": platform.python_version(), "torch": torch.__version__}
-    for package in ("gauntlet-benchmark", "numpy", "scikit-learn"):
+    for package in ("gauntlet-benchmark", "numpy", "scikit-learn", *more):
         try:
             versions[package] = version(package)
         except PackageNotFoundError:

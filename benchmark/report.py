@@ -17,6 +17,9 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from benchmark.corruption_table import CorruptionTable
+from benchmark.threat_models import CORRUPTIONS
+
 SCHEMA_VERSION = 2
 MAX_POINTS = 1_000_000
 TIMED_CHECKS = frozenset({"predicted_cost"})
@@ -154,11 +157,14 @@ class Points(Part):
     """Step of the attack at which the point broke; None where it is robust or misclassified clean, or where nothing but
     the image is known of what broke it."""
     distance: tuple[Finite | None, ...]
-    """Distance of the adversarial example in the threat model's norm; 0 for "clean"; None where robust."""
+    """Distance of the adversarial example in the threat model's norm; 0 for "clean"; None where robust, and where a
+    corruption broke it."""
+    kept: tuple[Count, ...] | None = None
+    """Of an evaluation on corrupted images: in how many cells the point is classified correctly; else None."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        columns = (self.label, self.robust, self.broken_by, self.step, self.distance)
+        columns = (self.label, self.robust, self.broken_by, self.step, self.distance, self.kept or self.index)
         if len(self.index) > MAX_POINTS or any(len(column) != len(self.index) for column in columns):
             raise ValueError("points: every column must have one value per point")
         if any(a >= b for a, b in zip(self.index, self.index[1:], strict=False)):
@@ -169,7 +175,8 @@ class Points(Part):
 
     def to_bytes(self) -> bytes:
         """Return the points as compact bytes, equal for equal points."""
-        return gzip.compress(canonical_json(self.model_dump(mode="json")), mtime=0)
+        # Without the column that other evaluations lack, so that the bytes of older points stay as they were.
+        return gzip.compress(canonical_json(self.model_dump(mode="json", exclude_none=True)), mtime=0)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Points:
@@ -282,19 +289,26 @@ class EvaluationReport(Part):
     points: Points
     second_attack: SecondAttack | None = None
     """None in reports that are older, or where none was run or no point was left."""
+    corruptions: CorruptionTable | None = None
+    """Of an evaluation on corrupted images, where nobody attacks: its robust accuracy is the mean over all cells, and a
+    point counts as robust where it is classified correctly in every one of them. None where there is an attacker."""
     examples_sha256: Sha256 | None = None
     """Hash of the examples of all points in their order: of their float32 values as little-endian bytes for one piece,
     of the shards' hashes one after the other where there were several. None in reports that are older."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        expected = _scores(self.points)
+        expected = _scores(self.points, self.corruptions)
         if (self.n_points, self.standard_accuracy, self.robust_accuracy) != expected:
             raise ValueError("the accuracies do not follow from the points")
         broken: Counter[str | None] = Counter()
         for attack in self.attacks:
             broken[attack.name] += attack.broken
-        if +broken != Counter(by for by in self.points.broken_by if by not in (None, "clean")):
+        if (self.norm == CORRUPTIONS) != (self.corruptions is not None):
+            raise ValueError(f'norm: is "{CORRUPTIONS}" exactly where there are corruptions')
+        if self.corruptions is not None:
+            _check_cells(self.points, self.corruptions, attacked=bool(self.attacks) or self.second_attack is not None)
+        elif +broken != Counter(by for by in self.points.broken_by if by not in (None, "clean")):
             raise ValueError("the attacks' counts are not those of the points they broke")
         if self.second_attack is not None and not set(self.second_attack.index) <= set(_robust(self.points)):
             raise ValueError("second_attack: it is run on points that are robust")
@@ -325,9 +339,11 @@ class EvaluationReport(Part):
         shows anyway; so the hashes of older reports stay as they were.
         """
         content = self.model_dump(mode="json")
-        for name in ("examples_sha256", "policy", "evidence", "second_attack"):
+        for name in ("examples_sha256", "policy", "evidence", "second_attack", "corruptions"):
             if not content[name]:
                 del content[name]
+        if self.points.kept is None:
+            del content["points"]["kept"]
         if self.second_attack is not None:
             del content["second_attack"]["outcome"]["seconds"]
         content["checks"] = [check for check in content["checks"] if check["code"] not in TIMED_CHECKS]
@@ -353,11 +369,34 @@ def wilson_interval(successes: int, trials: int) -> Interval:
     Source:
         Wilson 1927, with z = 1.959964.
     """
+    return _wilson(successes / trials, trials)
+
+
+def _wilson(rate: float, trials: float) -> Interval:
     z = 1.959964
-    rate = successes / trials
     centre = (rate + z * z / (2 * trials)) / (1 + z * z / trials)
     half = z / (1 + z * z / trials) * math.sqrt(rate * (1 - rate) / trials + z * z / (4 * trials * trials))
     return Interval(low=max(0.0, centre - half), high=min(1.0, centre + half))
+
+
+def clustered_interval(kept: Sequence[int], cells: int) -> Interval:
+    """Return a 95 % interval of the share of images that are kept, where images of one point resemble each other.
+
+    Args:
+        kept: of each point, in how many cells it is classified correctly.
+        cells: number of cells.
+    Returns:
+        Wilson's interval for as many independent images as vary as much between points: from the number of points,
+        where a point is right in all cells or in none, up to the number of images, where they have nothing in common.
+    Source:
+        Kish 1965, Survey Sampling, section 8.2: the effective number of trials in clusters.
+    """
+    points = len(kept)
+    rate = sum(kept) / (points * cells)
+    between = math.fsum((one / cells - rate) ** 2 for one in kept) / points
+    images = points * cells
+    effective = rate * (1 - rate) * points / between if between > 0 else images
+    return _wilson(rate, min(max(effective, points), images))
 
 
 def unreliability_check(n_points: int, attacks: Sequence[AttackOutcome]) -> Check:
@@ -425,6 +464,7 @@ def build_report(
     policy: int | None = None,
     evidence: Sequence[Evidence] = (),
     second_attack: SecondAttack | None = None,
+    corruptions: CorruptionTable | None = None,
     examples_sha256: str | None = None,
 ) -> EvaluationReport:
     """Derive every summary number from the points and return the report.
@@ -432,9 +472,8 @@ def build_report(
     Each attack's ``robust_accuracy_after`` and the checks of whether Square or the second attack helps are computed
     here, so that a report over all points and a report merged from shards are made by the same code.
     """
-    n_points, standard_accuracy, robust_accuracy = _scores(points)
+    n_points, standard_accuracy, robust_accuracy = _scores(points, corruptions)
     correct = round(n_points * standard_accuracy)
-    robust = round(n_points * robust_accuracy)
     left, outcomes = correct, []
     for attack in attacks:
         left -= attack.broken
@@ -448,19 +487,20 @@ def build_report(
         standard_accuracy=standard_accuracy,
         standard_interval=wilson_interval(correct, n_points),
         robust_accuracy=robust_accuracy,
-        robust_interval=wilson_interval(robust, n_points),
+        robust_interval=_robust_interval(points, corruptions),
         attacks=tuple(outcomes),
         policy=policy,
         evidence=tuple(evidence),
         checks=(
             *(check for check in checks if check.code not in {"square_helps", "unannounced_attack"}),
-            unreliability_check(n_points, outcomes),
+            *((unreliability_check(n_points, outcomes),) if corruptions is None else ()),
             *((unannounced_check(second_attack),) if second_attack is not None else ()),
         ),
-        classwise=_classwise(points),
+        classwise=_classwise(points, corruptions),
         provenance=provenance,
         points=points,
         second_attack=second_attack,
+        corruptions=corruptions,
         examples_sha256=examples_sha256,
     )
 
@@ -469,24 +509,51 @@ def _robust(points: Points) -> tuple[int, ...]:
     return tuple(index for index, robust in zip(points.index, points.robust, strict=True) if robust)
 
 
-def _scores(points: Points) -> tuple[int, float, float]:
+def _scores(points: Points, corruptions: CorruptionTable | None) -> tuple[int, float, float]:
     n_points = len(points.index)
     if n_points == 0:
         raise ValueError("points: at least one is needed")
     correct = sum(by != "clean" for by in points.broken_by)
-    return n_points, correct / n_points, sum(points.robust) / n_points
+    kept, of = _kept(points, corruptions)
+    return n_points, correct / n_points, sum(kept) / (n_points * of)
 
 
-def _classwise(points: Points) -> tuple[ClassAccuracy, ...]:
-    rows: dict[int, list[tuple[bool, bool]]] = {}
-    for label, robust, by in zip(points.label, points.robust, points.broken_by, strict=True):
-        rows.setdefault(label, []).append((by != "clean", robust))
+def _kept(points: Points, corruptions: CorruptionTable | None) -> tuple[Sequence[int], int]:
+    """Return how often each point is kept, and out of how many times: once, or once in every cell."""
+    if (corruptions is None) != (points.kept is None):
+        raise ValueError("points.kept: is given exactly where there are corruptions")
+    if corruptions is None or points.kept is None:
+        return points.robust, 1
+    return points.kept, len(corruptions.cells)
+
+
+def _robust_interval(points: Points, corruptions: CorruptionTable | None) -> Interval:
+    kept, of = _kept(points, corruptions)
+    return wilson_interval(sum(kept), len(kept)) if of == 1 else clustered_interval(kept, of)
+
+
+def _check_cells(points: Points, corruptions: CorruptionTable, *, attacked: bool) -> None:
+    kept, cells = points.kept or (), len(corruptions.cells)
+    if attacked:
+        raise ValueError("corruptions: where images are corrupted, nobody attacks")
+    if max(kept) > cells or sum(kept) != corruptions.correct:
+        raise ValueError("corruptions: the cells' counts are not those of the points")
+    rows = zip(points.robust, points.broken_by, kept, strict=True)
+    if any(robust != (by != "clean" and right == cells) for robust, by, right in rows):
+        raise ValueError("points: one is robust exactly where its clean image and every cell are right")
+
+
+def _classwise(points: Points, corruptions: CorruptionTable | None) -> tuple[ClassAccuracy, ...]:
+    kept, of = _kept(points, corruptions)
+    rows: dict[int, list[tuple[bool, int]]] = {}
+    for label, times, by in zip(points.label, kept, points.broken_by, strict=True):
+        rows.setdefault(label, []).append((by != "clean", times))
     return tuple(
         ClassAccuracy(
             label=label,
             points=len(verdicts),
             standard_accuracy=sum(correct for correct, _ in verdicts) / len(verdicts),
-            robust_accuracy=sum(robust for _, robust in verdicts) / len(verdicts),
+            robust_accuracy=sum(times for _, times in verdicts) / (len(verdicts) * of),
         )
         for label, verdicts in sorted(rows.items())
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import accumulate, pairwise
 from typing import get_args
 
@@ -11,9 +12,11 @@ import torch
 from torch import nn
 
 from benchmark import datasets
-from benchmark.admission import admit
+from benchmark.admission import admit, admit_to_corruptions
 from benchmark.attacks.transfer import Transfer
 from benchmark.confirmation import confirmation_check, expected_verdicts, unconfirmed
+from benchmark.corrupted import CorruptionProgress, CorruptionRun, corrupt_points, evaluate_cells
+from benchmark.corruption_table import GENERATED
 from benchmark.datasets import LabelledPoints
 from benchmark.ensemble import EvaluationProgress, Run, Unannounced
 from benchmark.errors import InvalidInput
@@ -25,7 +28,7 @@ from benchmark.report import EvaluationReport, Shard
 from benchmark.restrictions import run_checks
 from benchmark.restrictions.policy import policy_of_version
 from benchmark.search_model import Precision
-from benchmark.threat_models import ThreatModel
+from benchmark.threat_models import ThreatModel, neighbourhood
 from benchmark.verdicts import Verdicts
 
 _MOST_THREADS = 1024
@@ -33,7 +36,10 @@ _MOST_THREADS = 1024
 
 
 def rerun(
-    report: EvaluationReport, model: nn.Module, *, progress: Callable[[EvaluationProgress], None] | None = None
+    report: EvaluationReport,
+    model: nn.Module,
+    *,
+    progress: Callable[[EvaluationProgress | CorruptionProgress], None] | None = None,
 ) -> EvaluationReport:
     """Run the evaluation again that the report tells of: same points, protocol, seed, device, threads and batches.
 
@@ -60,6 +66,8 @@ def rerun(
             "sources", found="a report of examples made on other models", expected="attacks that need no other model",
             remedy="repeat the call that made this report: only its caller has those models",
         )  # fmt: skip
+    if report.corruptions is not None:
+        return _rerun_corruptions(report, model, progress)
     points = _points(report)
     shards = provenance.shards or (_whole(report),)
     bounds = list(pairwise(accumulate((shard.points for shard in shards), initial=0)))
@@ -88,8 +96,73 @@ def rerun(
         of_shards = [check for piece in pieces for check in piece.checks]
         checks = worst_of([*whole.checks, *of_shards, *((confirmation,) if _admitted(report) else ())])
         found = merge_reports(pieces, checks, policy=whole.policy, evidence=whole.evidence)
-    names = {"architecture": provenance.architecture, "zoo_id": provenance.zoo_id}
+    return _named(found, report)
+
+
+def _named(found: EvaluationReport, report: EvaluationReport) -> EvaluationReport:
+    """Give a repeated report the names that its model was recorded under."""
+    names = {"architecture": report.provenance.architecture, "zoo_id": report.provenance.zoo_id}
     return found.model_copy(update={"provenance": found.provenance.model_copy(update=names)})
+
+
+def _rerun_corruptions(
+    report: EvaluationReport, model: nn.Module, progress: Callable[[CorruptionProgress], None] | None
+) -> EvaluationReport:
+    """Classify the corrupted images of a report again, in its shards where it has some."""
+    provenance, points = report.provenance, _points(report)
+    shards = provenance.shards or (_whole(report),)
+    served = _admitted(report)
+    with _settings(shards[0], deterministic=served):
+        whole = _found_on_corruptions(report, model, points, _corruption_run(report, shards[0]))
+    pieces = []
+    last = 0
+    for shard in shards:
+        first, last = last, last + shard.points
+        run, x, index = _corruption_run(report, shard), points.x[first:last], points.index[first:last]
+        with _settings(shard, deterministic=served):
+            piece = evaluate_cells(
+                model.to(run.device), x.to(run.device), points.y[first:last].to(run.device), index, run,
+                partial(corrupt_points, x, index), found=None if provenance.shards else whole, progress=progress,
+            )  # fmt: skip
+        pieces.append(piece)
+    if not provenance.shards:
+        return _named(pieces[0], report)
+    checks = worst_of([*whole.checks, *(check for piece in pieces for check in piece.checks)])
+    return _named(merge_reports(pieces, checks, policy=whole.policy), report)
+
+
+def _corruption_run(report: EvaluationReport, shard: Shard) -> CorruptionRun:
+    _require_threads(shard)
+    source = report.corruptions.source if report.corruptions else GENERATED
+    if source != GENERATED:
+        raise InvalidInput.because(
+            "corruptions.source", found=source, expected=GENERATED,
+            remedy="repeat the call of evaluate_corruptions() that made this report, or use the version that did",
+        )  # fmt: skip
+    return CorruptionRun(
+        report.dataset,
+        report.provenance.slot_width,
+        device_named(shard.device),
+        checkpoint_sha256=report.provenance.checkpoint_sha256,
+        source=source,
+    )
+
+
+def _found_on_corruptions(
+    report: EvaluationReport, model: nn.Module, points: LabelledPoints, run: CorruptionRun
+) -> Found:
+    codes = {check.code: check for check in report.checks}
+    model.to(run.device)
+    points = LabelledPoints(points.x.to(run.device), points.y.to(run.device), points.index)
+    if "zero_gradient" not in codes:
+        return Found()
+    policy = policy_of_version(report.policy)
+    if _admitted(report):
+        claim = codes.get("standard_accuracy")
+        return admit_to_corruptions(model, points, run, claim.threshold if claim else None, policy=policy)
+    twin = twin_on(report.dataset, run.device)
+    checks = run_checks(model, points.x, points.y, neighbourhood(report.dataset), twin=twin, policy=policy)
+    return Found(policy.version, checks)
 
 
 def _judged(model: nn.Module, points: LabelledPoints, evaluation: Evaluation, run: Run) -> Iterator[Verdicts]:
@@ -117,11 +190,15 @@ def _whole(report: EvaluationReport) -> Shard:
     )
 
 
-def _run(report: EvaluationReport, shard: Shard, first: int, last: int) -> Run:
+def _require_threads(shard: Shard) -> None:
     if not 0 < shard.threads <= _MOST_THREADS:
         raise InvalidInput.because(
             "threads", found=shard.threads, expected=f"1 to {_MOST_THREADS}", remedy="check where the report comes from"
         )
+
+
+def _run(report: EvaluationReport, shard: Shard, first: int, last: int) -> Run:
+    _require_threads(shard)
     return Run(
         threat_model=ThreatModel(report.norm, report.epsilon, report.dataset),
         protocol=protocol_named(report.protocol),
@@ -168,7 +245,7 @@ def _points(report: EvaluationReport) -> LabelledPoints:
 
 def _admitted(report: EvaluationReport) -> bool:
     """Tell whether the report bears the check that a service makes of every model."""
-    return any(check.code == "short_attack" for check in report.checks)
+    return any(check.code == "predicted_cost" for check in report.checks)
 
 
 def _found(report: EvaluationReport, model: nn.Module, points: LabelledPoints, run: Run) -> Found:

@@ -155,7 +155,7 @@ class Comparison(Part):
     """On clean images, and after each attack that both protocols run, in the order of the first. Each report has then
     seen the attacks that its own protocol runs before that one."""
     robust: Stage
-    """After all attacks, whatever the protocols: the comparison to quote."""
+    """After all attacks, whatever the protocols, or under all corruptions: the comparison to quote."""
 
 
 def compare_reports(a: EvaluationReport, b: EvaluationReport) -> Comparison:
@@ -176,7 +176,7 @@ def compare_reports(a: EvaluationReport, b: EvaluationReport) -> Comparison:
         a=_side(a),
         b=_side(b),
         stages=stages,
-        robust=_stage("all attacks", a.points.robust, b.points.robust),
+        robust=_stage("all attacks" if a.corruptions is None else "all corruptions", a.points.robust, b.points.robust),
     )
 
 

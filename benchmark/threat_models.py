@@ -9,6 +9,9 @@ from typing import Literal, get_args
 
 from benchmark.errors import InvalidInput, NotFound, UnsupportedNorm
 
+CORRUPTIONS = "corruptions"
+"""The threat model of boards on which nobody attacks: common corruptions."""
+
 NormName = Literal["Linf", "L2", "L1"]
 NORMS: tuple[NormName, ...] = get_args(NormName)
 
@@ -98,6 +101,11 @@ class Board:
         return f"{self.dataset}/{self.threat_model}"
 
     @property
+    def attacked(self) -> bool:
+        """Whether the board has an attacker, and not common corruptions."""
+        return self.epsilon is not None
+
+    @property
     def budget(self) -> ThreatModel:
         """The threat model of the board.
 
@@ -105,6 +113,30 @@ class Board:
             UnsupportedNorm: the board has no attacker.
         """
         return ThreatModel(self.threat_model, self.epsilon or 0, self.dataset)
+
+    @property
+    def norm(self) -> str:
+        """What reports give as the norm: "corruptions" where there is no attacker."""
+        return self.budget.norm if self.attacked else CORRUPTIONS
+
+    @property
+    def epsilon_text(self) -> str:
+        """The budget as reports write it; "0" where there is no attacker."""
+        return str(self.epsilon or 0)
+
+    @property
+    def protocol(self) -> str:
+        """Label of the protocol that ranks on it."""
+        return RANKING_PROTOCOL if self.attacked else CORRUPTION_PROTOCOL
+
+
+RANKING_PROTOCOL = "standard-1"
+CORRUPTION_PROTOCOL = "corruptions-1"
+
+
+def neighbourhood(dataset: str | None) -> ThreatModel:
+    """Return how far the restrictions move an image on boards that have no attacker and so no budget of their own."""
+    return ThreatModel("Linf", Fraction(8, 255), dataset)
 
 
 BOARDS: tuple[Board, ...] = (
@@ -135,6 +167,7 @@ BOARDS: tuple[Board, ...] = (
         limit_s=6 * 3600,
         follow_up_s=600,
     ),
+    Board("digits", CORRUPTIONS, "UCI digits, common corruptions", None, 500, evaluated_here=True, limit_s=6 * 3600),
 )
 
 

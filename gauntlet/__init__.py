@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from benchmark import ThreatModel, benchmark, check_restrictions, evaluate
+    from benchmark import ThreatModel, benchmark, check_restrictions, evaluate, evaluate_corruptions
     from benchmark.errors import GauntletError
     from gauntlet.client import Client
     from gauntlet.converting import convert
@@ -23,6 +23,7 @@ __all__ = [
     "check_restrictions",
     "convert",
     "evaluate",
+    "evaluate_corruptions",
     "export",
     "load_model",
 ]
@@ -35,6 +36,7 @@ _HOMES = {
     "check_restrictions": "benchmark",
     "convert": "gauntlet.converting",
     "evaluate": "benchmark",
+    "evaluate_corruptions": "benchmark",
     "export": "gauntlet.exporting",
     "load_model": "model_zoo",
 }

@@ -13,7 +13,6 @@ from benchmark.report import SandboxLevel
 from benchmark.threat_models import official_board
 from gauntlet.client import sha256_of
 from model_zoo.checkpoints.formats import check_fits
-from store.submissions import RANKING_PROTOCOL
 from worker import messages, process
 from worker.messages import Checked, Failed, Request
 from worker.sandbox import Sandbox, find_sandbox
@@ -48,9 +47,9 @@ def check_submission(
             confinement=sandbox.confinement("cpu", _LIMIT_S),
             architecture=architecture,
             dataset=dataset,
-            norm=board.budget.norm,
-            epsilon=str(board.budget.epsilon),
-            protocol=RANKING_PROTOCOL,
+            norm=board.norm,
+            epsilon=board.epsilon_text,
+            protocol=board.protocol,
             seed=0,
             indices=tuple(range(board.points)),
             unannounced=None,

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from benchmark.errors import Conflict, InvalidSubmission, NotFound
 from benchmark.report import canonical_json
+from benchmark.threat_models import official_board
 from benchmark.verdicts import Verdict
 from store.admission import LONGEST, Admission, check_url, cleaned_text
 from store.blobs import Blobs
@@ -50,7 +51,7 @@ def submit_external(
         submitter: for whom it counts in the fair share, see `store.submitters`.
     Raises:
         NotFound: there is no such board or entry.
-        Conflict: the entry was not evaluated here.
+        Conflict: the entry was not evaluated here, or its board has no attacker.
         InvalidSubmission: a field breaks a rule.
         InvalidExamples: the file is no sound file of examples, or not of so many images of the data set.
         QueueFull: too many are waiting.
@@ -103,7 +104,7 @@ def points_to_attack(db: Database, place: tuple[str, str, str]) -> int:
 
     Raises:
         NotFound: there is no such board or entry.
-        Conflict: the entry was not evaluated here.
+        Conflict: the entry was not evaluated here, or its board has no attacker.
     """
     with db.snapshot() as session:
         return _points_of(session, _evaluated_entry(session, place))
@@ -152,6 +153,11 @@ def _evaluated_entry(session: Session, place: tuple[str, str, str]) -> EntryRow:
         raise Conflict.because(
             "model", found="an entry that was not evaluated here", expected="one with the badge evaluated_here",
             remedy="submit the model first: examples can only be judged where its checkpoint is",
+        )  # fmt: skip
+    if not official_board(entry.dataset, entry.threat_model).attacked:
+        raise Conflict.because(
+            "threat_model", found=f"{entry.dataset}/{entry.threat_model}", expected="a board with an attacker",
+            remedy="send examples for the model's entry on such a board: on this one nobody attacks",
         )  # fmt: skip
     return entry
 

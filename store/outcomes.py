@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import ValidationError
 
+from benchmark.corruption_table import CELLS, GENERATED, OFFICIAL
 from benchmark.errors import EvaluationFailed
 from benchmark.report import Check, CheckOutcome, EvaluationReport, Evidence, SandboxLevel, canonical_json
 from benchmark.verdicts import Verdicts
@@ -188,7 +189,7 @@ def _validated(claim: Claim, report_bytes: bytes) -> EvaluationReport:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise EvaluationFailed(f"The report is not valid: {first['loc']}: {first['msg']}") from None
-    found = {
+    found: dict[str, object] = {
         "norm": report.norm,
         "epsilon": report.epsilon,
         "dataset": report.dataset,
@@ -197,7 +198,11 @@ def _validated(claim: Claim, report_bytes: bytes) -> EvaluationReport:
         "seed": report.provenance.seed,
         "points": report.points.index,
     }
-    of_the_run = {"protocol": claim.protocol, "seed": claim.seed, "points": claim.indices}
+    of_the_run: dict[str, object] = {"protocol": claim.protocol, "seed": claim.seed, "points": claim.indices}
+    if report.corruptions is not None:
+        found |= {"corruptions": report.corruptions.places, "corrupted images": report.corruptions.source}
+        source = OFFICIAL.get(claim.submission.dataset, GENERATED)
+        of_the_run |= {"corruptions": CELLS, "corrupted images": source}
     _require_own(found, _own(claim) | of_the_run, "report")
     return report
 

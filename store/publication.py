@@ -13,10 +13,12 @@ from benchmark.confirmation import confirmation_check, expected_verdicts, unconf
 from benchmark.errors import NotFound
 from benchmark.merging import merge_reports, worst_case, worst_of
 from benchmark.report import Check, CheckOutcome, EvaluationReport, Evidence, Points, canonical_json
+from benchmark.threat_models import CORRUPTIONS
 from benchmark.verdicts import Verdicts
 from store.best_known import broken_by_second, remember
 from store.blobs import Blobs
 from store.claims import fail_run
+from store.corruption_errors import score_errors
 from store.database import Database, database_now_ms
 from store.external_claims import conclude_external
 from store.looks import conclude_look, queue_follow_up
@@ -44,7 +46,8 @@ class _Finished:
         policy: version of the restrictions that they are of.
         evidence: the check run's.
         reports: blobs of the shards' reports, in order.
-        verdicts: blob of the verdicts on all examples; None where they are still to be judged.
+        verdicts: blob of the verdicts on all examples; None where there are none yet.
+        attacked: whether there are examples to be judged.
         architecture: what the submission says.
         zoo_id: likewise.
     """
@@ -54,6 +57,7 @@ class _Finished:
     evidence: tuple[Evidence, ...]
     reports: tuple[str, ...]
     verdicts: str | None
+    attacked: bool
     architecture: str
     zoo_id: str | None
 
@@ -86,12 +90,12 @@ def reduce_run(db: Database, blobs: Blobs, run_id: int) -> State:
         finished = _finished(session, run, submission) if _awaited(run, submission) else None
     if finished is None:
         return State(submission.state)
-    if finished.verdicts is None:
+    if finished.verdicts is None and finished.attacked:
         return _have_judged(db, run_id)
     try:
         if run.purpose == Purpose.RANKING:
             return _publish_run(db, blobs, run_id, _merge(blobs, finished))
-        verdicts = VERDICTS.validate_json(blobs.read(finished.verdicts))
+        verdicts = _verdicts(blobs, finished)
         if run.purpose == Purpose.FOLLOW_UP:
             conclude_look(db, blobs, run_id, _reports(blobs, finished), verdicts)
         else:
@@ -134,6 +138,7 @@ def _finished(session: Session, run: RunRow, submission: SubmissionRow) -> _Fini
         evidence=tuple(Evidence.model_validate(one) for one in json.loads(run.evidence)),
         reports=tuple(shard.report_sha256 for shard in shards if shard.report_sha256),
         verdicts=judges[0].report_sha256 if judges else None,
+        attacked=run.norm != CORRUPTIONS,
         architecture=submission.architecture,
         zoo_id=submission.zoo_id,
     )
@@ -155,13 +160,18 @@ def _reports(blobs: Blobs, finished: _Finished) -> list[EvaluationReport]:
     return [EvaluationReport.model_validate_json(blobs.read(sha256)) for sha256 in finished.reports]
 
 
+def _verdicts(blobs: Blobs, finished: _Finished) -> tuple[Verdicts, ...]:
+    return VERDICTS.validate_json(blobs.read(finished.verdicts)) if finished.verdicts else ()
+
+
 def _merge(blobs: Blobs, finished: _Finished) -> _Merged:
     reports = _reports(blobs, finished)
-    verdicts = VERDICTS.validate_json(blobs.read(finished.verdicts or ""))
-    doubtful = unconfirmed([file for report in reports for file in expected_verdicts(report)], verdicts)
+    expected = [file for report in reports for file in expected_verdicts(report)]
+    doubtful = unconfirmed(expected, _verdicts(blobs, finished))
     points = sum(report.n_points for report in reports)
     of_shards = (check for report in reports for check in report.checks)
-    checks = worst_of([*finished.checks, *of_shards, confirmation_check(points, len(doubtful))])
+    again = (confirmation_check(points, len(doubtful)),) if finished.attacked else ()
+    checks = worst_of([*finished.checks, *of_shards, *again])
     report = merge_reports(reports, checks, policy=finished.policy, evidence=finished.evidence)
     # Said by the submission, never by the process that ran the untrusted model.
     names = {"architecture": finished.architecture, "zoo_id": finished.zoo_id}
@@ -195,11 +205,12 @@ def _publish_run(db: Database, blobs: Blobs, run_id: int, merged: _Merged) -> St
 def _publish(
     session: Session, submission: SubmissionRow, run: RunRow, merged: _Merged, worst_sha256: str | None
 ) -> None:
-    report, now = merged.report, database_now_ms(session)
+    report, now, attacked = merged.report, database_now_ms(session), merged.report.corruptions is None
     stored = store_report(session, run, report)
     flagged = [check.code for check in report.findings if check.outcome is CheckOutcome.FLAGGED]
     own = f"{OWN_SOURCE}, {run.protocol}"
     newly_broken = sum(report.points.robust) - sum(merged.worst.robust)
+    best = sum(merged.worst.robust) / report.n_points if attacked else report.robust_accuracy
     entry = EntryRow(
         dataset=submission.dataset,
         threat_model=submission.threat_model,
@@ -211,11 +222,11 @@ def _publish(
         link=submission.paper_url,
         architecture=submission.architecture,
         extra_data=submission.extra_data,
-        epsilon=run.epsilon,
+        epsilon=run.epsilon if attacked else None,
         footnote="",
         standard_accuracy=report.standard_accuracy,
         robust_accuracy=report.robust_accuracy,
-        best_known_robust_accuracy=sum(merged.worst.robust) / report.n_points,
+        best_known_robust_accuracy=best,
         best_known_source=f"{own} + {UNANNOUNCED}" if newly_broken else own,
         best_known_sha256=worst_sha256,
         claimed_robust_accuracy=submission.claimed_robust_accuracy,
@@ -238,10 +249,14 @@ def _publish(
     remember(session, entry, own, report.robust_accuracy)
     if newly_broken:
         remember(session, entry, UNANNOUNCED, entry.best_known_robust_accuracy, newly_broken)
-    if set(flagged) - NO_DOUBT:
+    if not attacked:
+        score_errors(session, entry)
+    elif set(flagged) - NO_DOUBT:
         queue_follow_up(session, submission, run, report)
 
 
 def _unreliable(report: EvaluationReport) -> bool | None:
-    (square,) = [check for check in report.checks if check.code == "square_helps"]
-    return None if square.outcome is CheckOutcome.NOT_ASSESSED else square.outcome is CheckOutcome.FLAGGED
+    square = next((check for check in report.checks if check.code == "square_helps"), None)
+    if square is None or square.outcome is CheckOutcome.NOT_ASSESSED:
+        return None
+    return square.outcome is CheckOutcome.FLAGGED

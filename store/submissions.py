@@ -21,8 +21,6 @@ from store.submission_views import view_submissions
 from store.tables import EntryRow, RunRow, ShardRow, SubmissionRow, TransitionRow
 from store.views import NewSubmission, Purpose, State, SubmissionView
 
-RANKING_PROTOCOL = "standard-1"
-"""Label of the protocol that ranks; the only one that submissions are evaluated by."""
 ZOO = "zoo"
 """The submitter of the models that come with the program."""
 MAX_OPEN = 500
@@ -272,21 +270,14 @@ def _insert(
     session.add(row)
     session.flush()
     session.add(TransitionRow(submission_id=row.id, state=State.RECEIVED, reason="", at_ms=now))
-    key = key_of_run(
-        session,
-        purpose=Purpose.RANKING,
-        protocol=RANKING_PROTOCOL,
-        dataset=board.dataset,
-        threat_model=board.threat_model,
-        checkpoint_sha256=new.checkpoint_sha256,
-    )
+    key = _key(session, new, board)
     run = RunRow(
         submission_id=row.id,
-        protocol=RANKING_PROTOCOL,
-        seed=seed_of_key(key),
+        protocol=board.protocol,
+        seed=seed_of_key(key) if key else 0,
         seed_key=key,
-        norm=board.budget.norm,
-        epsilon=str(board.budget.epsilon),
+        norm=board.norm,
+        epsilon=board.epsilon_text,
         points=board.points,
         sources="[]",
         parameters=None,
@@ -302,3 +293,20 @@ def _insert(
     session.flush()
     queue_work(session, run.id, "check", [(0, board.points)])
     return view_submissions(session, [row])[0]
+
+
+def _key(session: Session, new: NewSubmission, board: Board) -> str:
+    """Return the key of all that is secret of the run; empty where there is nobody to keep anything from.
+
+    On a board of corruptions all models are asked about the same images.
+    """
+    if not board.attacked:
+        return ""
+    return key_of_run(
+        session,
+        purpose=Purpose.RANKING,
+        protocol=board.protocol,
+        dataset=board.dataset,
+        threat_model=board.threat_model,
+        checkpoint_sha256=new.checkpoint_sha256,
+    )

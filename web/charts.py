@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from benchmark.report import EvaluationReport
 from store.views import BoardPoint, ExtraData
-from web.formats import percent
+from web.formats import percent, words
 from web.rendering import model_address
 
 
@@ -26,6 +26,15 @@ class Bar(Part):
     kept: float
     lost: float
     note: str
+
+
+class CorruptionRow(Part):
+    """One type of corruption."""
+
+    label: str
+    accuracies: tuple[float, ...]
+    """By severity, the slightest first."""
+    mean: float
 
 
 class Tick(Part):
@@ -97,6 +106,18 @@ def waterfall(report: EvaluationReport) -> tuple[Bar, ...]:
         for attack in report.attacks
     )
     return tuple(bars)
+
+
+def per_corruption(report: EvaluationReport) -> tuple[CorruptionRow, ...]:
+    """Return one row per type of corruption; none where the images were attacked instead."""
+    if report.corruptions is None:
+        return ()
+    rows = []
+    for corruption, cells in report.corruptions.by_type().items():
+        accuracies = tuple(cell.correct / report.n_points for cell in cells)
+        label = words(corruption)
+        rows.append(CorruptionRow(label=label, accuracies=accuracies, mean=sum(accuracies) / len(accuracies)))
+    return tuple(rows)
 
 
 def per_class(report: EvaluationReport) -> tuple[Bar, ...]:

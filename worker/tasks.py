@@ -9,7 +9,7 @@ from types import MappingProxyType
 from benchmark.confirmation import expected_verdicts
 from benchmark.errors import EvaluationFailed
 from benchmark.report import EvaluationReport
-from benchmark.threat_models import official_board
+from benchmark.threat_models import CORRUPTIONS, official_board
 from benchmark.unannounced import unannounced_protocol
 from benchmark.verdicts import MAX_VERDICTS_BYTES
 from store import claims, outcomes
@@ -125,7 +125,7 @@ def _bring_shard(task: Task, *, second: bool) -> None:
         task.services.blobs,
         task.claim,
         report,
-        x_adv_sha256=handover.keep(messages.EXAMPLES_FILE),
+        x_adv_sha256=handover.keep(messages.EXAMPLES_FILE) if task.claim.norm != CORRUPTIONS else None,
         second_sha256=handover.keep(messages.SECOND_FILE) if second else None,
         sandbox=task.limits.sandbox.level,
     )

@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 
 from benchmark import rules
+from benchmark.classifier import Classifier, pad_rows
+from benchmark.errors import EvaluationFailed
+from benchmark.losses import cross_entropy
 from benchmark.report import Check
 from benchmark.restrictions.subject import Restriction, graded
 
@@ -28,6 +31,24 @@ class Answers:
 
     logits: Tensor
     grad: Tensor
+
+
+def answers_of(judge: Classifier, x: Tensor, y: Tensor) -> Answers:
+    """Ask a model for the first batch.
+
+    Args:
+        judge: the model.
+        x: flat points, (n, d), of which the first batch is taken.
+        y: their labels, (n,).
+    """
+    x, y = x[: judge.width], y[: judge.width]
+    rows = judge.padded(len(x))
+    images, labels = pad_rows(x, rows), pad_rows(y, rows)
+    try:
+        found = judge.gradient(images, lambda logits: cross_entropy(logits, labels))
+    except EvaluationFailed:  # an evaluation need not ask for gradients
+        return Answers(judge.logits(images)[: len(x)], torch.zeros_like(x))
+    return Answers(found.logits[: len(x)], found.grad[: len(x)])
 
 
 def replay_check(first: Answers, again: Answers) -> Check:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gauntlet.cli.console import AsJson, percent, print_json, print_table, table_of
-from gauntlet.cli.reports import read_report
+from gauntlet.cli.reports import read_report, threat_of
 
 if TYPE_CHECKING:
     from benchmark.report import Interval
@@ -30,7 +30,7 @@ def compare(a: ReportPath, b: ReportPath, as_json: AsJson = False) -> None:
 
 def _show(comparison: Comparison) -> None:
     a, b = comparison.a, comparison.b
-    print(f"{comparison.dataset} · {comparison.norm}, epsilon {comparison.epsilon} · {comparison.n_points} points")
+    print(f"{comparison.dataset} · {threat_of(comparison)} · {comparison.n_points} points")
     rows = [
         (
             name,

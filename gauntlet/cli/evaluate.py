@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from benchmark.errors import InvalidInput
 from benchmark.threat_models import official_board
 from gauntlet.cli.console import ExitCode, percent, print_table, table_of
 from gauntlet.cli.models import load_named
 from gauntlet.cli.progress import evaluation_bar
-from gauntlet.cli.reports import require_writable
+from gauntlet.cli.reports import require_writable, threat_of
 
 if TYPE_CHECKING:
+    from benchmark.corruption_table import CorruptionTable
     from benchmark.report import EvaluationReport
     from benchmark.seeds import SeedStudy, Spread
 
@@ -51,7 +53,9 @@ def evaluate(
     to_stdout = json_path == Path("-")
     if json_path is not None and not to_stdout:
         require_writable(json_path)
-    budget = official_board(dataset, threat_model).budget
+    board = official_board(dataset, threat_model)
+    if not board.attacked:
+        _refuse_attacks(protocol, seed, seeds)
 
     import benchmark
     from benchmark import datasets
@@ -65,18 +69,30 @@ def evaluate(
     reports = []
     for number in range(seed, seed + (seeds or 1)):
         with evaluation_bar(silent=to_stdout) as show:
-            report = benchmark.evaluate(
-                loaded.network,
-                labelled.x,
-                labelled.y,
-                budget,
-                protocol=protocol,
-                seed=number,
-                batch_size=batch_size,
-                device=device,
-                diagnostics=evidence,
-                progress=show,
-            ).report
+            if board.attacked:
+                report = benchmark.evaluate(
+                    loaded.network,
+                    labelled.x,
+                    labelled.y,
+                    board.budget,
+                    protocol=protocol,
+                    seed=number,
+                    batch_size=batch_size,
+                    device=device,
+                    diagnostics=evidence,
+                    progress=show,
+                ).report
+            else:
+                report = benchmark.evaluate_corruptions(
+                    loaded.network,
+                    labelled.x,
+                    labelled.y,
+                    dataset=dataset,
+                    index=labelled.index,
+                    batch_size=batch_size,
+                    device=device,
+                    progress=show,
+                )
         reports.append(report.model_copy(update={"provenance": report.provenance.model_copy(update=names)}))
     content = _shown_report(reports[0], to_stdout) if seeds is None else _shown_study(reports, to_stdout)
     if to_stdout:
@@ -85,6 +101,17 @@ def evaluate(
         json_path.write_bytes(content + b"\n")
     if any(check.outcome.value == "rejected" for report in reports for check in report.checks):
         raise typer.Exit(ExitCode.FAILED)
+
+
+def _refuse_attacks(protocol: str, seed: int, seeds: int | None) -> None:
+    """Refuse options that say how to attack, on a board where nobody does."""
+    given = {"--protocol": protocol != "standard", "--seed": seed != 0, "--seeds": seeds is not None}
+    for option, used in given.items():
+        if used:
+            raise InvalidInput.because(
+                option, found="given", expected="nothing: on this board nobody attacks",
+                remedy="leave it out; the corrupted images are the same for every model",
+            )  # fmt: skip
 
 
 def _shown_report(report: EvaluationReport, silent: bool) -> bytes:
@@ -133,12 +160,32 @@ def _spread_row(name: str, spread: Spread) -> tuple[str | None, ...]:
 
 def _show(report: EvaluationReport) -> None:
     standard, robust = report.standard_interval, report.robust_interval
-    print(f"{report.dataset} · {report.norm}, epsilon {report.epsilon} · {report.protocol} · {report.n_points} points")
+    print(f"{report.dataset} · {threat_of(report)} · {report.protocol} · {report.n_points} points")
+    score = "Robust accuracy" if report.corruptions is None else "Accuracy on corruptions"
     for name, accuracy, interval in (
         ("Standard accuracy", report.standard_accuracy, standard),
-        ("Robust accuracy", report.robust_accuracy, robust),
+        (score, report.robust_accuracy, robust),
     ):
         print(f"{name}: {percent(accuracy)} (95 % interval {percent(interval.low)} to {percent(interval.high)})")
+    if report.corruptions is None:
+        _show_attacks(report)
+    else:
+        _show_cells(report.corruptions, report.n_points)
+    for check in report.findings:
+        print(f"{check.code}: {check.outcome.value}: {check.message} {check.remedy}".rstrip())
+
+
+def _show_cells(table: CorruptionTable, points: int) -> None:
+    rows = []
+    for corruption, cells in table.by_type().items():
+        accuracies = [cell.correct / points for cell in cells]
+        shown = [percent(accuracy) for accuracy in (*accuracies, sum(accuracies) / len(accuracies))]
+        rows.append((corruption.replace("_", " "), *shown))
+    severities = [f"Severity {cell.severity}" for cell in next(iter(table.by_type().values()))]
+    print_table(table_of(("Corruption", *severities, "Mean"), rows))
+
+
+def _show_attacks(report: EvaluationReport) -> None:
     rows = [
         (
             attack.name,
@@ -153,5 +200,3 @@ def _show(report: EvaluationReport) -> None:
     ]
     columns = ("Attack", "Attacked", "Broken", "Robust after", "Forward passes", "Backward passes", "Seconds")
     print_table(table_of(columns, rows))
-    for check in report.findings:
-        print(f"{check.code}: {check.outcome.value}: {check.message} {check.remedy}".rstrip())

@@ -10,6 +10,7 @@ from gauntlet.cli.console import percent, progress_bar
 
 if TYPE_CHECKING:
     from benchmark import EvaluationProgress
+    from benchmark.corrupted import CorruptionProgress
     from benchmark.report import Interval
 
 
@@ -45,12 +46,12 @@ def standing_text(standing: Standing) -> str:
 
 
 @contextmanager
-def evaluation_bar(*, silent: bool) -> Iterator[Callable[[EvaluationProgress], None]]:
+def evaluation_bar(*, silent: bool) -> Iterator[Callable[[EvaluationProgress | CorruptionProgress], None]]:
     """Show a bar over the attacks of an evaluation, with its standing."""
     with progress_bar(silent=silent) as bar:
         task = bar.add_task("Checking the model", total=None)
 
-        def show(progress: EvaluationProgress) -> None:
+        def show(progress: EvaluationProgress | CorruptionProgress) -> None:
             done = progress.attacks_done + progress.fraction
             bar.update(task, description=standing_text(progress), completed=done, total=progress.attacks)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol
 
 from pydantic import ValidationError
 
 from benchmark.errors import InvalidInput
 from benchmark.report import EvaluationReport
+from benchmark.threat_models import CORRUPTIONS
 
 
 def read_report(path: Path) -> EvaluationReport:
@@ -28,6 +30,20 @@ def read_report(path: Path) -> EvaluationReport:
         "report", found=found[:500], expected="an evaluation report in JSON",
         remedy="write one with gauntlet evaluate --json, or download it from an entry's page",
     )  # fmt: skip
+
+
+class Threatened(Protocol):
+    """What has been held against a threat model, or against none."""
+
+    @property
+    def norm(self) -> str: ...
+    @property
+    def epsilon(self) -> str: ...
+
+
+def threat_of(what: Threatened) -> str:
+    """Say against which threat model."""
+    return f"{what.norm}, epsilon {what.epsilon}" if what.norm != CORRUPTIONS else "common corruptions"
 
 
 def require_writable(path: Path) -> None:

@@ -195,7 +195,7 @@ def test_all_boards_are_listed_with_their_leaders(db: Database, blobs: LocalBlob
     published(db, blobs, "weak", broken=200)
     published(db, blobs, "strong", broken=20)
     boards = {f"{board.dataset}/{board.threat_model}": board for board in list_boards(db)}
-    assert len(boards) == 9
+    assert len(boards) == 10
     digits = boards["digits/Linf"]
     assert (digits.entries, digits.evaluated_entries, digits.epsilon) == (2, 2, "1/5")
     assert digits.leader == get_board(db, "digits", "Linf").rows[0]

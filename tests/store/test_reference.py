@@ -57,6 +57,7 @@ def test_every_board_has_its_entries(imported: Database) -> None:
         "imagenet/corruptions": 12,
         "digits/Linf": 0,
         "digits/L2": 0,
+        "digits/corruptions": 0,
     }
 
 

@@ -9,13 +9,13 @@ from sqlalchemy.exc import IntegrityError
 
 from benchmark.errors import Conflict, InvalidCheckpoint, InvalidInput, InvalidSubmission, NotFound, TooLarge
 from benchmark.protocols import STANDARD
+from benchmark.threat_models import RANKING_PROTOCOL
 from store.blobs import LocalBlobs
 from store.claims import beat, claim
 from store.database import Database
 from store.errors import QueueFull
 from store.outcomes import finish_check
 from store.submissions import (
-    RANKING_PROTOCOL,
     cancel,
     count_open,
     ensure_submission,

@@ -21,7 +21,10 @@ def test_home_shows_all_boards_and_first_those_with_evaluations(service: Running
     publish(service.services, "Method A")
     take_in(service.services, "Method B")
     boards = {(board.dataset, board.threat_model): board for board in list_boards(service.services.db)}
-    in_order = {"digits": ("Linf", "L2"), "cifar10": ("Linf", "L2", "corruptions")}
+    in_order: dict[str, tuple[str, ...]] = {
+        "digits": ("Linf", "L2", "corruptions"),
+        "cifar10": ("Linf", "L2", "corruptions"),
+    }
     in_order |= {"cifar100": ("Linf", "corruptions"), "imagenet": ("Linf", "corruptions")}
     names = {"digits": "UCI digits", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet"}
     assert home_page(service.services) == HomePage(

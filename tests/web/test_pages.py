@@ -18,7 +18,7 @@ from web.pages.submit import Family, submit_page
 
 def test_form(service: Running) -> None:
     page = submit_page(service.services, {"name": "x"})
-    assert [board.name for board in page.boards] == ["digits/Linf", "digits/L2"]
+    assert [board.name for board in page.boards] == ["digits/Linf", "digits/L2", "digits/corruptions"]
     known = service.services.admission.architectures("digits")
     assert page.families == (Family(dataset="digits", architectures=known),)
     assert page.kinds == tuple(ExtraData)

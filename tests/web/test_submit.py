@@ -234,7 +234,8 @@ def test_the_empty_form_offers_the_boards_and_chooses_the_one_asked_for(service:
     page = read_page(service.http.get("/submit", params={"board": "digits/L2"}).text)
     (chosen,) = [found["value"] for found in page.find("option", selected="") if "/" in found["value"]]
     assert chosen == "digits/L2"
-    assert {found["value"] for found in page.find("option") if "/" in found["value"]} == {"digits/Linf", "digits/L2"}
+    offered = {found["value"] for found in page.find("option") if "/" in found["value"]}
+    assert offered == {"digits/Linf", "digits/L2", "digits/corruptions"}
     assert page.find("form", method="post", action="/submit", enctype="multipart/form-data")
     assert BOUNDARY not in page.text
     hostile = read_page(service.http.get("/submit", params={"board": '"><script>'}).text)

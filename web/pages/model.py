@@ -15,7 +15,7 @@ from benchmark.threat_models import official_board
 from store.boards import get_model
 from store.services import Services
 from store.views import BoardRow, ExtraData, ModelView, SeedView
-from web.charts import Bar, per_class, waterfall
+from web.charts import Bar, CorruptionRow, per_class, per_corruption, waterfall
 from web.formats import budget, percent, threat
 from web.lowering import Lowering, lowered_sentences, lowering
 from web.rendering import Page, model_address, render
@@ -34,6 +34,8 @@ class Measured(BaseModel):
 
     report: EvaluationReport
     waterfall: tuple[Bar, ...]
+    corruptions: tuple[CorruptionRow, ...]
+    """Empty on a board with an attacker."""
     classes: tuple[Bar, ...]
     checks: tuple[Check, ...]
     """Those that are not passed first."""
@@ -83,6 +85,7 @@ def model_page(services: Services, dataset: str, threat_model: str, model_id: st
     board = official_board(dataset, threat_model)
     model = get_model(services.db, services.blobs, dataset, threat_model, model_id)
     report = model.report
+    judged_here = report is not None and board.attacked
     return ModelPage(
         title=f"{model.row.model_id} · {board.title}",
         board_title=board.title,
@@ -91,7 +94,7 @@ def model_page(services: Services, dataset: str, threat_model: str, model_id: st
         verdict=evaluated_verdict(model, report) if report else reported_verdict(model),
         evidence=_evidence(model, report) if report else None,
         lowering=lowering(model),
-        form_address=f"{model_address(dataset, threat_model, model_id)}/external" if report else None,
+        form_address=f"{model_address(dataset, threat_model, model_id)}/external" if judged_here else None,
         usage=usage(model),
         unknown=unknown(model),
     )
@@ -105,6 +108,8 @@ def show_model(request: Request, dataset: str, threat_model: str, model_id: str,
 
 def evaluated_verdict(model: ModelView, report: EvaluationReport) -> str:
     """Say in a few sentences what the evaluation found, and what has come of it since."""
+    if report.corruptions is not None:
+        return corruption_verdict(model, report)
     attacks = len(report.attacks)
     who = _NUMBERS[attacks] if 0 < attacks < len(_NUMBERS) else f"{attacks} attacks"
     turns = ", one after another," if attacks > 1 else ""
@@ -120,6 +125,22 @@ def evaluated_verdict(model: ModelView, report: EvaluationReport) -> str:
         text += " Not every check could be made."
     else:
         text += " No check found a symptom of misleading gradients."
+    return text
+
+
+def corruption_verdict(model: ModelView, report: EvaluationReport) -> str:
+    """Say in a few sentences how the model does on corrupted images, and on which it does worst."""
+    rows = per_corruption(report)
+    hardest = min(rows, key=lambda row: row.mean)
+    severities = max(len(row.accuracies) for row in rows)
+    text = (
+        f"Under {len(rows)} types of corruption at {severities} severities each, "
+        f"{percent(report.robust_accuracy, unit=True)} of the {report.n_points} images were classified correctly on "
+        f"average; without corruption it is {percent(report.standard_accuracy, unit=True)}. "
+        f"Hardest was {hardest.label}, with {percent(hardest.mean, unit=True)}."
+    )
+    if model.row.findings:
+        text += " The entry is flagged: see the checks."
     return text
 
 
@@ -182,6 +203,7 @@ def unknown(model: ModelView) -> tuple[str, ...]:
         "result of each attack": model.report is None and attacked,
         "verdict on each image": model.report is None,
         "accuracy by class": model.report is None,
+        "accuracy by type of corruption": model.report is None and not attacked,
         "findings of the checks": model.report is None,
         "evidence of gradient masking": not (model.report and model.report.evidence) and attacked,
         "uncertainty": model.report is None,
@@ -197,6 +219,7 @@ def _evidence(model: ModelView, report: EvaluationReport) -> Measured:
     return Measured(
         report=report,
         waterfall=waterfall(report),
+        corruptions=per_corruption(report),
         classes=per_class(report),
         checks=_worst_first(report.checks),
         tests=_worst_first(report.evidence),

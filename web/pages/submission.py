@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import RedirectResponse
 
+from benchmark.threat_models import CORRUPTIONS
 from store.services import Services
 from store.states import LEGAL, OPEN
 from store.submissions import cancel, get_submission
@@ -48,6 +49,11 @@ class SubmissionPage(Page):
     """Share of all attacks' work that is done; None before the first attack."""
     cancellable: bool
     model_address: str | None
+
+    @property
+    def attacked(self) -> bool:
+        """Whether its board has an attacker."""
+        return self.view.submission.threat_model != CORRUPTIONS
 
     @property
     def ended(self) -> bool:
@@ -108,10 +114,12 @@ def overall(progress: Progress) -> float | None:
 
 def summary(view: SubmissionView) -> str:
     """Say where the submission stands and, where it did not succeed, who is to blame."""
+    attacked = view.submission.threat_model != CORRUPTIONS
+    work, score = ("attacks", "Robust accuracy") if attacked else ("corrupted images", "Accuracy on corruptions")
     match view.state:
         case State.RECEIVED | State.QUEUED:
             place = f"Number {view.queue_position} in the queue." if view.queue_position else "In the queue."
-            what = "its check" if view.state is State.RECEIVED else "the attacks"
+            what = "its check" if view.state is State.RECEIVED else f"the {work}"
             return f"{place} Waiting for {what}. You may close this page and come back."
         case State.CHECKING:
             return "The checkpoint is loaded and checked against the rules."
@@ -119,10 +127,10 @@ def summary(view: SubmissionView) -> str:
             bound = view.progress.robust_accuracy_at_most
             interval = view.progress.robust_interval_at_most
             within = f" (95\u202f% interval {span(interval)})" if interval else ""
-            known = "" if bound is None else f" Robust accuracy is at most {percent(bound, unit=True)}{within} so far."
-            return f"The attacks are at work.{known}"
+            known = "" if bound is None else f" {score} is at most {percent(bound, unit=True)}{within} so far."
+            return f"The attacks are at work.{known}" if attacked else f"The corrupted images are classified.{known}"
         case State.EVALUATED:
-            return "All attacks are done. The result is being published."
+            return f"All {work} are done. The result is being published."
         case State.PUBLISHED:
             return "The result is on the leaderboard."
         case State.WITHDRAWN:

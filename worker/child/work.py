@@ -17,18 +17,19 @@ from torch import nn
 
 import benchmark
 from benchmark import datasets
-from benchmark.admission import admit
+from benchmark.admission import admit, admit_to_corruptions
 from benchmark.attacks.base import Source
+from benchmark.corrupted import CorruptionProgress, CorruptionRun, corrupt_points, evaluate_cells
 from benchmark.datasets import LabelledPoints
 from benchmark.ensemble import EvaluationProgress, Run, Snapshot, Unannounced
 from benchmark.errors import EvaluationFailed, GauntletError, InvalidCheckpoint
 from benchmark.graph import Graph
-from benchmark.pipeline import device_named, evaluate_points, slot_width
+from benchmark.pipeline import Found, device_named, evaluate_points, slot_width
 from benchmark.protocols import protocol_named
 from benchmark.recheck import recheck
 from benchmark.report import Check, CheckOutcome
 from benchmark.restrictions import POLICY, check_graph
-from benchmark.threat_models import ThreatModel
+from benchmark.threat_models import CORRUPTIONS, ThreatModel
 from model_zoo.checkpoints.examples import check_examples_fit
 from model_zoo.checkpoints.operations import is_runnable
 from model_zoo.examples import load_examples
@@ -118,7 +119,7 @@ def _points(request: Request, indices: Sequence[int]) -> LabelledPoints:
 
 def _run(request: Request, model: nn.Module, points: LabelledPoints) -> Run:
     device = device_named(request.confinement.device)
-    width = request.slot_width if device.type == "cpu" else slot_width(None, model.to(device), points.x.to(device))
+    width = _width(request, model, points, device)
     return Run(
         threat_model=ThreatModel(request.norm, request.epsilon, request.dataset),
         protocol=protocol_named(request.protocol),
@@ -129,6 +130,11 @@ def _run(request: Request, model: nn.Module, points: LabelledPoints) -> Run:
         unannounced=_unannounced(request),
         sources=_sources(request, device),
     )
+
+
+def _width(request: Request, model: nn.Module, points: LabelledPoints, device: torch.device) -> int:
+    """Return the rows of a full batch: on a CPU as asked, elsewhere what the memory holds."""
+    return request.slot_width if device.type == "cpu" else slot_width(None, model.to(device), points.x.to(device))
 
 
 def _unannounced(request: Request) -> Unannounced | None:
@@ -152,9 +158,7 @@ def _sources(request: Request, device: torch.device) -> tuple[Source, ...]:
 
 def _check(request: Request, model: nn.Module) -> Checked:
     points = _points(request, request.indices)
-    run = _run(request, model, points)
-    points = LabelledPoints(points.x.to(run.device), points.y.to(run.device), points.index)
-    found = admit(model, points, run, request.claimed_standard_accuracy, request.limit_s)
+    found = _found(request, model, points)
     return Checked(
         checks=found.checks,
         policy=found.policy,
@@ -163,8 +167,49 @@ def _check(request: Request, model: nn.Module) -> Checked:
     )
 
 
+def _found(request: Request, model: nn.Module, points: LabelledPoints) -> Found:
+    """Check the model as its board wants it."""
+    device = device_named(request.confinement.device)
+    on_device = LabelledPoints(points.x.to(device), points.y.to(device), points.index)
+    claim, limit_s = request.claimed_standard_accuracy, request.limit_s
+    if request.norm == CORRUPTIONS:
+        return admit_to_corruptions(
+            model.to(device), on_device, _corruption_run(request, model, points), claim, limit_s
+        )
+    return admit(model, on_device, _run(request, model, points), claim, limit_s)
+
+
+def _corruption_run(request: Request, model: nn.Module, points: LabelledPoints) -> CorruptionRun:
+    device = device_named(request.confinement.device)
+    return CorruptionRun(
+        request.dataset, _width(request, model, points, device), device, checkpoint_sha256=request.checkpoint_sha256
+    )
+
+
+def _evaluate_corruptions(request: Request, model: nn.Module, send: Send) -> None:
+    """Classify the points in every cell, as every other model's are."""
+    points = _points(request, request.indices)
+    told = _Told(request, send)
+    run = _corruption_run(request, model, points)
+    report = evaluate_cells(
+        model.to(run.device),
+        points.x.to(run.device),
+        points.y.to(run.device),
+        points.index,
+        run,
+        partial(corrupt_points, points.x, points.index),
+        progress=told.progress,
+        save=told.save,
+        resume=_resumed(request),
+    )
+    Path(REPORT_FILE).write_bytes(report.to_bytes())
+
+
 def _evaluate(request: Request, model: nn.Module, send: Send) -> bool:
     """Evaluate the points; tell whether there are examples of a second attack."""
+    if request.norm == CORRUPTIONS:
+        _evaluate_corruptions(request, model, send)
+        return False
     points = _points(request, request.indices)
     told = _Told(request, send)
     run = _run(request, model, points)
@@ -238,7 +283,7 @@ class _Told:
         self._attacks_done = self._saved_attacks_done = 0
         self._number = 0
 
-    def progress(self, progress: EvaluationProgress) -> None:
+    def progress(self, progress: EvaluationProgress | CorruptionProgress) -> None:
         new_attack = progress.attacks_done != self._attacks_done
         self._attacks_done = progress.attacks_done
         now = time.monotonic()
