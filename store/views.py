@@ -282,7 +282,7 @@ class BoardRow(View):
     baseline: bool
     protocol: str | None
     mce: float | None
-    """Mean corruption error in percent of the baseline's; ImageNet corruption boards only."""
+    """Mean corruption error in percent of the baseline's, on corruption boards; on those of ImageNet of AlexNet's."""
     submission_id: str | None
     published_ms: int | None
     epsilon: str | None = None

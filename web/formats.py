@@ -29,7 +29,7 @@ STATE_NAMES = {
     State.CHECKING: "Being checked",
     State.REJECTED: "Rejected",
     State.QUEUED: "Queued",
-    State.RUNNING: "Under attack",
+    State.RUNNING: "Being evaluated",
     State.EVALUATED: "Evaluated",
     State.PUBLISHED: "Published",
     State.WITHDRAWN: "Withdrawn",

@@ -27,7 +27,7 @@ TERMS = (
         "evaluated_here",
         "●",
         "Evaluated here",
-        "This service loaded the checkpoint, ran every attack itself and judged every example. All evidence is on the "
+        "This service loaded the checkpoint, ran everything itself and judged every example. All evidence is on the "
         "model's page.",
     ),
     Term(

@@ -29,14 +29,16 @@ def leaderboard(
     if as_json:
         print_json(view.model_dump(mode="json"))
         return
-    columns = ("Rank", "Model", "Standard", "Robust", "Best known", "Source of the number", "Architecture", "Venue")
+    attacked = view.epsilon is not None
+    scores = ("Robust", "Best known") if attacked else ("On corruptions", "mCE")
+    columns = ("Rank", "Model", "Standard", *scores, "Source of the number", "Architecture", "Venue")
     rows = [
         (
             row.rank,
             row.model_id,
             percent(row.standard_accuracy),
             percent(row.robust_accuracy),
-            percent(row.best_known_robust_accuracy),
+            percent(row.best_known_robust_accuracy) if attacked else _error(row.mce),
             row.badge.value.replace("_", " "),
             row.architecture,
             row.venue,
@@ -44,3 +46,7 @@ def leaderboard(
         for row in view.rows
     ]
     print_table(table_of(columns, rows, title=view.title))
+
+
+def _error(mce: float | None) -> str:
+    return "–" if mce is None else f"{mce:.1f}"

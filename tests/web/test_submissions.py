@@ -46,7 +46,7 @@ def test_submission_under_attack(service: Running) -> None:
         "140\u202f331",
         "120\u202f331 forward",
         "zero gradient",
-        "Under attack",
+        "Being evaluated",
     ):
         assert text in page.text
 
