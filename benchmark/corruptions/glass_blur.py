@@ -26,8 +26,8 @@ class _Glass:
 def _apply(image: Array, glass: _Glass, scale: Scale, draws: Draws) -> Array:
     blur = scale.short_length(glass.blur)
     farthest = max(1, round(scale.short_length(glass.farthest)))
-    # No pixel can move by less than one, or by half of one: instead, fewer do.
-    moving = min(1.0, scale.length(glass.farthest) / farthest)
+    # No pixel can move by a part of one; instead, fewer pixels move.
+    moving = min(1.0, scale.proportional(glass.farthest) / farthest)
     height, width, channels = image.shape
     places = _displaced(height, width, farthest, moving, glass.passes, draws)
     seen = _blurred(image, blur).reshape(-1, channels)[places].reshape(image.shape)

@@ -1,4 +1,4 @@
-"""A single image as corruptions see it, its 8-bit form, and what becomes of its edges."""
+"""A single image as corruptions see it, its 8-bit form, and its edges."""
 
 from __future__ import annotations
 
@@ -57,24 +57,3 @@ def shifted(image: Array, down: int, right: int) -> Array:
     rows = np.clip(np.arange(image.shape[0]) + down, 0, image.shape[0] - 1)
     columns = np.clip(np.arange(image.shape[1]) + right, 0, image.shape[1] - 1)
     return image[rows[:, None], columns]
-
-
-def magnified(image: Array, factors: Array) -> Array:
-    """Return the image magnified about its centre by each of the factors, at least 1; (factors, height, width, …)."""
-    first, weight = _places(image.shape[0], factors)
-    tail = (1,) * (image.ndim - 1)
-    weight = weight.reshape(*weight.shape, *tail)
-    rows = image[first] * (1 - weight) + image[first + 1] * weight
-    first, weight = _places(image.shape[1], factors)
-    weight = weight.reshape(len(factors), 1, -1, *tail[1:])
-    chosen = np.arange(len(factors))[:, None, None], np.arange(image.shape[0])[:, None]
-    magnified: Array = rows[*chosen, first[:, None]] * (1 - weight) + rows[*chosen, first[:, None] + 1] * weight
-    return magnified
-
-
-def _places(size: int, factors: Array) -> tuple[npt.NDArray[np.int64], Array]:
-    """Return between which two pixels each pixel comes to lie along one side, and how far."""
-    centre = (size - 1) / 2
-    place = centre + (np.arange(size) - centre) / factors[:, None]
-    first = np.clip(np.floor(place), 0, size - 2).astype(np.int64)
-    return first, place - first

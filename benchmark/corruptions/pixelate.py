@@ -14,7 +14,7 @@ from benchmark.corruptions.scale import SMALL_SIDE, Scale
 
 def _apply(image: Array, ratio: float, scale: Scale, _draws: Draws) -> Array:
     picture = to_picture(image)
-    # Of few pixels five ratios leave the same number; rounded differently along the two sides, they do not.
+    # Of few pixels several ratios leave the same number; rounded differently along the two sides, they do not.
     half = 0.5 if scale.side < SMALL_SIDE else 0.0
     few = math.floor(picture.width * ratio), math.floor(picture.height * ratio + half)
     blocks = picture.resize(few, Image.Resampling.BOX)

@@ -1,7 +1,4 @@
-"""Falling snow: bright flakes with a trail, mirrored once about the centre, over a scene that has become paler.
-
-Differs from the authors' programs: the flakes are magnified exactly, not to whole pixels.
-"""
+"""Falling snow: bright flakes with a trail, once more upside down, over a scene that has become paler."""
 
 from __future__ import annotations
 
@@ -11,7 +8,8 @@ import numpy as np
 
 from benchmark.corruptions.corruption import Corruption
 from benchmark.corruptions.draws import Draws
-from benchmark.corruptions.images import Array, from_levels, grey, magnified, to_levels
+from benchmark.corruptions.images import Array, from_levels, grey, to_levels
+from benchmark.corruptions.magnifying import magnified
 from benchmark.corruptions.motion import Trail
 from benchmark.corruptions.scale import Scale
 

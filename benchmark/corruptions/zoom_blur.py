@@ -1,8 +1,4 @@
-"""A camera that moves towards what it sees: the mean of the image at growing magnifications.
-
-Differs from the authors' programs: the magnification is exact, where theirs rounds the magnified image to whole pixels,
-which in small images leaves nothing of it.
-"""
+"""A camera that moves towards what it sees: the mean of the image at growing magnifications."""
 
 from __future__ import annotations
 
@@ -12,26 +8,40 @@ import numpy as np
 
 from benchmark.corruptions.corruption import Corruption
 from benchmark.corruptions.draws import Draws
-from benchmark.corruptions.images import Array, magnified
+from benchmark.corruptions.images import Array
+from benchmark.corruptions.magnifying import magnified
 from benchmark.corruptions.scale import Scale
 
 
 @dataclass(frozen=True)
 class _Approach:
-    """Number of magnifications, of which the first is 1, and the distance between them in percent."""
+    """Where the magnifications end, of which the first is 1, and the distance between them."""
 
-    magnifications: int
-    percent: int
+    end: float
+    step: float
 
 
 def _apply(image: Array, approach: _Approach, _scale: Scale, _draws: Draws) -> Array:
-    factors = 1 + np.arange(approach.magnifications) * approach.percent / 100
-    blurred: Array = (image + magnified(image, factors).sum(0)) / (approach.magnifications + 1)
+    # As in the authors' programs, rounding makes the end itself one of them where it is 1.06 or 1.11.
+    factors = np.arange(1, approach.end, approach.step)
+    blurred: Array = (image + magnified(image, factors).sum(0)) / (len(factors) + 1)
     return blurred
 
 
 CORRUPTION = Corruption[_Approach](
-    small=(_Approach(7, 1), _Approach(12, 1), _Approach(16, 1), _Approach(21, 1), _Approach(26, 1)),
-    large=(_Approach(12, 1), _Approach(16, 1), _Approach(11, 2), _Approach(13, 2), _Approach(11, 3)),
+    small=(
+        _Approach(1.06, 0.01),
+        _Approach(1.11, 0.01),
+        _Approach(1.16, 0.01),
+        _Approach(1.21, 0.01),
+        _Approach(1.26, 0.01),
+    ),
+    large=(
+        _Approach(1.11, 0.01),
+        _Approach(1.16, 0.01),
+        _Approach(1.21, 0.02),
+        _Approach(1.26, 0.02),
+        _Approach(1.31, 0.03),
+    ),
     apply=_apply,
 )
