@@ -243,6 +243,11 @@ def bundled_checkpoint(entry: Card) -> Path:
     return _ROOM / "bundled" / f"{entry.id}.safetensors"
 
 
+def bundled_report(entry: Card, threat_model: str) -> Path:
+    """Return where the report of a model that comes along lies: what `standard` left of it on a board's points."""
+    return _ROOM / "reports" / entry.dataset / threat_model / f"{entry.id}.json"
+
+
 def architecture(name: str, dataset: str) -> ArchitectureEntry:
     """Return a registered architecture that takes the data set's images.
 

@@ -11,7 +11,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.resources import files
 from typing import Any
 
@@ -41,6 +41,29 @@ class Published:
     standard_accuracy: float | None
     robust_accuracy: float | None
     zoo_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Reported:
+    """What a board's reported entry says, without a database."""
+
+    model_id: str
+    standard_accuracy: float | None
+    robust_accuracy: float | None
+    best_known_robust_accuracy: float | None
+    footnote: str
+
+
+def reported_entries(dataset: str, threat_model: str) -> dict[str, Reported]:
+    """Return the reported entries of a board by id, as the packaged files say."""
+    text = (files("store") / "reference_data" / _FILES[0]).read_text(encoding="utf-8")
+    found = {}
+    for record in map(json.loads, text.splitlines()):
+        if (record["dataset"], record["threat_model"]) == (dataset, threat_model):
+            values = entry_values(record, {})
+            entry = Reported(**{field.name: values[field.name] for field in fields(Reported)})  # type: ignore[arg-type]
+            found[entry.model_id] = entry
+    return found
 
 
 def import_reference_boards(db: Database) -> int:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.errors import InvalidInput
+from gauntlet.cli import zoo_attack
 from gauntlet.cli.console import EPILOG, AsJson, percent, print_json, print_table, progress_bar, table_of
 
 if TYPE_CHECKING:
     from model_zoo.registry import Card, PublishedCard
 
-app = typer.Typer(help="List, show and train the models of the zoo.", epilog=EPILOG, no_args_is_help=False)
+app = typer.Typer(help="List, show, train and attack the models of the zoo.", epilog=EPILOG, no_args_is_help=False)
+app.command("attack", epilog=EPILOG)(zoo_attack.attack_zoo)
 
 ModelId = Annotated[str, typer.Argument(help="Id of a zoo model.")]
 Dataset = Annotated[str, typer.Option(help="Data set of its board.")]
