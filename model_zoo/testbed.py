@@ -253,6 +253,8 @@ def _evaluated(
 
 
 def _as_failure(field_name: str, what: str, error: Exception) -> GauntletError:
+    # Whoever keeps an error keeps the model and the batch with it, unless what led to it is let go.
+    error.__traceback__ = error.__cause__ = error.__context__ = None
     if isinstance(error, GauntletError):
         return error
     found = " ".join(f"{type(error).__name__}: {error}".split())[:_SHOWN_TEXT]

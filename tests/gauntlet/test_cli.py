@@ -97,6 +97,7 @@ def test_help_names_the_exit_codes() -> None:
         "health",
         "backup",
         "restore",
+        "zoo attack",
         "zoo train",
     ],
 )
