@@ -174,7 +174,7 @@ def _board(name: str) -> Board:
             "board", found=repr(name), expected="DATASET/THREAT_MODEL", remedy='write it like "digits/Linf"'
         )
     board = official_board(dataset, threat_model)
-    if board.epsilon is None:
+    if not board.attacked:
         raise InvalidInput.because(
             "board", found=name, expected="a board with an attacker", remedy='choose one such as "digits/Linf"'
         )
