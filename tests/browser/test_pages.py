@@ -14,6 +14,7 @@ from model_zoo.registry import bundled_checkpoint, card
 from store.outcomes import finish_check
 from store.submissions import list_submissions
 from tests.running import MAX_CHECKPOINT_BYTES, Running
+from tests.store.corrupted import publish_corrupted
 from tests.store.lowered import doubt, judge_examples, look_closer, send_examples
 from tests.store.material import check, finish, must_claim, shard_report
 from tests.web.material import HOSTILE, attack, publish, reject, take_in
@@ -94,6 +95,8 @@ def populate(service: Running) -> list[str]:
     refused = send_examples(service.services, "Doubtful", claimed_robust_accuracy=0.5, attack=HOSTILE)
     judge_examples(service.services, refused, (100,))
     rejected = reject(service.services, "Masked")
+    publish_corrupted(service.services.db, service.services.blobs, "Standard", losses=(75, 74), baseline=True)
+    publish_corrupted(service.services.db, service.services.blobs, "Blurred", losses=(5, 30), title=HOSTILE)
     running, _ = attack(service.services, "Running")
     waiting = take_in(service.services, "Waiting")
     return [
@@ -103,6 +106,8 @@ def populate(service: Running) -> list[str]:
         "/boards/cifar10/Linf",
         "/boards/cifar10/Linf?search=wang&sort=standard",
         "/boards/imagenet/corruptions",
+        "/boards/digits/corruptions",
+        "/models/digits/corruptions/Blurred",
         "/models/digits/Linf/A",
         "/models/digits/Linf/Doubtful",
         "/models/digits/Linf/Doubtful#finding-noise_helps",

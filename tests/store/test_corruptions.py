@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from benchmark.corruption_table import CELLS, GENERATED, CorruptionCell, CorruptionTable, mean_corruption_error
+from benchmark.corruption_table import CELLS, CorruptionTable, mean_corruption_error
 from benchmark.errors import Conflict, EvaluationFailed
-from benchmark.report import CheckOutcome, EvaluationReport, Points, build_report, canonical_json
+from benchmark.report import EvaluationReport, canonical_json
 from benchmark.threat_models import CORRUPTION_PROTOCOL, CORRUPTIONS
 from store.blobs import LocalBlobs
 from store.boards import get_board, get_model
@@ -16,74 +16,10 @@ from store.claims import Claim, claim
 from store.database import Database
 from store.externals import submit_external
 from store.outcomes import finish_check, finish_shard
-from store.submissions import ensure_submission, submit
-from store.views import NewExternal, State
+from store.submissions import submit
+from store.views import NewExternal
+from tests.store.corrupted import as_attacked, corruption_report, publish_corrupted
 from tests.store.material import LEASE_MS, Rules, a_worker, check, examples, must_claim, new_submission, shard_report
-
-
-def as_attacked(work: Claim) -> Claim:
-    return work.model_copy(update={"norm": "Linf", "epsilon": "1/5"})
-
-
-def corruption_report(work: Claim, *, lost: int = 1, checks: int = 0) -> EvaluationReport:
-    """A report of a shard: every point is right but in as many cells as are lost, at the greatest severities."""
-    kept = len(CELLS) - lost
-    right = [number < kept for number in range(len(CELLS))]
-    by = None if not lost else f"{CELLS[kept][0]}-{CELLS[kept][1]}"
-    count = len(work.indices)
-    template = shard_report(as_attacked(work)).provenance
-    return build_report(
-        norm=work.norm,
-        epsilon=work.epsilon,
-        dataset=work.submission.dataset,
-        protocol=work.protocol,
-        attacks=(),
-        checks=[check("changed_answers", CheckOutcome.FLAGGED)] * checks,
-        provenance=template,
-        corruptions=CorruptionTable(
-            source=GENERATED,
-            cells=tuple(
-                CorruptionCell(corruption=name, severity=severity, correct=count if one else 0)
-                for (name, severity), one in zip(CELLS, right, strict=True)
-            ),
-            forward_passes=count * (len(CELLS) + 1),
-        ),
-        points=Points(
-            index=work.indices,
-            label=tuple(i % 10 for i in work.indices),
-            robust=(by is None,) * count,
-            broken_by=(by,) * count,
-            step=(None,) * count,
-            distance=(None,) * count,
-            kept=(kept,) * count,
-        ),
-    )
-
-
-def published(
-    db: Database,
-    blobs: LocalBlobs,
-    name: str,
-    *,
-    losses: tuple[int, int] = (1, 1),
-    baseline: bool = False,
-    flags: int = 0,
-) -> EvaluationReport:
-    """Submit, and evaluate to the end in two shards."""
-    new = new_submission(blobs, name=name, threat_model=CORRUPTIONS)
-    if baseline:
-        ensure_submission(db, blobs, new, Rules(), baseline=True, zoo_id=name)
-    else:
-        submit(db, blobs, new, Rules())
-    finish_check(db, must_claim(db), [check()], parameters=1_234, shard_points=250)
-    states = []
-    for lost in losses:
-        work = must_claim(db)
-        states.append(finish_shard(db, blobs, work, corruption_report(work, lost=lost, checks=flags).to_bytes()))
-    assert states == [State.RUNNING, State.PUBLISHED]
-    report = get_model(db, blobs, "digits", CORRUPTIONS, name).report
-    assert report is not None
-    return report
 
 
 def table(report: EvaluationReport) -> CorruptionTable:
@@ -104,7 +40,7 @@ def test_a_run_is_asked_for_what_the_board_says_and_draws_by_no_secret(db: Datab
 
 def test_shards_become_an_entry_that_is_ranked_by_the_mean(db: Database, blobs: LocalBlobs) -> None:
     """There are no examples, so nobody is asked to judge them again."""
-    report = published(db, blobs, "Method A", losses=(15, 30))
+    report = publish_corrupted(db, blobs, "Method A", losses=(15, 30))
     assert report.corruptions is not None
     assert (report.n_points, report.robust_accuracy, report.standard_accuracy) == (500, 1 - 22.5 / 75, 1.0)
     assert report.corruptions.cells[-1].correct == 0
@@ -123,10 +59,10 @@ def test_shards_become_an_entry_that_is_ranked_by_the_mean(db: Database, blobs: 
 
 def test_a_baseline_gives_all_their_error_and_later_entries_get_it_at_once(db: Database, blobs: LocalBlobs) -> None:
     everything = len(CELLS)
-    early = published(db, blobs, "Early", losses=(everything, everything))
+    early = publish_corrupted(db, blobs, "Early", losses=(everything, everything))
     assert mces(db) == {"Early": None}
-    baseline = published(db, blobs, "Standard", losses=(everything, everything - 1), baseline=True)
-    late = published(db, blobs, "Late", losses=(20, 40))
+    baseline = publish_corrupted(db, blobs, "Standard", losses=(everything, everything - 1), baseline=True)
+    late = publish_corrupted(db, blobs, "Late", losses=(20, 40))
     expected = {
         name: mean_corruption_error(table(report), 500, table(baseline), 500)
         for name, report in (("Early", early), ("Standard", baseline), ("Late", late))
@@ -140,21 +76,21 @@ def test_a_baseline_gives_all_their_error_and_later_entries_get_it_at_once(db: D
 
 
 def test_other_boards_and_reported_entries_have_no_say(db: Database, blobs: LocalBlobs) -> None:
-    published(db, blobs, "Standard", losses=(75, 75), baseline=True)
-    published(db, blobs, "Method A", losses=(75, 75))
+    publish_corrupted(db, blobs, "Standard", losses=(75, 75), baseline=True)
+    publish_corrupted(db, blobs, "Method A", losses=(75, 75))
     assert mces(db) == {"Standard": 100, "Method A": 100}
     assert get_board(db, "digits", "Linf").rows == ()
 
 
 def test_a_flag_asks_for_no_closer_look_where_nobody_attacks(db: Database, blobs: LocalBlobs) -> None:
-    published(db, blobs, "Method A", flags=1)
+    publish_corrupted(db, blobs, "Method A", flags=1)
     (row,) = get_board(db, "digits", CORRUPTIONS).rows
     assert row.findings == ("changed_answers",)
     assert claim(db, a_worker(), LEASE_MS) is None
 
 
 def test_examples_of_others_are_refused_where_nobody_attacks(db: Database, blobs: LocalBlobs) -> None:
-    published(db, blobs, "Method A")
+    publish_corrupted(db, blobs, "Method A")
     new = NewExternal(examples_sha256=blobs.put(examples("digits", 500)), attack="mine")
     with pytest.raises(Conflict, match="attacker"):
         submit_external(db, blobs, ("digits", CORRUPTIONS, "Method A"), new, Rules())

@@ -9,6 +9,7 @@ from store.boards import get_model
 from store.claims import beat
 from store.views import Progress
 from tests.running import Running
+from tests.store.corrupted import publish_corrupted
 from tests.store.lowered import doubt, judge_examples, send_examples
 from tests.store.material import LEASE_MS, check, finish, must_claim, shard_report
 from tests.web.html import read_page
@@ -19,6 +20,36 @@ from web.pages.model import Usage, model_page
 from web.rendering import as_html
 
 REPORTED = ("cifar10", "Linf", "Amini2024MeanSparse_S-WRN-94-16")
+
+
+def test_a_board_without_an_attacker_shows_cells_in_place_of_attacks(service: Running) -> None:
+    db, blobs = service.services.db, service.services.blobs
+    publish_corrupted(db, blobs, "Standard", losses=(75, 74), baseline=True)
+    report = publish_corrupted(db, blobs, "Method A", losses=(5, 30))
+    page = model_page(service.services, "digits", "corruptions", "Method A")
+    assert page.verdict == (
+        "Under 15 types of corruption at 5 severities each, 76.67\u202f% of the 500 images were classified correctly "
+        "on average; without corruption it is 100.00\u202f%. Hardest was jpeg compression, with 0.00\u202f%."
+    )
+    assert page.evidence is not None
+    rows = page.evidence.corruptions
+    assert [row.label for row in rows[:2]] == ["gaussian noise", "shot noise"]
+    assert [row.mean for row in rows] == [1.0] * 9 + [0.5] * 5 + [0.0]
+    assert {row.accuracies for row in rows} == {(value,) * 5 for value in (1.0, 0.5, 0.0)}
+    assert (page.form_address, page.usage.load) == (None, None)
+    assert page.unknown == ("authors", "venue", "paper", "kind of extra data")
+    shown = read_page(service.http.get("/models/digits/corruptions/Method%20A").text)
+    for text in (page.verdict, "Corruption by corruption", "elastic transform", "mCE", report.results_sha256()):
+        assert text in shown.text
+    for text in ("Attack by attack", "gradient masking", "unannounced", "Evaluations by others", "Newly broken"):
+        assert text not in shown.text
+    assert shown.find("h2", id="attacks"), "where the badge links to"
+    board = read_page(service.http.get("/boards/digits/corruptions").text)
+    assert "mCE" in board.text
+    assert "76.67" in board.text
+    form = read_page(service.http.get("/models/digits/corruptions/Method%20A/external").text)
+    assert "on this one nobody attacks" in form.text
+    assert not form.find("form", method="post")
 
 
 def test_model_shows_the_evidence_of_an_evaluation(service: Running) -> None:

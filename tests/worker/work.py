@@ -81,14 +81,16 @@ def real_sandbox() -> Sandbox:
     return find_sandbox(SandboxLevel.NAMESPACES)
 
 
-def submitted(services: Services, model: str = "Digits_Standard", *, content: bytes | None = None) -> SubmissionView:
+def submitted(
+    services: Services, model: str = "Digits_Standard", *, content: bytes | None = None, threat_model: str = "Linf"
+) -> SubmissionView:
     """Submit a model of the zoo, or other content in its place."""
-    entry = card(model, "digits", "Linf")
+    entry = card(model, "digits", threat_model)
     data = bundled_checkpoint(entry).read_bytes() if content is None else content
     new = NewSubmission(
         name=entry.id,
         dataset="digits",
-        threat_model="Linf",
+        threat_model=threat_model,
         architecture=entry.architecture,
         checkpoint_sha256=services.blobs.put(data),
     )
@@ -101,9 +103,11 @@ def must_claim(services: Services, worker: str = "test", lease_ms: int = LEASE_M
     return work
 
 
-def claimed_shard(services: Services, model: str = "Digits_Standard", points: int = 500) -> Claim:
+def claimed_shard(
+    services: Services, model: str = "Digits_Standard", points: int = 500, threat_model: str = "Linf"
+) -> Claim:
     """Submit a model, pass its check unseen and claim its first shard, of at most that many points."""
-    submitted(services, model)
+    submitted(services, model, threat_model=threat_model)
     finish_check(services.db, must_claim(services), [PASSED], parameters=1, shard_points=points)
     return must_claim(services)
 
