@@ -55,10 +55,10 @@ def corrupt(x: Tensor, corruption: str, severity: int, index: Sequence[int], see
     _check_name(corruption, severity)
     _check_points(x, index)
     module = import_module(f"{__name__}.{corruption}")
-    clean = x.detach().permute(0, 2, 3, 1).to("cpu", torch.float64).numpy()
+    clean = x.detach().permute(0, 2, 3, 1).cpu()
     corrupted = np.empty(clean.shape, dtype=np.uint8)
     for place, position in enumerate(index):
-        image = from_levels(to_levels(clean[place]))
+        image = from_levels(to_levels(clean[place].double().numpy()))
         draws = Draws(operator.index(seed), corruption, severity, operator.index(position))
         corrupted[place] = to_levels(module.CORRUPTION.corrupted(image, severity, draws))
     levels = torch.from_numpy(corrupted).permute(0, 3, 1, 2).contiguous()

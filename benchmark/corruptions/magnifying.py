@@ -30,7 +30,7 @@ def magnified(image: Array, factors: Array) -> Array:
 
 
 def _places(size: int, pixels: int, factors: Array) -> tuple[npt.NDArray[np.int64], Array]:
-    """Return between which two of ``size`` pixels each comes to lie, and how far, if the image had ``pixels`` of them."""
+    """Return between which two of ``size`` pixels each comes to lie, and how far, as if there were ``pixels``."""
     factor = factors[:, None]
     middle = np.ceil(pixels / factor)
     enlarged = np.round(middle * factor)
