@@ -82,6 +82,24 @@ class ExternalList(BaseModel):
     external_evaluations: tuple[ExternalView, ...]
 
 
+class ZooFile(BaseModel):
+    """A checkpoint of the zoo that may be passed on."""
+
+    model_id: str
+    dataset: str
+    threat_models: tuple[str, ...]
+    sha256: str
+    bytes: int
+    licence: str
+    """SPDX identifier."""
+
+
+class ZooFileList(BaseModel):
+    """All of them that this service has."""
+
+    checkpoints: tuple[ZooFile, ...]
+
+
 class BoardList(BaseModel):
     """All official boards."""
 

@@ -28,6 +28,8 @@ from gauntlet.bundled import submit_zoo
 from gauntlet.guards import BodyLimit, HeadAsGet, KnownHost, SameSite, SecurityHeaders
 from gauntlet.settings import Settings, read_settings
 from gauntlet.storage import open_blobs, require_own_storage
+from gauntlet.zoo_files import PermissiveFiles
+from model_zoo.downloads.places import Places
 from store.database import Database
 from store.doorbell import Doorbell, Silence
 from store.migrate import require_newest, upgrade
@@ -87,6 +89,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.probes = _probes(settings, services)
     app.state.metrics = Metrics(services, __version__, settings.metrics_token)
     app.state.failure = None
+    app.state.zoo = PermissiveFiles(Places.from_environment())
     if settings.worker_token is not None:
         app.state.worker_access = WorkerAccess(settings.worker_token, MAX_FILE_BYTES)
     app.include_router(api.routes.router(for_workers=settings.worker_token is not None))

@@ -21,8 +21,8 @@ MEBIBYTE = 1024 * 1024
 PREFIX = "GAUNTLET_"
 FILE = "_FILE"
 """What follows the name of a setting where the variable names a file that holds its value."""
-OF_THE_CLIENT = f"{PREFIX}SERVER"
-"""Where commands find a service; no setting of the service itself."""
+OF_OTHERS = frozenset(f"{PREFIX}{name}" for name in ("SERVER", "CACHE", "DATA", "OFFLINE", "ZOO_MIRROR"))
+"""Of commands and libraries: where a service is, where data and downloads lie. No settings of the service itself."""
 Device = Annotated[str, Field(pattern=r"^(cpu|cuda(:\d{1,3})?)$")]
 """The processor, or a CUDA device by number."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -222,7 +222,7 @@ def _from_files(environment: Mapping[str, str]) -> dict[str, object]:
 def _refuse_unknown(environment: Iterable[str]) -> None:
     """A mistyped name would leave its setting at the default without a word, even one that guards the service."""
     names = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
-    known = names | {f"{name}{FILE}" for name in names} | {OF_THE_CLIENT}
+    known = names | {f"{name}{FILE}" for name in names} | OF_OTHERS
     for name in sorted(environment):
         if name.startswith(PREFIX) and name not in known:
             similar = get_close_matches(name, known, n=1)

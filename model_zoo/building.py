@@ -12,6 +12,7 @@ from torch import nn
 
 from benchmark.datasets import CLASSES
 from benchmark.errors import InvalidCheckpoint
+from model_zoo.licences import tell_licence
 from model_zoo.registry import PublishedCard, bundled_checkpoint, card, published_card
 from model_zoo.registry import architecture as registered
 
@@ -58,26 +59,27 @@ def load_model(
         model_name: its id, in upper or lower case.
         dataset: data set of its board.
         threat_model: threat model of its board.
-        model_dir: folder whose ``<id>.safetensors`` is preferred to the bundled file where it exists, and must exist
-            for a published checkpoint, which does not come along.
+        model_dir: folder whose ``<id>.safetensors`` is taken where it exists, instead of what comes along with the
+            package or is fetched. A published checkpoint is fetched once, into the folder that ``GAUNTLET_CACHE``
+            names (by default ``~/.cache/gauntlet``), and pinned by its hash.
         pretrained: False gives the architecture with random weights, the same in every call.
         device: where to put it.
     Returns:
         The network in eval mode, from images in [0, 1] to logits.
     Raises:
-        NotFound: the board has no model of that name.
-        InvalidCheckpoint: the checkpoint file is missing, or is not the one that the card describes.
+        NotFound: the board has no model of that name, or its checkpoint is not here and may not be fetched.
+        DownloadFailed: its checkpoint could not be fetched.
+        InvalidCheckpoint: the checkpoint file is not the one that the card describes, or that was verified before.
     """
     from model_zoo.checkpoints.safetensors import load_checkpoint
 
     other = published_card(model_name, dataset, threat_model)
     if other is not None:
-        from model_zoo.checkpoints.published import load_published
-
-        return (load_published(other, model_dir) if pretrained else build_published(other)).to(device)
+        return (_published(other, model_dir) if pretrained else build_published(other)).to(device)
     entry = card(model_name, dataset, threat_model)
     if not pretrained:
         return build(entry.architecture, entry.dataset, entry.recipe.seed).eval().to(device)
+    tell_licence(entry)
     path = bundled_checkpoint(entry)
     if model_dir is not None and (own := Path(model_dir) / path.name).is_file():
         path = own
@@ -90,3 +92,18 @@ def load_model(
             remedy="the file is damaged or of another version: delete it, or install the package again",
         )
     return load_checkpoint(path, entry.architecture, entry.dataset).to(device)
+
+
+def _published(entry: PublishedCard, model_dir: str | Path | None) -> nn.Module:
+    """Load a published checkpoint from the caller's folder, or else from the cache, fetching it if need be."""
+    from model_zoo.checkpoints.published import load_published_file
+    from model_zoo.downloads.fetching import Fetcher
+    from model_zoo.downloads.telling import told
+
+    tell_licence(entry)
+    own = Path(model_dir) / f"{entry.id}.safetensors" if model_dir is not None else None
+    if own is not None and own.is_file():
+        return load_published_file(entry, own)
+    with told(entry.id) as progress:
+        found = Fetcher().checkpoint(entry, progress)
+    return load_published_file(entry, found.path)

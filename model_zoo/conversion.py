@@ -16,7 +16,7 @@ from model_zoo.checkpoints.pickles import SAVE_ALONE, STORAGES, check_names
 from model_zoo.checkpoints.safetensors import write_checkpoint
 from model_zoo.checkpoints.state_dicts import check_state_dict
 
-NESTS = ("state_dict", "model_state_dict", "model", "net")
+NESTS = ("state_dict", "model_state_dict", "model", "net", "last")
 """Under which training code keeps the parameters beside an optimiser's state and the like."""
 PREFIXES = ("module.", "model.", "_orig_mod.")
 """What DataParallel, wrappers for normalisation or training, and torch.compile put before every key."""

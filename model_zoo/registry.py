@@ -107,6 +107,8 @@ class Card(Part):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     """Hash of the checkpoint file."""
     licence: Text
+    permission: Text | None = None
+    """Where its authors have agreed to its being listed and passed on."""
     extra_data: bool
     """Whether training saw more than the data set's training split."""
     footnote: Text | None = None
@@ -136,9 +138,18 @@ class PublishedCard(Part):
     unused: tuple[Text, ...] = ()
     """Beginnings of keys that the checkpoint holds beside the network's, and that nothing uses."""
     google_drive: tuple[Text, ...] = ()
-    """Ids of its files there: one, or one for each member of an ensemble."""
+    """Ids of its files there: one, or one for each member of an ensemble, whose keys the network has under "models.0.",
+    "models.1." and so on."""
+    hugging_face: Text | None = None
+    """Its file on that hub, as "owner/repository@revision/path"."""
+    url: Annotated[str, Field(pattern=r"^https://\S+$", max_length=500)] | None = None
+    """Address of its file, where it lies elsewhere."""
     torchvision: Text | None = None
     """Name of the weights, where torchvision has them."""
+    licence: Text | None = None
+    """Of the checkpoint, by SPDX identifier where it has one; None where none is stated."""
+    permission: Text | None = None
+    """Where its authors have agreed to its being listed and passed on; None where that is unknown."""
     preprocessing: Text | None = None
     """What is done to images of other sizes first."""
     extra_data: bool | None = None
@@ -280,7 +291,7 @@ def _boards(entry: Card | PublishedCard) -> list[tuple[str, str]]:
 
 def _remedy(model_id: str, dataset: str, threat_model: str) -> str:
     if published_card(model_id, dataset, threat_model) is not None:
-        return "its checkpoint does not come along: load it with load_model and its folder as model_dir"
+        return "its checkpoint does not come along: fetch it with load_model or gauntlet zoo fetch"
     elsewhere = [
         "/".join(board)
         for entry in _everything()

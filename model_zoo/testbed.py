@@ -21,6 +21,7 @@ from benchmark.protocols import Protocol
 from benchmark.report import EvaluationReport, Points
 from benchmark.threat_models import Board
 from model_zoo.building import load_model
+from model_zoo.downloads.fetching import Fetcher
 from model_zoo.registry import Card, PublishedCard, bundled_checkpoint, cards, published
 
 Attack = Protocol | OwnAttack
@@ -271,7 +272,8 @@ def _candidate(card: Card | PublishedCard, folders: Sequence[Path]) -> Candidate
         path = folder / f"{card.id}.safetensors"
         if path.is_file():
             return Candidate(card, path, folder)
-    return None
+    fetched = Fetcher().cached(card)
+    return None if fetched is None else Candidate(card, fetched.path)
 
 
 def _is_on(card: Card | PublishedCard, board: Board) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import redis
@@ -32,12 +33,15 @@ for name in [name for name in os.environ if name.startswith("GAUNTLET_")]:
     value = os.environ.pop(name)
     if name in {"GAUNTLET_TEST_POSTGRES_URL", "GAUNTLET_TEST_REDIS_URL"}:
         os.environ[name.removeprefix("GAUNTLET_")] = value
+# No test asks the network for anything, nor looks into the developer's cache.
+os.environ["GAUNTLET_OFFLINE"] = "1"
 
 
 @pytest.fixture(autouse=True)
 def _own_directory(tmp_path: os.PathLike[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep whatever a test writes by default, such as ./var, out of the repository."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GAUNTLET_CACHE", str(Path(tmp_path, "cache")))
 
 
 @pytest.fixture(scope="session")

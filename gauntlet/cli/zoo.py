@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.errors import InvalidInput
-from gauntlet.cli import zoo_attack
+from gauntlet.cli import zoo_attack, zoo_fetch
 from gauntlet.cli.console import EPILOG, AsJson, percent, print_json, print_table, progress_bar, table_of
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="List, show, train and attack the models of the zoo.", epilog=EPILOG, no_args_is_help=False)
 app.command("attack", epilog=EPILOG)(zoo_attack.attack_zoo)
+app.command("fetch", epilog=EPILOG)(zoo_fetch.fetch_model)
 
 ModelId = Annotated[str, typer.Argument(help="Id of a zoo model.")]
 Dataset = Annotated[str, typer.Option(help="Data set of its board.")]

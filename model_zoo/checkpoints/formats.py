@@ -56,6 +56,11 @@ def check_upload(path: Path) -> Format | Literal["npy"]:
     return check_file(path)
 
 
+def is_zip(path: Path) -> bool:
+    """Tell whether a file is a zip archive, as torch.save has written since 1.6."""
+    return _beginning(path).startswith(_ZIP)
+
+
 def is_old_pickle(path: Path) -> bool:
     """Tell whether a file is what torch.save wrote before torch 1.6."""
     beginning = _beginning(path)

@@ -20,7 +20,7 @@ _CONSTANTS_LAYER = "normalize."
 """Statistics of the normalisation, or the layer that holds them: networks here have them from the card."""
 
 
-def load_published(card: PublishedCard, model_dir: str | Path | None) -> nn.Module:
+def load_published_file(card: PublishedCard, path: Path) -> nn.Module:
     """Load a published checkpoint, or say what is wrong with it.
 
     Wrappers' prefixes, the constants of the normalisation and what the card declares unused may be in the file; beyond
@@ -28,21 +28,12 @@ def load_published(card: PublishedCard, model_dir: str | Path | None) -> nn.Modu
 
     Args:
         card: of the checkpoint.
-        model_dir: folder with ``<id>.safetensors``; nothing in the file is trusted.
+        path: a safetensors file; nothing in it is trusted.
     Returns:
         The network in eval mode.
     Raises:
-        InvalidCheckpoint: there is no such file, it is malformed, or it does not fit the network.
+        InvalidCheckpoint: it is malformed, or does not fit the network.
     """
-    name = f"{card.id}.safetensors"
-    path = Path(model_dir, name) if model_dir is not None else None
-    if path is None or not path.is_file():
-        raise InvalidCheckpoint.because(
-            name,
-            found="no model_dir" if path is None else "no such file",
-            expected="the published checkpoint as safetensors in model_dir",
-            remedy=f"download it from {_source(card)}, make it safetensors with gauntlet convert, and name its folder",
-        )
     header = network_keys(read_header(path), card)
     return load_into(build_published(card), path, header, f"{card.network} of {card.id}", card.dataset)
 
@@ -69,9 +60,3 @@ def network_keys(header: Header, card: PublishedCard) -> Header:
             )
         tensors[key] = entry
     return replace(header, tensors=tensors)
-
-
-def _source(card: PublishedCard) -> str:
-    if card.google_drive:
-        return " and ".join(f"https://drive.google.com/uc?id={file}" for file in card.google_drive)
-    return f"torchvision ({card.torchvision})" if card.torchvision else "its authors"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -156,11 +155,11 @@ def test_no_tensor_takes_the_place_of_another(names: tuple[str, str], tmp_path: 
 
 
 @pytest.mark.parametrize("folder", [None, Path("/nowhere")])
-def test_a_missing_checkpoint_says_where_it_is_to_be_had(folder: Path | None) -> None:
-    with pytest.raises(InvalidCheckpoint) as caught:
+def test_a_checkpoint_that_is_not_here_and_may_not_be_fetched_says_so(folder: Path | None) -> None:
+    with pytest.raises(NotFound, match=r"cifar10/Linf/Wong2020Fast .* GAUNTLET_OFFLINE") as caught:
         load(folder)
     assert caught.value.detail is not None
-    assert re.search(r"https://drive\.google\.com/.* gauntlet convert", caught.value.detail.remedy)
+    assert "Wong2020Fast.safetensors as model_dir" in caught.value.detail.remedy
 
 
 def test_the_nearest_published_id_is_suggested() -> None:

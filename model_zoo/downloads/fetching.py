@@ -1,0 +1,225 @@
+"""From a card to its checkpoint as a safetensors file: from the cache, a mirror, or where it was published."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmark.errors import InvalidCheckpoint, NotFound
+from model_zoo.checkpoints.published import load_published_file
+from model_zoo.downloads.locking import Pin, add_pin, held, read_pins
+from model_zoo.downloads.places import MIRROR, OFFLINE, Places
+from model_zoo.downloads.sources import Hosts, Source, fetch_from, sources_of
+from model_zoo.downloads.transfer import DownloadFailed, Patience, Progress, fetch
+from model_zoo.registry import PublishedCard
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A checkpoint that is in the cache.
+
+    Args:
+        path: the safetensors file, named by its hash.
+        pin: its hashes.
+        origin: "cache", "mirror" or "source".
+    """
+
+    path: Path
+    pin: Pin
+    origin: str
+
+
+@dataclass(frozen=True)
+class Fetcher:
+    """Gets published checkpoints.
+
+    Args:
+        places: the cache, and what may be asked.
+        hosts: where files are asked for.
+        patience: limits of each transfer.
+    """
+
+    places: Places = field(default_factory=Places.from_environment)
+    hosts: Hosts = field(default_factory=Hosts)
+    patience: Patience = field(default_factory=Patience)
+
+    def checkpoint(self, card: PublishedCard, progress: Progress | None = None) -> Fetched:
+        """Return a card's checkpoint, fetched where it is not in the cache.
+
+        The first time, it is pinned once it has been loaded into its network; ever after, its hashes must be those.
+        Callers that ask at once wait for the one that fetches.
+
+        Args:
+            card: whose.
+            progress: told how far each transfer is.
+        Raises:
+            NotFound: it is not in the cache and there is to be no download, or nobody knows where it lies.
+            DownloadFailed: it cannot be had.
+            InvalidCheckpoint: it is another file than was pinned, is malformed, or does not fit its network.
+        """
+        found = self._cached(card)
+        if found is not None:
+            return found
+        if self.places.offline:
+            raise self._offline(card)
+        with held(self._root / "locks" / f"{_name(card).replace('/', '+')}.lock"):
+            found = self._cached(card)  # another caller may have been faster
+            if found is None:
+                found = self._from_mirror(card, progress) or self._from_source(card, progress)
+            return found
+
+    def cached(self, card: PublishedCard) -> Fetched | None:
+        """Return a card's checkpoint if it is in the cache and what was pinned; else None."""
+        return self._cached(card)
+
+    @property
+    def _root(self) -> Path:
+        return self.places.cache / "zoo"
+
+    @property
+    def _pins(self) -> Path:
+        return self._root / "zoo.lock.json"
+
+    def _stored(self, sha256: str) -> Path:
+        return self._root / "checkpoints" / f"{sha256}.safetensors"
+
+    def _pin(self, card: PublishedCard) -> Pin | None:
+        return read_pins(self._pins).get(_name(card))
+
+    def _cached(self, card: PublishedCard) -> Fetched | None:
+        pin = self._pin(card)
+        path = self._stored(pin.safetensors) if pin is not None else None
+        if pin is None or path is None or not path.is_file():
+            return None
+        if _sha256(path) != pin.safetensors:
+            path.unlink(missing_ok=True)  # damaged: to be fetched again
+            return None
+        return Fetched(path, pin, "cache")
+
+    def _from_mirror(self, card: PublishedCard, progress: Progress | None) -> Fetched | None:
+        pin = self._pin(card)
+        if pin is None or self.places.mirror is None:
+            return None
+        target = self._root / "partial" / f"{pin.safetensors}.mirrored"
+        try:
+            fetch(f"{self.places.mirror}/{pin.safetensors}", target, patience=self.patience, progress=progress)
+        except DownloadFailed:
+            return None
+        if _sha256(target) != pin.safetensors:
+            target.unlink()
+            return None
+        return Fetched(self._store(target, pin.safetensors), pin, "mirror")
+
+    def _from_source(self, card: PublishedCard, progress: Progress | None) -> Fetched:
+        pin = self._pin(card)
+        sources = sources_of(card, self.hosts)
+        files = [self._fetched(card, number, source, progress) for number, source in enumerate(sources)]
+        hashes = tuple(_sha256(file) for file in files)
+        try:
+            if pin is not None and hashes != pin.sources:
+                raise _changed(card, found=hashes, expected=pin.sources)
+            with tempfile.TemporaryDirectory(dir=self._root, prefix="converting-") as directory:
+                whole = convert_published(files, Path(directory))
+                load_published_file(card, whole)
+                pin = self._pinned(card, pin, hashes, whole)
+                stored = self._store(whole, pin.safetensors)
+        finally:
+            for file in files:
+                file.unlink(missing_ok=True)
+        return Fetched(stored, pin, "source")
+
+    def _fetched(self, card: PublishedCard, number: int, source: Source, progress: Progress | None) -> Path:
+        target = self._root / "partial" / f"{_name(card).replace('/', '+')}-{number}"
+        fetch_from(source, target, patience=self.patience, progress=progress)
+        return target
+
+    def _pinned(self, card: PublishedCard, pin: Pin | None, hashes: tuple[str, ...], whole: Path) -> Pin:
+        sha256 = _sha256(whole)
+        if pin is not None:
+            if sha256 != pin.safetensors:
+                raise _changed(card, found=(sha256,), expected=(pin.safetensors,))
+            return pin
+        new = Pin(
+            sources=hashes,
+            safetensors=sha256,
+            bytes=whole.stat().st_size,
+            verified=datetime.now(UTC).date().isoformat(),
+        )
+        add_pin(self._pins, _name(card), new)
+        return new
+
+    def _store(self, path: Path, sha256: str) -> Path:
+        stored = self._stored(sha256)
+        stored.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(path, stored)  # within one file system: all at once
+        return stored
+
+    def _offline(self, card: PublishedCard) -> NotFound:
+        return NotFound.because(
+            "checkpoint",
+            found=f"none of {_name(card)} in {self._root}, and {OFFLINE} is set",
+            expected="the checkpoint in the cache",
+            remedy=f"unset {OFFLINE}, or load it once where there is a network and copy that folder; "
+            f"or name a folder with {card.id}.safetensors as model_dir",
+        )
+
+
+def convert_published(files: list[Path], directory: Path) -> Path:
+    """Write published files as one safetensors file.
+
+    Args:
+        files: what was published: a state dict, a safetensors file, or several for an ensemble, whose keys are then
+            put under "models.0.", "models.1." and so on.
+        directory: where to write.
+    Raises:
+        InvalidCheckpoint: a file is neither, or malformed.
+    """
+    from safetensors.torch import load_file
+
+    from model_zoo.checkpoints.safetensors import write_checkpoint
+
+    converted = [_as_safetensors(file, directory / f"{number}.safetensors") for number, file in enumerate(files)]
+    if len(converted) == 1:
+        return converted[0]
+    whole = directory / "whole.safetensors"
+    members = [load_file(path) for path in converted]
+    write_checkpoint(
+        {f"models.{number}.{key}": value for number, member in enumerate(members) for key, value in member.items()},
+        whole,
+    )
+    return whole
+
+
+def _as_safetensors(file: Path, target: Path) -> Path:
+    from model_zoo.checkpoints.formats import is_old_pickle, is_zip
+    from model_zoo.checkpoints.header import read_header
+    from model_zoo.conversion import convert_state_dict
+
+    if not is_zip(file) and not is_old_pickle(file):
+        read_header(file)
+        shutil.copyfile(file, target)
+        return target
+    return convert_state_dict(file, target).path
+
+
+def _name(card: PublishedCard) -> str:
+    return f"{card.dataset}/{card.threat_model}/{card.id}"
+
+
+def _changed(card: PublishedCard, *, found: tuple[str, ...], expected: tuple[str, ...]) -> InvalidCheckpoint:
+    return InvalidCheckpoint.because(
+        _name(card),
+        found=f"sha256 {', '.join(found)}",
+        expected=", ".join(expected),
+        remedy="what is published there now is another file than was verified before. Ask its authors why; to take it "
+        f"all the same, remove the entry from zoo.lock.json in the cache. A mirror may have the old one: {MIRROR}",
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
