@@ -188,7 +188,7 @@ def attack_models(
         setting: points, seed, batch and device.
         compared_with: an ensemble that is run on each model too.
         known: asked before a model is loaded for what came of it earlier, which is then taken as it is.
-        progress: told the model's id and how far its evaluation is; what it raises ends the run.
+        progress: told the model's id and how far its evaluation is; what it raises counts as the model's failure.
     """
     for candidate in candidates:
 

@@ -81,7 +81,7 @@ def row_of(trial: Trial, columns: Columns | None) -> Row:
     report = trial.report
     if report is None:
         error = trial.error.as_json()["error"] if trial.error is not None else None
-        return Row(model=trial.model, board=None if columns is None else _says(columns, None), error=error)
+        return Row(model=trial.model, error=error)
     columns = _fitting(columns, trial)
     return Row(
         model=trial.model,
@@ -120,10 +120,10 @@ def _fitting(columns: Columns | None, trial: Trial) -> Columns | None:
 _ANOTHER_FILE = "The board's entry of this name is of another file."
 
 
-def _says(columns: Columns, report: EvaluationReport | None) -> BoardSays:
+def _says(columns: Columns, report: EvaluationReport) -> BoardSays:
     from model_zoo.testbed import overlap
 
-    both = overlap(report, columns.report.points) if report is not None and columns.report is not None else None
+    both = overlap(report, columns.report.points) if columns.report is not None else None
     says = BoardSays(
         source=columns.source,
         n_points=columns.n_points,
@@ -133,7 +133,7 @@ def _says(columns: Columns, report: EvaluationReport | None) -> BoardSays:
         best_known_robust_accuracy=columns.best_known_robust_accuracy,
         footnote=columns.footnote,
     )
-    if both is None or report is None:
+    if both is None:
         return says
     robust = both.robust / report.n_points
     changes = {
@@ -154,7 +154,8 @@ _COUNTS = ("Model", "Newly broken", "Missed", "Refused", "Forward", "Backward", 
 
 def show_rows(rows: Sequence[Row], title: str) -> None:
     """Print the rows as two tables, and below them what is to be said of them."""
-    print_table(table_of(_ACCURACIES, [_accuracies(row) for row in rows], title=f"{title}, accuracies in %"))
+    print(title)
+    print_table(table_of(_ACCURACIES, [_accuracies(row) for row in rows], title="Accuracies in %"))
     print_table(table_of(_COUNTS, [_counts(row) for row in rows], title="Points against the board's, and cost"))
     for line in notes(rows):
         print(line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -17,7 +18,7 @@ from benchmark.errors import EvaluationFailed, InvalidInput
 from benchmark.judging import misclassified
 from benchmark.own_attacks import OwnAttack
 from benchmark.own_evaluation import OwnRun, evaluate_own
-from benchmark.pipeline import Evaluation
+from benchmark.pipeline import Evaluation, evaluate
 from benchmark.report import CheckOutcome
 from benchmark.threat_models import ThreatModel
 from tests.benchmark.models import Cnn, Linear, Shape, answers, points
@@ -389,3 +390,26 @@ def test_a_function_that_cannot_be_called_is_refused_before_anything_runs(functi
 )
 def test_a_function_is_given_what_it_takes(function: Function, keywords: tuple[str, ...]) -> None:
     assert OwnAttack.of(function, "mine.py:attack").keywords == keywords
+
+
+def test_the_librarys_own_attacks_can_be_called_from_within() -> None:
+    """With the passes that the library itself counts, and those of its judge and its checks of the model."""
+
+    def library(model: nn.Module, x: Tensor, y: Tensor, norm: str, epsilon: float) -> Tensor:
+        budget = ThreatModel(norm, epsilon)
+        return evaluate(model, x, y, budget, protocol="apgd-ce(steps=5)", diagnostics=False).x_adv
+
+    found = evaluated(library)
+    alone = evaluate(MODEL, X, Y, BUDGET, protocol="apgd-ce(steps=5)", diagnostics=False).report
+    assert found.report.robust_accuracy == pytest.approx(alone.robust_accuracy, abs=2 / N)
+    assert found.report.attacks[0].forward_passes > alone.attacks[0].forward_passes
+    assert not flagged(found)
+
+
+def test_time_that_a_function_takes_is_counted() -> None:
+    def slow(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        time.sleep(0.02)
+        return x
+
+    (outcome,) = evaluated(slow).report.attacks
+    assert outcome.seconds >= 3 * 0.02

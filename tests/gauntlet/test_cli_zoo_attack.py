@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
+import subprocess
+import sys
+import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,13 +26,15 @@ from model_zoo.registry import bundled_checkpoint, bundled_report, card, cards
 from store.outcomes import finish_check
 from store.submissions import submit
 from store.views import NewSubmission
-from tests.gauntlet.test_cli import gauntlet
+from tests.gauntlet.test_cli import ROOT, gauntlet
 from tests.running import Running
 from tests.store import material
 
 BOARD = ("--board", "digits/Linf")
 FEW = (*BOARD, "--points", "30", "--models", "Digits_PGD2,Digits_Standard")
 OWN = """
+import time
+
 import torch
 import torch.nn.functional as F
 
@@ -42,6 +48,11 @@ def fgsm(model, x, y, *, epsilon, scale=1.0):
 
 def too_far(model, x, y, epsilon):
     return fgsm(model, x, y, epsilon=epsilon, scale=2)
+
+
+def slow(model, x, y):
+    time.sleep(0.05)
+    return x
 
 
 def tells_models_apart(model, x, y):
@@ -197,9 +208,9 @@ def test_a_failure_has_a_row_and_no_number(attack: Attack, own: Path, tmp_path: 
         (("--attack", "fgsm", *BOARD, "--resume"), "resume", "--output"),
         (("--attack", "fgsm", *BOARD, "--examples"), "examples", "--output"),
         (("--attack", "nowhere.py:fgsm", *BOARD), "attack", "nowhere.py"),
-        (("--attack", "mine.py", *BOARD), "attack", "fgsm, too_far, tells_models_apart"),
-        (("--attack", "mine.py:", *BOARD), "attack", "fgsm, too_far, tells_models_apart"),
-        (("--attack", "mine.py:pgd", *BOARD), "attack", "fgsm, too_far, tells_models_apart"),
+        (("--attack", "mine.py", *BOARD), "attack", "fgsm, too_far, slow, tells_models_apart"),
+        (("--attack", "mine.py:", *BOARD), "attack", "fgsm, too_far, slow, tells_models_apart"),
+        (("--attack", "mine.py:pgd", *BOARD), "attack", "fgsm, too_far, slow, tells_models_apart"),
         (("--attack", "mine.py:NOT_A_FUNCTION", *BOARD), "attack", "of type int"),
         (BOARD, "attack", "--attack"),
         (("--attack", "fgsm"), "board", "--board"),
@@ -300,6 +311,34 @@ def test_a_run_goes_on_where_it_stopped(attack: Attack, own: Path, tmp_path: Pat
     assert_refused_here(attack(*arguments, "--resume"), "a run with board None", "another folder")
 
 
+@pytest.mark.slow
+def test_a_run_that_was_interrupted_goes_on(own: Path, tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    arguments = ["zoo", "attack", "--attack", f"{own}:slow", *BOARD, "--batch-size", "8", "--output", str(output)]
+    environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"}
+    command = [sys.executable, "-m", "gauntlet", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as child:
+        try:
+            while not list(output.glob("reports/*.json")):
+                assert child.poll() is None
+                time.sleep(0.05)
+            child.send_signal(signal.SIGINT)
+            out, errors = child.communicate(timeout=60)
+        finally:
+            child.kill()
+    assert (child.returncode, out, errors) == (ExitCode.INTERRUPTED, "", "interrupted\n")
+    kept = {path: path.read_bytes() for path in output.glob("reports/*.json")}
+    models = [c.id for c in cards() if "Linf" in c.threat_models]
+    assert 0 < len(kept) < len(models)
+    assert len(table_of(output)) == len(kept)
+
+    found = gauntlet(*arguments, "--resume", "--json")
+    assert found.returncode == 0, found.stderr
+    assert [row["model"] for row in json.loads(found.stdout)["results"]] == models
+    assert all(row["seconds"] > 60 * 0.05 for row in json.loads(found.stdout)["results"])
+    assert all(path.read_bytes() == content for path, content in kept.items())
+
+
 def assert_refused_here(found: Found, *words: str) -> None:
     assert found.code == ExitCode.INVALID
     (line,) = [line for line in found.err.splitlines() if line.startswith("error: ")]
@@ -368,8 +407,16 @@ def test_the_board_of_a_service_is_compared_with(attack: Attack, service: Runnin
     assert (other["robust_accuracy"], other["missed"]) == (None, None)
     assert "of another file" in other["footnote"]
     assert none is None
-    table = attack(*arguments)
+    table = attack(*arguments, "--output", "run", "--examples")
     assert "Digits_PGD10: The board's entry of this name is of another file." in table.out
+
+    sent = [
+        "external", "run/examples/Digits_PGD2.npy", "--points-file", "run/examples/Digits_PGD2.txt", "--dataset", "digits",
+        "--threat-model", "Linf", "--model", "Digits_PGD2", "--attack", "one step", *server,
+    ]  # fmt: skip
+    with pytest.raises(SystemExit) as ended:
+        main(sent)
+    assert ended.value.code == 0
 
 
 def test_a_service_that_does_not_answer_is_told_before_anything_runs(attack: Attack, own: Path) -> None:

@@ -22,7 +22,7 @@ from benchmark.protocols import protocol_named
 from benchmark.report import EvaluationReport, Points
 from benchmark.threat_models import official_board
 from model_zoo.building import build_published, load_model
-from model_zoo.registry import Card, bundled_report, cards, published_card
+from model_zoo.registry import Card, bundled_report, card, cards, published_card
 from model_zoo.testbed import Candidate, Setting, Trial, attack_models, choose, overlap
 
 BOARD = official_board("digits", "Linf")
@@ -35,12 +35,12 @@ IMAGES = LabelledPoints(
 )
 
 ON_BOARDS = [
-    (card, threat_model)
-    for card in cards()
-    for threat_model in card.threat_models
-    if official_board(card.dataset, threat_model).attacked
+    (entry, threat_model)
+    for entry in cards()
+    for threat_model in entry.threat_models
+    if official_board(entry.dataset, threat_model).attacked
 ]
-REPORTED = pytest.mark.parametrize(("card", "threat_model"), ON_BOARDS, ids=lambda value: getattr(value, "id", value))
+REPORTED = pytest.mark.parametrize(("entry", "threat_model"), ON_BOARDS, ids=lambda value: getattr(value, "id", value))
 
 
 def own(function: Callable[..., object]) -> OwnAttack:
@@ -58,7 +58,7 @@ def test_a_built_in_attack_gives_every_model_the_verdicts_of_an_evaluation() -> 
     trials = list(
         attack_models(choose(BOARD).candidates, SHORT, SETTING, progress=lambda *standing: told.append(standing))
     )
-    assert [trial.model for trial in trials] == [card.id for card in cards() if "Linf" in card.threat_models]
+    assert [trial.model for trial in trials] == [entry.id for entry in cards() if "Linf" in entry.threat_models]
     assert [model for model, _ in told if model == trials[0].model]
     assert {model for model, _ in told} == {trial.model for trial in trials}
     for trial in trials:
@@ -72,7 +72,7 @@ def test_a_built_in_attack_gives_every_model_the_verdicts_of_an_evaluation() -> 
         assert torch.equal(trial.x_adv, alone.x_adv)
         (ours,), (theirs,) = report.attacks, alone.report.attacks
         assert ours.model_copy(update={"seconds": 0.0}) == theirs.model_copy(update={"seconds": 0.0})
-        assert report.provenance.checkpoint_sha256 in {card.sha256 for card in cards() if card.id == trial.model}
+        assert report.provenance.checkpoint_sha256 in {entry.sha256 for entry in cards() if entry.id == trial.model}
 
 
 def test_an_attack_that_fails_on_one_model_is_run_on_the_others() -> None:
@@ -107,9 +107,9 @@ def test_an_error_does_not_keep_the_model() -> None:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """One published checkpoint, and one that is damaged."""
-    card = published_card("Wong2020Fast", "cifar10", "Linf")
-    assert card is not None
-    save_file(build_published(card).state_dict(), tmp_path / f"{card.id}.safetensors")
+    entry = published_card("Wong2020Fast", "cifar10", "Linf")
+    assert entry is not None
+    save_file(build_published(entry).state_dict(), tmp_path / f"{entry.id}.safetensors")
     (tmp_path / "Andriushchenko2020Understanding.safetensors").write_bytes(bytes(100))
     return tmp_path
 
@@ -213,28 +213,41 @@ def _points(points: Points, broken_by: list[str | None]) -> Points:
 
 
 @REPORTED
-def test_every_model_that_comes_along_has_its_report(card: Card, threat_model: str) -> None:
+def test_every_model_that_comes_along_has_its_report(entry: Card, threat_model: str) -> None:
     """Where it is missing: gauntlet evaluate ID --dataset … --threat-model … --no-evidence --json PATH."""
-    report = EvaluationReport.model_validate_json(bundled_report(card, threat_model).read_bytes())
-    board = official_board(card.dataset, threat_model)
-    assert (report.dataset, report.norm, report.epsilon) == (card.dataset, board.threat_model, str(board.epsilon))
+    report = EvaluationReport.model_validate_json(bundled_report(entry, threat_model).read_bytes())
+    board = official_board(entry.dataset, threat_model)
+    assert (report.dataset, report.norm, report.epsilon) == (entry.dataset, board.threat_model, str(board.epsilon))
     assert (report.protocol, report.n_points, report.provenance.seed) == ("standard-1", board.points, 0)
-    assert (report.provenance.checkpoint_sha256, report.provenance.zoo_id) == (card.sha256, card.id)
+    assert (report.provenance.checkpoint_sha256, report.provenance.zoo_id) == (entry.sha256, entry.id)
 
 
 def test_every_report_that_comes_along_is_of_a_model() -> None:
     folder = bundled_report(*ON_BOARDS[0]).parents[2]
     files = {path for path in folder.rglob("*") if path.is_file()}
-    assert files == {bundled_report(card, threat_model) for card, threat_model in ON_BOARDS}
+    assert files == {bundled_report(entry, threat_model) for entry, threat_model in ON_BOARDS}
 
 
 @REPORTED
-def test_the_reports_that_come_along_are_what_the_models_give(card: Card, threat_model: str) -> None:
+def test_the_reports_that_come_along_are_what_the_models_give(entry: Card, threat_model: str) -> None:
     """The first attack on the first points, for the whole takes minutes; other machines may differ by a point."""
-    report = EvaluationReport.model_validate_json(bundled_report(card, threat_model).read_bytes())
-    board = official_board(card.dataset, threat_model)
-    points = datasets.load(card.dataset, "test", 30)
-    model = load_model(card.id, dataset=card.dataset, threat_model=threat_model)
+    report = EvaluationReport.model_validate_json(bundled_report(entry, threat_model).read_bytes())
+    board = official_board(entry.dataset, threat_model)
+    points = datasets.load(entry.dataset, "test", 30)
+    model = load_model(entry.id, dataset=entry.dataset, threat_model=threat_model)
     found = evaluate(model, points.x, points.y, board.budget, protocol="apgd-ce", diagnostics=False).report
     there = [by if by in {"clean", "apgd-ce"} else None for by in report.points.broken_by[:30]]
     assert sum(ours != theirs for ours, theirs in zip(found.points.broken_by, there, strict=True)) <= 1
+
+
+@pytest.mark.slow
+def test_a_report_that_comes_along_is_what_the_whole_ensemble_gives() -> None:
+    entry = card("Digits_FGSM_RS", "digits", "Linf")
+    report = EvaluationReport.model_validate_json(bundled_report(entry, "Linf").read_bytes())
+    (trial,) = attack_models(
+        choose(BOARD, [entry.id]).candidates, protocol_named("standard"), Setting(BOARD, datasets.load("digits"))
+    )
+    found = reported(trial)
+    differ = sum(ours != theirs for ours, theirs in zip(found.points.robust, report.points.robust, strict=True))
+    assert differ <= 0.005 * report.n_points  # other machines round otherwise
+    assert found.standard_accuracy == report.standard_accuracy
