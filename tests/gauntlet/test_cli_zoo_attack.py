@@ -411,8 +411,8 @@ def test_the_board_of_a_service_is_compared_with(attack: Attack, service: Runnin
     assert "Digits_PGD10: The board's entry of this name is of another file." in table.out
 
     sent = [
-        "external", "run/examples/Digits_PGD2.npy", "--points-file", "run/examples/Digits_PGD2.txt", "--dataset", "digits",
-        "--threat-model", "Linf", "--model", "Digits_PGD2", "--attack", "one step", *server,
+        "external", "run/examples/Digits_PGD2.npy", "--points-file", "run/examples/Digits_PGD2.txt",
+        "--dataset", "digits", "--threat-model", "Linf", "--model", "Digits_PGD2", "--attack", "one step", *server,
     ]  # fmt: skip
     with pytest.raises(SystemExit) as ended:
         main(sent)
