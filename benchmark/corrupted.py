@@ -17,9 +17,10 @@ from benchmark.ensemble import Snapshot
 from benchmark.errors import InvalidInput
 from benchmark.judging import misclassified
 from benchmark.pipeline import Found, device_named, hardware_of, installed_versions, slot_width, twin_on
-from benchmark.report import EvaluationReport, Interval, Points, Provenance, build_report, wilson_interval
+from benchmark.report import EvaluationReport, Interval, Points, Provenance
 from benchmark.restrictions import POLICY, run_checks
 from benchmark.restrictions.replay import answers_of, replay_check
+from benchmark.summing_up import build_report, wilson_interval
 from benchmark.threat_models import CORRUPTION_PROTOCOL, neighbourhood
 from benchmark.threat_models import CORRUPTIONS as NO_ATTACKER
 

@@ -17,9 +17,10 @@ from benchmark.engine import Engine, PointSet
 from benchmark.judging import misclassified
 from benchmark.norms import norm_named
 from benchmark.protocols import Protocol, mean_accuracy_check
-from benchmark.report import AttackOutcome, Check, Interval, Points, wilson_interval
+from benchmark.report import AttackOutcome, Check, Interval, Points
 from benchmark.restrictions.replay import Answers, answers_of, replay_check
 from benchmark.search_model import SearchModel, search_model
+from benchmark.summing_up import wilson_interval
 from benchmark.threat_models import ThreatModel
 
 _ROBUST, _CLEAN = -1, -2

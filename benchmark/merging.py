@@ -17,9 +17,9 @@ from benchmark.report import (
     SandboxLevel,
     SecondAttack,
     Shard,
-    build_report,
     canonical_json,
 )
+from benchmark.summing_up import build_report
 
 MAX_LABEL = 100
 """Characters of the name of what broke a point."""

@@ -18,7 +18,8 @@ from benchmark.norms import norm_named
 from benchmark.own_attack_checks import Seen, checks_of
 from benchmark.own_attacks import OwnAttack
 from benchmark.pipeline import Evaluation, hardware_of, installed_versions, sha256_of_examples
-from benchmark.report import AttackOutcome, EvaluationReport, Points, Provenance, build_report
+from benchmark.report import AttackOutcome, EvaluationReport, Points, Provenance
+from benchmark.summing_up import build_report
 from benchmark.surroundings import Passes
 from benchmark.threat_models import ThreatModel
 

@@ -26,9 +26,9 @@ from benchmark.report import (
     Points,
     Provenance,
     SecondAttack,
-    build_report,
 )
 from benchmark.restrictions import POLICY, run_checks
+from benchmark.summing_up import build_report
 from benchmark.threat_models import ThreatModel, official_board
 
 _CPU_WIDTH = 64

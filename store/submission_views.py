@@ -9,7 +9,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from benchmark.commitment import commitment_of
-from benchmark.report import Check, Evidence, wilson_interval
+from benchmark.report import Check, Evidence
+from benchmark.summing_up import wilson_interval
 from store.states import WAITING
 from store.tables import RunRow, ShardRow, SubmissionRow, TransitionRow
 from store.views import NewSubmission, Progress, Purpose, SeedView, State, SubmissionView, Transition

@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmark.report import (
-    AttackOutcome,
-    Check,
-    CheckOutcome,
-    EvaluationReport,
-    Points,
-    Provenance,
-    build_report,
-)
+from benchmark.report import AttackOutcome, Check, CheckOutcome, EvaluationReport, Points, Provenance
+from benchmark.summing_up import build_report
 
 ATTACKS = ("apgd-ce", "apgd-t", "fab-t", "square")
 VERDICTS = (None, "clean", *ATTACKS)

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from benchmark.corruption_table import CorruptionCell, CorruptionTable, mean_corruption_error, merge_tables
 from benchmark.merging import merge_reports
-from benchmark.report import EvaluationReport, Points, build_report, clustered_interval, wilson_interval
+from benchmark.report import EvaluationReport, Points
+from benchmark.summing_up import build_report, clustered_interval, wilson_interval
 from tests.benchmark.reports import outcome_of, provenance_of, report_of
 
 TYPES = ("fog", "snow")

@@ -13,16 +13,8 @@ from pydantic import ValidationError
 from scipy.stats import binomtest
 
 from benchmark.merging import merge_reports
-from benchmark.report import (
-    Check,
-    CheckOutcome,
-    EvaluationReport,
-    Evidence,
-    Points,
-    canonical_json,
-    unreliability_check,
-    wilson_interval,
-)
+from benchmark.report import Check, CheckOutcome, EvaluationReport, Evidence, Points, canonical_json
+from benchmark.summing_up import unreliability_check, wilson_interval
 from tests.benchmark.reports import MIXED, VERDICTS, outcome_of, points_of, report_of
 
 

@@ -13,7 +13,7 @@ import threading
 import time
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -208,7 +208,7 @@ def bomb() -> bytes:
     return file.getvalue()
 
 
-HOSTILE = {
+HOSTILE: dict[str, Callable[[], bytes]] = {
     "code": lambda: saved({"state_dict": weights(), "evil": Evil()}),
     "old code": lambda: saved({"state_dict": weights(), "evil": Evil()}, legacy=True),
     "noise": lambda: bytes(range(7, 200)) * 50,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from benchmark.corruption_table import CELLS, GENERATED, CorruptionCell, CorruptionTable
-from benchmark.report import CheckOutcome, EvaluationReport, Points, build_report
+from benchmark.report import CheckOutcome, EvaluationReport, Points
+from benchmark.summing_up import build_report
 from benchmark.threat_models import CORRUPTIONS
 from store.blobs import Blobs
 from store.boards import get_model

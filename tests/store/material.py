@@ -15,8 +15,8 @@ from benchmark.report import (
     Points,
     Provenance,
     SecondAttack,
-    build_report,
 )
+from benchmark.summing_up import build_report
 from benchmark.threat_models import NORMS
 from benchmark.verdicts import Verdict, Verdicts
 from store.blobs import Blobs

@@ -8,7 +8,8 @@ from functools import partial
 import pytest
 from sqlalchemy.engine import make_url
 
-from benchmark.report import CheckOutcome, wilson_interval
+from benchmark.report import CheckOutcome
+from benchmark.summing_up import wilson_interval
 from store.blobs import LocalBlobs
 from store.claims import Beat, Claim, beat, claim, fail_attempt, release, release_worker, save_checkpoint
 from store.database import Database

@@ -11,7 +11,8 @@ from sqlalchemy.exc import IntegrityError
 
 from benchmark.errors import EvaluationFailed
 from benchmark.merging import worst_of
-from benchmark.report import Check, CheckOutcome, EvaluationReport, SandboxLevel, canonical_json, wilson_interval
+from benchmark.report import Check, CheckOutcome, EvaluationReport, SandboxLevel, canonical_json
+from benchmark.summing_up import wilson_interval
 from store.blobs import LocalBlobs
 from store.boards import get_board, get_model
 from store.claims import Claim, beat, claim

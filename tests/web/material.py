@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 from sqlalchemy import event
 
-from benchmark.report import CheckOutcome, wilson_interval
+from benchmark.report import CheckOutcome
+from benchmark.summing_up import wilson_interval
 from store.claims import Claim, beat
 from store.outcomes import finish_check
 from store.services import Services

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.report import wilson_interval
+from benchmark.summing_up import wilson_interval
 from store.blobs import LocalBlobs
 from store.claims import Claim
 from store.services import Services
