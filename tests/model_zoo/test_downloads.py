@@ -139,6 +139,7 @@ def test_a_place_on_the_hub_is_written_in_one_way(name: str) -> None:
         hub_source(name)
 
 
+@pytest.mark.slow
 def test_members_of_an_ensemble_are_put_together(server: Host, fetcher: Fetcher) -> None:
     card = PublishedCard(
         id="Three",
@@ -335,9 +336,9 @@ def in_a_process(fetcher: Fetcher) -> subprocess.Popen[str]:
 
 
 def test_processes_that_ask_at_once_fetch_it_once(server: Host, fetcher: Fetcher) -> None:
-    asking = [in_a_process(fetcher) for _ in range(3)]
+    asking = [in_a_process(fetcher) for _ in range(2)]
     said = [process.communicate(timeout=60)[0].split() for process in asking]
-    assert sorted(origin for origin, _ in said) == ["cache", "cache", "source"]
+    assert sorted(origin for origin, _ in said) == ["cache", "source"]
     assert server.asked[DRIVE] == 1
 
 
