@@ -21,7 +21,9 @@ from benchmark.protocols import Protocol
 from benchmark.report import EvaluationReport, Points
 from benchmark.threat_models import Board
 from model_zoo.building import load_model
+from model_zoo.checkpoints.published import load_published_file
 from model_zoo.downloads.fetching import Fetcher
+from model_zoo.licences import tell_licence
 from model_zoo.registry import Card, PublishedCard, bundled_checkpoint, cards, published
 
 Attack = Protocol | OwnAttack
@@ -36,12 +38,10 @@ class Candidate:
     Args:
         card: of the model.
         checkpoint: its file.
-        model_dir: folder that the file is in, where it does not come along.
     """
 
     card: Card | PublishedCard
     checkpoint: Path
-    model_dir: Path | None = None
 
     @property
     def id(self) -> str:
@@ -49,14 +49,15 @@ class Candidate:
         return self.card.id
 
     def load(self, board: Board) -> nn.Module:
-        """Load it, in eval mode.
+        """Load it from that very file, in eval mode.
 
         Raises:
-            GauntletError: its file is not what its card says.
+            GauntletError: the file is not what its card says.
         """
-        return load_model(
-            self.card.id, dataset=board.dataset, threat_model=board.threat_model, model_dir=self.model_dir
-        )
+        if isinstance(self.card, Card):
+            return load_model(self.card.id, dataset=board.dataset, threat_model=board.threat_model)
+        tell_licence(self.card)
+        return load_published_file(self.card, self.checkpoint)
 
     def sha256(self) -> str:
         """Hash its file."""
@@ -133,13 +134,19 @@ class Overlap:
     standard: int
 
 
-def choose(board: Board, patterns: Sequence[str] = (), folders: Sequence[Path] = ()) -> Choice:
-    """Return the models of a board whose checkpoints come along, or lie in one of some folders.
+def choose(
+    board: Board,
+    patterns: Sequence[str] = (),
+    folders: Sequence[Path] = (),
+    fetch: Callable[[PublishedCard], Path] | None = None,
+) -> Choice:
+    """Return the models of a board whose checkpoints come along, lie in one of some folders, or are in the cache.
 
     Args:
         board: which one.
         patterns: ids, in upper or lower case, or shell patterns such as "Digits_PGD*"; all models by default.
-        folders: searched in this order for ``<id>.safetensors``.
+        folders: searched in this order for ``<id>.safetensors``, before the cache.
+        fetch: asked for checkpoints that are not at hand; by default these models are left out.
     Raises:
         NotFound: a pattern fits no model of the board, or no checkpoint is at hand.
     """
@@ -153,17 +160,17 @@ def choose(board: Board, patterns: Sequence[str] = (), folders: Sequence[Path] =
             )  # fmt: skip
     candidates, left_out = [], {}
     for card in on_board:
-        if patterns and not any(_fits(card.id, pattern) for pattern in patterns):
-            continue
-        candidate = _candidate(card, folders)
-        if candidate is None:
-            left_out[card.id] = f"there is no {card.id}.safetensors in {_listed(folders)}"
-        else:
-            candidates.append(candidate)
+        if not patterns or any(_fits(card.id, pattern) for pattern in patterns):
+            candidate = _candidate(card, folders, fetch)
+            if isinstance(candidate, Candidate):
+                candidates.append(candidate)
+            else:
+                left_out[card.id] = candidate
     if not candidates:
+        first = next(iter(left_out.values()), "the board has none")
         raise NotFound.because(
-            "models", found=f"no checkpoint of {len(left_out)} models", expected=f"one of {board.name} at hand",
-            remedy="name the folder that holds <id>.safetensors with --model-dir, or another board",
+            "models", found=f"no checkpoint of {len(left_out)} models: {first}", expected="one at hand",
+            remedy="fetch some with gauntlet zoo fetch, or name a folder of <id>.safetensors with --model-dir",
         )  # fmt: skip
     return Choice(tuple(candidates), left_out)
 
@@ -265,15 +272,25 @@ def _as_failure(field_name: str, what: str, error: Exception) -> GauntletError:
     )
 
 
-def _candidate(card: Card | PublishedCard, folders: Sequence[Path]) -> Candidate | None:
+def _candidate(
+    card: Card | PublishedCard, folders: Sequence[Path], fetch: Callable[[PublishedCard], Path] | None
+) -> Candidate | str:
+    """Return the model with its file, or why there is none."""
     if isinstance(card, Card):
         return Candidate(card, bundled_checkpoint(card))
     for folder in folders:
         path = folder / f"{card.id}.safetensors"
         if path.is_file():
-            return Candidate(card, path, folder)
+            return Candidate(card, path)
     fetched = Fetcher().cached(card)
-    return None if fetched is None else Candidate(card, fetched.path)
+    if fetched is not None:
+        return Candidate(card, fetched.path)
+    if fetch is None:
+        return " nor ".join(("it is neither in the cache", *(f"in {folder}" for folder in folders or ("a folder",))))
+    try:
+        return Candidate(card, fetch(card))
+    except GauntletError as error:
+        return error.message
 
 
 def _is_on(card: Card | PublishedCard, board: Board) -> bool:
@@ -283,7 +300,3 @@ def _is_on(card: Card | PublishedCard, board: Board) -> bool:
 
 def _fits(model_id: str, pattern: str) -> bool:
     return fnmatchcase(model_id.casefold(), pattern.casefold())
-
-
-def _listed(folders: Sequence[Path]) -> str:
-    return " or ".join(str(folder) for folder in folders) or "any folder, for none was named"

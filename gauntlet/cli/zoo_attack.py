@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gauntlet.cli.board_columns import Columns
     from gauntlet.cli.testbed_files import RunFolder
     from gauntlet.cli.testbed_rows import Row
+    from model_zoo.registry import PublishedCard
     from model_zoo.testbed import Attack, Choice, Setting
 
 
@@ -45,6 +46,9 @@ def attack_zoo(
     model_dir: Annotated[
         Path | None, typer.Option(help="Folder of published checkpoints, <id>.safetensors.", show_default="none")
     ] = None,
+    fetch: Annotated[
+        bool, typer.Option("--fetch", help="Fetch the checkpoints that are not at hand, which may be many gigabytes.")
+    ] = False,
     server: Annotated[
         str | None,
         typer.Option("--server", envvar="GAUNTLET_SERVER", help="Compare with the board of this service."),
@@ -78,7 +82,7 @@ def attack_zoo(
         )
 
     patterns = [pattern.strip() for given in models or () for pattern in given.split(",") if pattern.strip()]
-    plan = _plan(chosen_board, (attack, reference), (points, seed, batch_size, device), (patterns, model_dir))
+    plan = _plan(chosen_board, (attack, reference), (points, seed, batch_size, device), (patterns, model_dir, fetch))
     columns = _columns(server, plan)
     folder = None if output is None else plan.folder(output, examples=examples, resume=resume)
     rows = _run(plan, columns, folder, silent=as_json)
@@ -143,7 +147,7 @@ def _plan(
     board: Board,
     attacks: tuple[str, str | None],
     options: tuple[int | None, int, int | None, str],
-    models: tuple[Sequence[str], Path | None],
+    models: tuple[Sequence[str], Path | None, bool],
 ) -> _Plan:
     from benchmark import datasets
     from benchmark.allocator import keep_freed_memory
@@ -154,9 +158,10 @@ def _plan(
 
     keep_freed_memory()
     n_points, seed, batch_size, device = options
-    patterns, model_dir = models
+    patterns, model_dir, fetch = models
+    folders = [] if model_dir is None else [model_dir]
+    choice = None if fetch else choose(board, patterns, folders)
     place = device_named(device)
-    choice = choose(board, patterns, [] if model_dir is None else [model_dir])
     points = datasets.load(board.dataset, "test", n_points)
     reference = None if attacks[1] is None else protocol_named(attacks[1])
     with redirect_stdout(sys.stderr):  # what somebody's file prints is no result
@@ -164,7 +169,18 @@ def _plan(
     for protocol in (attack, reference):
         if isinstance(protocol, Protocol):
             protocol.check_norm(board.budget.norm)
+    # Whatever is wrong is said before gigabytes are fetched.
+    choice = choice or choose(board, patterns, folders, fetched)
     return _Plan(attack, reference, Setting(board, points, seed, batch_size, place), choice)
+
+
+def fetched(card: PublishedCard) -> Path:
+    """Fetch a published checkpoint, and show how far that is."""
+    from model_zoo.downloads.fetching import Fetcher
+    from model_zoo.downloads.telling import told
+
+    with told(card.id) as progress:
+        return Fetcher().checkpoint(card, progress).path
 
 
 def _board(name: str) -> Board:
@@ -222,7 +238,8 @@ def _show(plan: _Plan, rows: Sequence[Row], folder: RunFolder | None) -> None:
     from gauntlet.cli.testbed_rows import show_rows
 
     show_rows(rows, plan.title)
-    if plan.choice.left_out:
-        print(f"Left out, for there is no checkpoint: {', '.join(plan.choice.left_out)}.")
+    for reason in dict.fromkeys(plan.choice.left_out.values()):
+        models = [model for model, why in plan.choice.left_out.items() if why == reason]
+        print(f"Left out, for {reason}: {', '.join(models)}.")
     if folder is not None:
         print(f"Written to {folder.path}: tables, plots and reports.")

@@ -17,12 +17,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmark.errors import NotFound
 from benchmark.report import EvaluationReport
+from benchmark.threat_models import official_board
 from gauntlet.cli import main
 from gauntlet.cli.console import ExitCode
 from gauntlet.cli.testbed_plot import write_plots
 from gauntlet.cli.testbed_rows import BoardSays, Row
+from gauntlet.cli.zoo_attack import fetched
 from model_zoo.registry import bundled_checkpoint, bundled_report, card, cards
+from model_zoo.testbed import choose
 from store.outcomes import finish_check
 from store.submissions import submit
 from store.views import NewSubmission
@@ -424,6 +428,11 @@ def test_a_service_that_does_not_answer_is_told_before_anything_runs(attack: Att
     assert found.code == ExitCode.UNREACHABLE
     assert found.json["error"]["code"] == "service_unreachable"
     assert "printed by" not in found.err
+
+
+def test_no_checkpoint_is_fetched_where_there_is_to_be_no_network() -> None:
+    with pytest.raises(NotFound, match="GAUNTLET_OFFLINE is set"):
+        choose(official_board("cifar10", "Linf"), ["Wong2020Fast"], fetch=fetched)
 
 
 def _row(model: str, robust: float, board: float | None) -> Row:

@@ -22,7 +22,7 @@ from benchmark.protocols import protocol_named
 from benchmark.report import EvaluationReport, Points
 from benchmark.threat_models import official_board
 from model_zoo.building import build_published, load_model
-from model_zoo.registry import Card, bundled_report, card, cards, published_card
+from model_zoo.registry import Card, PublishedCard, bundled_report, card, cards, published_card
 from model_zoo.testbed import Candidate, Setting, Trial, attack_models, choose, overlap
 
 BOARD = official_board("digits", "Linf")
@@ -118,7 +118,8 @@ def test_published_models_are_tried_where_their_checkpoint_is(folder: Path) -> N
     choice = choose(PUBLISHED, folders=[folder / "nothing", folder])
     assert [candidate.id for candidate in choice.candidates] == ["Andriushchenko2020Understanding", "Wong2020Fast"]
     assert "Carmon2019Unlabeled" in choice.left_out
-    assert f"{folder / 'nothing'} or {folder}" in choice.left_out["Carmon2019Unlabeled"]
+    why = f"it is neither in the cache nor in {folder / 'nothing'} nor in {folder}"
+    assert choice.left_out["Carmon2019Unlabeled"] == why
 
     damaged, sound = attack_models(choice.candidates, protocol_named("fgsm"), Setting(PUBLISHED, IMAGES))
     assert isinstance(damaged.error, InvalidCheckpoint)
@@ -133,7 +134,26 @@ def test_a_file_that_vanishes_is_the_models_own_failure(folder: Path) -> None:
     (folder / "Wong2020Fast.safetensors").unlink()
     (trial,) = attack_models(choice.candidates, SHORT, Setting(PUBLISHED, IMAGES))
     assert trial.report is None
-    assert isinstance(trial.error, InvalidCheckpoint)
+    assert isinstance(trial.error, EvaluationFailed)
+    assert trial.error.message.startswith("The model could not be loaded: FileNotFoundError")
+
+
+def test_checkpoints_that_are_not_at_hand_are_fetched_where_that_is_asked_for(folder: Path) -> None:
+    asked: list[str] = []
+
+    def fetch(card: PublishedCard) -> Path:
+        asked.append(card.id)
+        if card.id == "Rice2020Overfitting":
+            raise InvalidCheckpoint("It is another file than was pinned.")
+        return folder / "Wong2020Fast.safetensors"
+
+    patterns = ["Wong2020Fast", "Rice2020Overfitting", "Sehwag2021Proxy_R18"]
+    choice = choose(PUBLISHED, patterns, [folder], fetch)
+    assert asked == ["Rice2020Overfitting", "Sehwag2021Proxy_R18"]
+    assert [candidate.id for candidate in choice.candidates] == ["Sehwag2021Proxy_R18", "Wong2020Fast"]
+    assert choice.left_out == {"Rice2020Overfitting": "It is another file than was pinned."}
+    choose(BOARD, fetch=fetch)
+    assert len(asked) == 2
 
 
 def test_models_are_chosen_by_id_or_pattern() -> None:
