@@ -1,6 +1,7 @@
-"""Compare the zoo's networks of published checkpoints with another implementation; the result is a page.
+"""Compare the zoo's networks of published checkpoints with another implementation; the numbers go into a table.
 
-    python -m pip install --no-deps --target PEER robustbench timm pandas requests torchdiffeq tqdm
+    python -m pip install --no-deps --target PEER robustbench timm==1.0.9 torchdiffeq geotorch pandas requests tqdm \
+        pyyaml huggingface_hub filelock
     python -m bench.zoo --peer PEER
 
 Both sides get the same random state dict and the same images, in one process with one thread. What the peer imports and
@@ -13,11 +14,12 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import re
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -29,22 +31,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.families import with_statistics
 from model_zoo.architectures.normalization import normalization
 from model_zoo.architectures.torchvision_models import models
 from model_zoo.building import build_published
+from model_zoo.checkpoints.published import network_key
 from model_zoo.registry import PublishedCard, published
 
-PAGE = Path(__file__).resolve().parents[1] / "docs/benchmarks/zoo.md"
+TABLE = Path(__file__).resolve().parents[1] / "docs/benchmarks/zoo.json"
 TOLERANCE = 1e-4
 """Greatest difference of logits, relative to the greatest logit."""
 SIZES = {"cifar10": 32, "cifar100": 32, "imagenet": 224}
-STOOD_IN = ("autoattack", "gdown", "geotorch", "pkg_resources", "wandb")
+STOOD_IN = ("autoattack", "gdown", "pkg_resources", "wandb")
 DOWNLOADED = "Standard_R50"
 """The id for which the peer downloads weights while it builds the network."""
 IMAGES = 2
 
-Peer = Callable[[str], nn.Module]
+Peer = Callable[[PublishedCard], nn.Module]
 
 
 class _StandIn(ModuleType):
@@ -76,7 +78,6 @@ class Parity:
     Args:
         model: data set, threat model and id.
         network: class and arguments.
-        parameters: trained ones.
         keys: entries of the state dict, on both sides.
         difference: greatest of all logits.
         scale: greatest logit of the peer's.
@@ -85,7 +86,6 @@ class Parity:
 
     model: str
     network: str
-    parameters: int
     keys: int
     difference: float
     scale: float
@@ -95,30 +95,70 @@ class Parity:
     def relative(self) -> float:
         return self.difference / self.scale
 
+    @property
+    def agrees(self) -> bool:
+        return self.relative <= TOLERANCE
+
+
+@dataclass(frozen=True)
+class Table:
+    """The results of all, and what they were computed with."""
+
+    versions: dict[str, str]
+    results: tuple[Parity, ...]
+
+
+def read_table(path: Path = TABLE) -> Table:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return Table(content["versions"], tuple(Parity(**result) for result in content["results"]))
+
+
+def write_table(table: Table, path: Path = TABLE) -> None:
+    path.write_text(json.dumps(asdict(table), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def place(card: PublishedCard) -> str:
+    return f"{card.dataset}/{card.threat_model}/{card.id}"
+
+
+def described(card: PublishedCard) -> str:
+    """Return a network and its arguments on one line."""
+    return f"{card.network}({', '.join(f'{name}={value}' for name, value in card.arguments.items())})"
+
 
 def peer_networks(folder: Path) -> Peer:
-    """Return what builds the peer's network of a model."""
+    """Return what builds the peer's network of a model.
+
+    The peer looks first whether timm has an entry of the model's name. A model that it has under no id of this board is
+    one of another board, listed twice: the one with the same file.
+    """
     models("resnet")  # so that the peer can import torchvision
     sys.path.insert(0, str(folder))
     sys.meta_path.append(_StandIns())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model_dicts = import_module("robustbench.model_zoo.models").model_dicts
+    timm = import_module("timm")
     boards = {
         (dataset.value, threat_model.value): entries
         for dataset, board in model_dicts.items()
         for threat_model, entries in board.items()
     }
+    by_file = {str(entry["gdrive_id"]): entry["model"] for board in boards.values() for entry in board.values()}
 
-    def build(model: str) -> nn.Module:
-        dataset, threat_model, model_id = model.split("/")
-        network: nn.Module = boards[dataset, threat_model][model_id]["model"]()
+    def build(card: PublishedCard) -> nn.Module:
+        name = f"{card.id}_{card.dataset}_{card.threat_model}".lower().replace("-", "_")
+        if timm.is_model(name):
+            registered: nn.Module = timm.create_model(name, num_classes=card.classes)
+            return registered
+        entry = boards[card.dataset, card.threat_model].get(card.id)
+        network: nn.Module = by_file[card.google_drive[0]]() if entry is None else entry["model"]()
         return network
 
     return build
 
 
-def torchvision_network(_model: str) -> nn.Module:
+def torchvision_network(_card: PublishedCard) -> nn.Module:
     """Return torchvision's ResNet-50 behind the usual normalisation."""
     return nn.Sequential(normalization("imagenet"), models("resnet").resnet50())
 
@@ -129,25 +169,24 @@ def compare(card: PublishedCard, build: Peer, against: str) -> Parity:
     Raises:
         ValueError: the keys or the shapes of the two state dicts differ.
     """
-    model = f"{card.dataset}/{card.threat_model}/{card.id}"
     torch.manual_seed(0)
-    peer = with_statistics(build(model).eval())
-    theirs = _weights(peer, card.unused)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        peer = drawn(build(card).eval())
+    theirs = _weights(peer, card)
     ours = build_published(card)
     expected = {key: tuple(value.shape) for key, value in ours.state_dict().items()}
     found = {key: tuple(value.shape) for key, value in theirs.items()}
     if found != expected:
-        raise ValueError(f"{model}: {sorted(found.items() ^ expected.items())[:4]}")
+        raise ValueError(f"{place(card)}: {sorted(found.items() ^ expected.items())[:4]}")
     ours.load_state_dict(theirs, assign=True)
     size = SIZES[card.dataset]
     x = torch.rand(IMAGES, 3, size, size, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         right, left = peer(x), ours(x)
-    arguments = ", ".join(f"{name}={value}" for name, value in card.arguments.items())
     return Parity(
-        model=model,
-        network=f"{card.network}({arguments})",
-        parameters=card.parameters,
+        model=place(card),
+        network=described(card),
         keys=len(expected),
         difference=float((left - right).abs().max()),
         scale=float(right.abs().max()),
@@ -155,71 +194,85 @@ def compare(card: PublishedCard, build: Peer, against: str) -> Parity:
     )
 
 
-def _weights(peer: nn.Module, unused: Sequence[str]) -> dict[str, Tensor]:
-    """Return the peer's state dict without constants, without what nothing uses and without its wrappers' prefixes."""
+def drawn(network: nn.Module) -> nn.Module:
+    """Draw what a fresh network has no random numbers for: running statistics, and parameters that are all equal."""
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.requires_grad and parameter.min() == parameter.max():
+                parameter.add_(0.1 * torch.randn(parameter.shape))
+        for name, buffer in network.named_buffers():
+            if name.endswith("running_mean"):
+                buffer.normal_(0, 0.1)
+            elif name.endswith("running_var"):
+                buffer.uniform_(0.5, 1.5)
+            elif name.endswith("threshold"):
+                buffer.fill_(0.2)
+    return network
+
+
+def _weights(peer: nn.Module, card: PublishedCard) -> dict[str, Tensor]:
+    """Return the peer's state dict under the network's names."""
     found = {}
-    for key, value in peer.state_dict().items():
-        name = key.removeprefix("model.").removeprefix("1.")
-        constant = name in {"mu", "sigma"} or name.startswith("normalize.")
-        doubled = name.startswith("branch")  # the members of the ensemble once more, under a second name
-        if not (constant or doubled or name.startswith(tuple(unused))):
+    for key, value in _published_names(peer).items():
+        if ".branch" in f".{key}":  # the members of the ensemble once more, under a second name
+            continue
+        name = network_key(key.removeprefix("1."), card)
+        if name is not None:
             found[name] = value
     return found
 
 
-def page(results: Sequence[Parity]) -> str:
-    """Write the page."""
-    worst = max(results, key=lambda result: result.relative)
-    agreeing = sum(result.relative <= TOLERANCE for result in results)
-    closer = sum(result.difference <= TOLERANCE for result in results)
-    rest = ", ".join(
-        f"{result.model} (logits up to {result.scale:.2g})" for result in results if result.difference > TOLERANCE
-    )
-    rows = "\n".join(
-        f"| {result.model} | `{result.network}` | {result.parameters:,} | {result.keys} | {result.difference:.1e} | "
-        f"{result.scale:.2g} | {result.against} |"
-        for result in results
-    )
-    return f"""# The zoo's networks and their peers
+def _published_names(peer: nn.Module) -> dict[str, Tensor]:
+    """Return the peer's state dict under the names that the published files have.
 
-One command builds the network of every published checkpoint that has a card, twice: ours, and that of the package
-`robustbench` {version("robustbench")}, which nothing here depends on. Both get one random state dict, BatchNorm's
-statistics included, and the same {IMAGES} images. All 98 models that the tables of the RobustBench paper name are among
-them:
+    They differ where timm has renamed layers of Swin transformers since; its own function from the files' names to
+    today's is asked whether these are the files'.
+    """
+    state = peer.state_dict()
+    for prefix, module in peer.named_modules():
+        if type(module).__module__ != "timm.models.swin_transformer" or type(module).__name__ != "SwinTransformer":
+            continue
+        renamed = {_older(key): value for key, value in module.state_dict().items()}
+        today = import_module("timm.models.swin_transformer").checkpoint_filter_fn(dict(renamed), module)
+        if set(today) != set(module.state_dict()):
+            raise ValueError(
+                f"{prefix}: timm takes the files' names for others: {sorted(set(today) ^ set(renamed))[:4]}"
+            )
+        others = {key: value for key, value in state.items() if not key.startswith(f"{prefix}.")}
+        state = others | {f"{prefix}.{key}": value for key, value in renamed.items()}
+    return state
 
-```
-python -m pip install --no-deps --target PEER robustbench timm pandas requests torchdiffeq tqdm
-python -m bench.zoo --peer PEER
-```
 
-torch {torch.__version__}, one thread, float32.
+def _older(key: str) -> str:
+    """Return the name that a Swin transformer's parameter had before layers that merge patches moved one stage on."""
+    key = re.sub(r"^layers\.(\d+)\.downsample", lambda found: f"layers.{int(found[1]) - 1}.downsample", key)
+    return key.replace("head.fc.", "head.")
 
-- **{agreeing} of {len(results)} agree within {TOLERANCE:g} of the greatest logit**; the greatest such difference is
-  {worst.relative:.1e}, of {worst.model}. Absolutely, {closer} agree within {TOLERANCE:g}; the others: {rest or "none"}.
-- **Keys and shapes** are equal in all of them, the constants of the normalisation aside, which are no part of our state
-  dicts, and blocks that published checkpoints hold though nothing uses them.
-- The peer downloads weights as it builds `{DOWNLOADED}`, so that one is compared with torchvision's network.
 
-| model | our network | parameters | keys | greatest difference of logits | greatest logit | compared with |
-|---|---|---|---|---|---|---|
-{rows}
-"""
+def merged(old: Iterable[Parity], new: Iterable[Parity]) -> tuple[Parity, ...]:
+    """Return the results of all that have a card, the newer where there are two, in the order of the cards."""
+    known = {result.model: result for result in (*old, *new)}
+    return tuple(known[place(card)] for card in published() if place(card) in known)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Compare, write the page, and say whether all agree."""
+    """Compare, keep the numbers, and say whether all agree."""
     parser = argparse.ArgumentParser(prog="python -m bench.zoo", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--peer", type=Path, required=True, help="folder with the package robustbench")
     parser.add_argument(
-        "--models", nargs="+", help="as data set, threat model and id with slashes between; default all"
+        "--models",
+        nargs="+",
+        default=[""],
+        help="those whose data set, threat model and id, with slashes between, begin so; default all",
     )
-    parser.add_argument("--json", type=Path, help="write the numbers there, and no page")
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(1)
     build = peer_networks(chosen.peer)
-    results = []
+    versions = {name: version(name) for name in ("robustbench", "timm", "torch")}
+    old = read_table().results if TABLE.exists() and read_table().versions == versions else ()
+    results: list[Parity] = []
     for card in published():
-        if chosen.models is not None and f"{card.dataset}/{card.threat_model}/{card.id}" not in chosen.models:
+        if not place(card).startswith(tuple(chosen.models)):
             continue
         began = time.perf_counter()
         if card.id == DOWNLOADED:
@@ -227,13 +280,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             results.append(compare(card, build, "robustbench"))
         seconds = time.perf_counter() - began
-        print(f"{results[-1].model}: {results[-1].difference:.1e} in {seconds:.0f} s", file=sys.stderr)
+        print(f"{results[-1].model}: {results[-1].relative:.1e} in {seconds:.0f} s", file=sys.stderr, flush=True)
+        write_table(Table(versions, merged(old, results)))
         gc.collect()
-    if chosen.json is not None:
-        chosen.json.write_text(json.dumps([vars(result) for result in results], indent=1) + "\n", encoding="utf-8")
-    elif chosen.models is None:
-        PAGE.write_text(page(results), encoding="utf-8")
-    return 0 if all(result.relative <= TOLERANCE for result in results) else 1
+    return 0 if all(result.agrees for result in results) else 1
 
 
 if __name__ == "__main__":

@@ -131,12 +131,16 @@ class PublishedCard(Part):
     """Within `model_zoo.architectures`."""
     network: Annotated[str, Field(pattern=r"^[A-Za-z]+$")]
     """The class there."""
-    arguments: Mapping[str, int | str | bool] = {}
+    arguments: Mapping[str, bool | int | float | str | tuple[int, ...]] = {}
     """Of the class, beside the number of classes."""
     parameters: Annotated[int, Field(gt=0)]
     """Number of trained parameters."""
     unused: tuple[Text, ...] = ()
     """Beginnings of keys that the checkpoint holds beside the network's, and that nothing uses."""
+    unused_endings: tuple[Text, ...] = ()
+    """Endings of such keys."""
+    renamed: Mapping[Text, Text] = {}
+    """Beginnings of keys in the checkpoint, where they are not the network's, and what the network has for them."""
     google_drive: tuple[Text, ...] = ()
     """Ids of its files there: one, or one for each member of an ensemble, whose keys the network has under "models.0.",
     "models.1." and so on."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model_zoo.architectures.mean_sparse import mean_sparse
 from model_zoo.architectures.normalization import normalization as named
+from model_zoo.architectures.squeeze_excitation import SqueezeExcitation
 
 
 def _padded(x: Tensor, stride: int) -> Tensor:
@@ -14,33 +18,82 @@ def _padded(x: Tensor, stride: int) -> Tensor:
 
 
 class _WideBlock(nn.Module):
-    def __init__(self, inner: int, outer: int, stride: int) -> None:
+    def __init__(self, inner: int, outer: int, stride: int, *, squeezed: int, sparse: bool) -> None:
         super().__init__()
         self.stride = stride
         self.batchnorm_0 = nn.BatchNorm2d(inner)
+        self.meansparse_0 = mean_sparse(inner, images=True, wanted=sparse)
         self.conv_0 = nn.Conv2d(inner, outer, 3, stride=stride, bias=False)
         self.batchnorm_1 = nn.BatchNorm2d(outer)
+        self.meansparse_1 = mean_sparse(outer, images=True, wanted=sparse)
         self.conv_1 = nn.Conv2d(outer, outer, 3, padding=1, bias=False)
         self.shortcut = None if inner == outer else nn.Conv2d(inner, outer, 1, stride=stride, bias=False)
+        self.se = SqueezeExcitation(outer, outer // squeezed) if squeezed else nn.Identity()
+        self.meansparse_2 = mean_sparse(outer, images=True, wanted=sparse)
 
     def forward(self, x: Tensor) -> Tensor:
-        active = F.silu(self.batchnorm_0(x))
+        active = F.silu(self.meansparse_0(self.batchnorm_0(x)))
         change = self.conv_0(_padded(active, self.stride))
-        change = self.conv_1(F.silu(self.batchnorm_1(change)))
-        return (x if self.shortcut is None else self.shortcut(active)) + change  # type: ignore[no-any-return]
+        change = self.se(self.conv_1(F.silu(self.meansparse_1(self.batchnorm_1(change)))))
+        return self.meansparse_2((x if self.shortcut is None else self.shortcut(active)) + change)  # type: ignore[no-any-return]
 
 
 class _WideGroup(nn.Module):
-    def __init__(self, inner: int, outer: int, blocks: int, stride: int) -> None:
+    def __init__(self, inner: int, outer: int, blocks: int, stride: int, *, squeezed: int, sparse: bool) -> None:
         super().__init__()
-        first = _WideBlock(inner, outer, stride)
-        self.block = nn.Sequential(first, *(_WideBlock(outer, outer, 1) for _ in range(blocks - 1)))
+        first = _WideBlock(inner, outer, stride, squeezed=squeezed, sparse=sparse)
+        later = (_WideBlock(outer, outer, 1, squeezed=squeezed, sparse=sparse) for _ in range(blocks - 1))
+        self.block = nn.Sequential(first, *later)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.block(x)  # type: ignore[no-any-return]
 
 
-class SwishWideResNet(nn.Module):
+class SwishNetwork(nn.Module):
+    """A wide residual network with Swish, with the names of parameters that published checkpoints have.
+
+    Args:
+        classes: number of classes.
+        channels: of the first convolution and of each of three groups.
+        blocks: of each group.
+        normalization: what happens to the images first, see `NORMALIZATIONS`.
+        squeezed: how many channels share one within a squeeze-and-excitation at the end of each block; 0 for none.
+        sparse: whether features near their mean are set to it, see `MeanSparse`.
+    Source:
+        Gowal et al. 2020, arXiv:2010.03593; with squeeze-and-excitation Peng et al. 2023, arXiv:2308.16258.
+    """
+
+    def __init__(
+        self,
+        classes: int,
+        channels: Sequence[int],
+        blocks: Sequence[int],
+        normalization: str,
+        *,
+        squeezed: int = 0,
+        sparse: bool = False,
+    ) -> None:
+        super().__init__()
+        self.normalization = named(normalization)
+        self.init_conv = nn.Conv2d(3, channels[0], 3, padding=1, bias=False)
+        self.layer = nn.Sequential(
+            *(
+                _WideGroup(
+                    channels[i], channels[i + 1], count, stride=1 if i == 0 else 2, squeezed=squeezed, sparse=sparse
+                )
+                for i, count in enumerate(blocks)
+            )
+        )
+        self.batchnorm = nn.BatchNorm2d(channels[-1])
+        self.meansparse_end = mean_sparse(channels[-1], images=True, wanted=sparse)
+        self.logits = nn.Linear(channels[-1], classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.layer(self.init_conv(self.normalization(x)))
+        return self.logits(F.silu(self.meansparse_end(self.batchnorm(x))).mean((2, 3)))  # type: ignore[no-any-return]
+
+
+class SwishWideResNet(SwishNetwork):
     """WRN-depth-width with Swish, with the names of parameters that published checkpoints have.
 
     Args:
@@ -48,26 +101,14 @@ class SwishWideResNet(nn.Module):
         depth: 4 + 6 times the blocks of each of three groups.
         width: factor of the channels, which are 16, 32 and 64 times that.
         normalization: what happens to the images first, see `NORMALIZATIONS`.
+        sparse: whether features near their mean are set to it, see `MeanSparse`.
     Source:
         Gowal et al. 2020, arXiv:2010.03593.
     """
 
-    def __init__(self, classes: int, depth: int, width: int, normalization: str) -> None:
-        super().__init__()
-        blocks, channels = (depth - 4) // 6, [16, 16 * width, 32 * width, 64 * width]
-        self.normalization = named(normalization)
-        self.init_conv = nn.Conv2d(3, channels[0], 3, padding=1, bias=False)
-        self.layer = nn.Sequential(
-            _WideGroup(channels[0], channels[1], blocks, stride=1),
-            _WideGroup(channels[1], channels[2], blocks, stride=2),
-            _WideGroup(channels[2], channels[3], blocks, stride=2),
-        )
-        self.batchnorm = nn.BatchNorm2d(channels[3])
-        self.logits = nn.Linear(channels[3], classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.layer(self.init_conv(self.normalization(x)))
-        return self.logits(F.silu(self.batchnorm(x)).mean((2, 3)))  # type: ignore[no-any-return]
+    def __init__(self, classes: int, depth: int, width: int, normalization: str, *, sparse: bool = False) -> None:
+        channels, blocks = (16, 16 * width, 32 * width, 64 * width), ((depth - 4) // 6,) * 3
+        super().__init__(classes, channels, blocks, normalization, sparse=sparse)
 
 
 class _Block(nn.Module):

@@ -46,10 +46,8 @@ def network_keys(header: Header, card: PublishedCard) -> Header:
     """
     tensors: dict[str, TensorEntry] = {}
     for name, entry in header.tensors.items():
-        key = name
-        for prefix in _PREFIXES:
-            key = key.removeprefix(prefix)
-        if key in _CONSTANTS or key.startswith((_CONSTANTS_LAYER, *card.unused)):
+        key = network_key(name, card)
+        if key is None:
             continue
         if key in tensors:
             raise InvalidCheckpoint.because(
@@ -60,3 +58,15 @@ def network_keys(header: Header, card: PublishedCard) -> Header:
             )
         tensors[key] = entry
     return replace(header, tensors=tensors)
+
+
+def network_key(name: str, card: PublishedCard) -> str | None:
+    """Return what the network calls a tensor of the file, None where it has no place for it."""
+    for prefix in _PREFIXES:
+        name = name.removeprefix(prefix)
+    if name in _CONSTANTS or name.startswith((_CONSTANTS_LAYER, *card.unused)) or name.endswith(card.unused_endings):
+        return None
+    for beginning, here in card.renamed.items():
+        if name.startswith(beginning):
+            return here + name.removeprefix(beginning)
+    return name
