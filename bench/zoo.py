@@ -81,6 +81,7 @@ class Parity:
         keys: entries of the state dict, on both sides.
         difference: greatest of all logits.
         scale: greatest logit of the peer's.
+        spread: greatest difference between the peer's logits of the images.
         against: whose network it was compared with.
     """
 
@@ -89,6 +90,7 @@ class Parity:
     keys: int
     difference: float
     scale: float
+    spread: float
     against: str
 
     @property
@@ -172,7 +174,7 @@ def compare(card: PublishedCard, build: Peer, against: str) -> Parity:
     torch.manual_seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        peer = drawn(build(card).eval())
+        peer = drawn(build(card).eval(), SIZES[card.dataset])
     theirs = _weights(peer, card)
     ours = build_published(card)
     expected = {key: tuple(value.shape) for key, value in ours.state_dict().items()}
@@ -190,23 +192,31 @@ def compare(card: PublishedCard, build: Peer, against: str) -> Parity:
         keys=len(expected),
         difference=float((left - right).abs().max()),
         scale=float(right.abs().max()),
+        spread=float((right[0] - right[1]).abs().max()),
         against=against,
     )
 
 
-def drawn(network: nn.Module) -> nn.Module:
-    """Draw what a fresh network has no random numbers for: running statistics, and parameters that are all equal."""
+def drawn(network: nn.Module, size: int) -> nn.Module:
+    """Give a fresh network what it has no random numbers for, so that each of its parts has a say.
+
+    Parameters that are all equal are drawn, and BatchNorm gets the statistics of a few images: with others, answers would
+    hardly depend on the image after many layers.
+    """
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
     with torch.no_grad():
         for parameter in network.parameters():
             if parameter.requires_grad and parameter.min() == parameter.max():
                 parameter.add_(0.1 * torch.randn(parameter.shape))
-        for name, buffer in network.named_buffers():
-            if name.endswith("running_mean"):
-                buffer.normal_(0, 0.1)
-            elif name.endswith("running_var"):
-                buffer.uniform_(0.5, 1.5)
-            elif name.endswith("threshold"):
-                buffer.fill_(0.2)
+        if norms:
+            for norm in norms:
+                norm.train().momentum = 1.0
+            network(torch.rand(2 * IMAGES, 3, size, size))
+        for module in network.eval().modules():
+            if hasattr(module, "threshold"):  # a layer that sets features near their mean to it
+                module.running_mean.normal_(0, 0.1)
+                module.running_var.uniform_(0.5, 1.5)
+                module.threshold.fill_(0.2)
     return network
 
 
@@ -269,7 +279,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)
     build = peer_networks(chosen.peer)
     versions = {name: version(name) for name in ("robustbench", "timm", "torch")}
-    old = read_table().results if TABLE.exists() and read_table().versions == versions else ()
+    old = read_table() if TABLE.exists() else None
+    known = old.results if old is not None and old.versions == versions else ()
     results: list[Parity] = []
     for card in published():
         if not place(card).startswith(tuple(chosen.models)):
@@ -280,8 +291,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             results.append(compare(card, build, "robustbench"))
         seconds = time.perf_counter() - began
-        print(f"{results[-1].model}: {results[-1].relative:.1e} in {seconds:.0f} s", file=sys.stderr, flush=True)
-        write_table(Table(versions, merged(old, results)))
+        result = results[-1]
+        told = f"{result.model}: {result.relative:.1e}, spread {result.spread / result.scale:.1e}, {seconds:.0f} s"
+        print(told, file=sys.stderr, flush=True)
+        write_table(Table(versions, merged(known, results)))
         gc.collect()
     return 0 if all(result.agrees for result in results) else 1
 

@@ -20,7 +20,7 @@ from model_zoo.architectures.swish_resnet import SwishPreActResNet, SwishWideRes
 from model_zoo.architectures.wide_resnet import WideResNet
 from model_zoo.building import build_published
 from model_zoo.checkpoints.header import read_header
-from model_zoo.checkpoints.published import network_keys
+from model_zoo.checkpoints.published import network_key, network_keys
 from model_zoo.checkpoints.safetensors import write_checkpoint
 from model_zoo.registry import PublishedCard, published, published_card
 
@@ -55,7 +55,7 @@ def test_a_network_has_as_many_parameters_as_its_card_says(card: PublishedCard) 
     with torch.device("meta"):
         model = build_published(card)
     assert sum(parameter.numel() for parameter in model.parameters()) == card.parameters
-    assert not any(key.startswith(card.unused) for key in model.state_dict() if card.unused)
+    assert all(network_key(key, card) == key for key in model.state_dict() if not key.startswith(tuple(card.renamed)))
 
 
 def test_cards_of_one_network_agree() -> None:
@@ -143,6 +143,15 @@ def test_what_a_card_declares_unused_is_left_out(tmp_path: Path) -> None:
         {"block1.layer.0.bn1.weight": torch.ones(16), "sub_block1.layer.0.bn1.weight": torch.ones(16)}, tmp_path / "w"
     )
     assert set(network_keys(read_header(tmp_path / "w"), card).tensors) == {"block1.layer.0.bn1.weight"}
+
+
+def test_what_a_file_calls_otherwise_is_renamed_and_what_it_keeps_for_training_is_left_out() -> None:
+    card = published_card("Amini2024MeanSparse_Swin-L", "imagenet", "Linf")
+    assert card is not None
+    assert network_key("model.layers.1.downsample.norm.bias", card) == "layers.0.downsample.norm.bias"
+    assert network_key("model.head.fc.bias", card) == "head.bias"
+    assert network_key("layers.0.blocks.0.meansparse1.running_mean", card) is not None
+    assert network_key("layers.0.blocks.0.meansparse1.batch_num", card) is None
 
 
 @pytest.mark.parametrize("names", [("fc.bias", "module.fc.bias"), ("module.model.fc.bias", "model.fc.bias")])
