@@ -18,15 +18,19 @@ import re
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.metadata import version
+from io import StringIO
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +44,6 @@ from model_zoo.registry import PublishedCard, published
 TABLE = Path(__file__).resolve().parents[1] / "docs/benchmarks/zoo.json"
 TOLERANCE = 1e-4
 """Greatest difference of logits, relative to the greatest logit."""
-SIZES = {"cifar10": 32, "cifar100": 32, "imagenet": 224}
 STOOD_IN = ("autoattack", "gdown", "pkg_resources", "wandb")
 DOWNLOADED = "Standard_R50"
 """The id for which the peer downloads weights while it builds the network."""
@@ -160,21 +163,28 @@ def peer_networks(folder: Path) -> Peer:
     return build
 
 
+@contextmanager
+def on_cpu() -> Iterator[None]:
+    """Let tensors stay where they are when they are told to move to a GPU, as one of the peer's networks tells some."""
+    with patch.object(Tensor, "cuda", lambda tensor: tensor), redirect_stdout(StringIO()):
+        yield
+
+
 def torchvision_network(_card: PublishedCard) -> nn.Module:
     """Return torchvision's ResNet-50 behind the usual normalisation."""
-    return nn.Sequential(normalization("imagenet"), models("resnet").resnet50())
+    return nn.Sequential(OrderedDict(normalize=normalization("imagenet"), model=models("resnet").resnet50()))
 
 
 def compare(card: PublishedCard, build: Peer, against: str) -> Parity:
-    """Give both sides the peer's random weights, and compare their logits.
+    """Give both sides the peer's random weights, and compare their logits: the peer's for each image by itself.
 
     Raises:
         ValueError: the keys or the shapes of the two state dicts differ.
     """
     torch.manual_seed(0)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), on_cpu():
         warnings.simplefilter("ignore")
-        peer = drawn(build(card).eval(), SIZES[card.dataset])
+        peer = drawn(build(card).eval(), card.size)
     theirs = _weights(peer, card)
     ours = build_published(card)
     expected = {key: tuple(value.shape) for key, value in ours.state_dict().items()}
@@ -182,10 +192,10 @@ def compare(card: PublishedCard, build: Peer, against: str) -> Parity:
     if found != expected:
         raise ValueError(f"{place(card)}: {sorted(found.items() ^ expected.items())[:4]}")
     ours.load_state_dict(theirs, assign=True)
-    size = SIZES[card.dataset]
-    x = torch.rand(IMAGES, 3, size, size, generator=torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        right, left = peer(x), ours(x)
+    x = torch.rand(IMAGES, 3, card.size, card.size, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        right, left = torch.cat([peer(image[None]) for image in x]), ours(x)
     return Parity(
         model=place(card),
         network=described(card),
@@ -200,19 +210,22 @@ def compare(card: PublishedCard, build: Peer, against: str) -> Parity:
 def drawn(network: nn.Module, size: int) -> nn.Module:
     """Give a fresh network what it has no random numbers for, so that each of its parts has a say.
 
-    Parameters that are all equal are drawn, and BatchNorm gets the statistics of a few images: with others, answers would
-    hardly depend on the image after many layers.
+    Parameters that are all equal are drawn, and BatchNorm gets the statistics of a few images: with others, the answers
+    of a deep network would hardly depend on the image.
     """
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
     with torch.no_grad():
-        for parameter in network.parameters():
-            if parameter.requires_grad and parameter.min() == parameter.max():
+        for name, parameter in network.named_parameters():
+            constant = not parameter.requires_grad or name.endswith((".mean", ".std"))
+            if not constant and parameter.min() == parameter.max():
                 parameter.add_(0.1 * torch.randn(parameter.shape))
         if norms:
             for norm in norms:
                 norm.train().momentum = 1.0
             network(torch.rand(2 * IMAGES, 3, size, size))
-        for module in network.eval().modules():
+        for norm in norms:
+            norm.eval()
+        for module in network.modules():
             if hasattr(module, "threshold"):  # a layer that sets features near their mean to it
                 module.running_mean.normal_(0, 0.1)
                 module.running_var.uniform_(0.5, 1.5)
@@ -224,9 +237,9 @@ def _weights(peer: nn.Module, card: PublishedCard) -> dict[str, Tensor]:
     """Return the peer's state dict under the network's names."""
     found = {}
     for key, value in _published_names(peer).items():
-        if ".branch" in f".{key}":  # the members of the ensemble once more, under a second name
+        if key.startswith(("branch", "_comp_model.")):  # the members of an ensemble once more, under a second name
             continue
-        name = network_key(key.removeprefix("1."), card)
+        name = network_key(key.removeprefix("comp_model."), card)
         if name is not None:
             found[name] = value
     return found

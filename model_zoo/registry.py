@@ -164,8 +164,14 @@ class PublishedCard(Part):
         """Number of classes of its data set."""
         return _CLASSES[self.dataset]
 
+    @property
+    def size(self) -> int:
+        """Height and width of the images that its network takes."""
+        return _SIZES[self.dataset]
+
 
 _CLASSES: Mapping[str, int] = {"cifar10": 10, "cifar100": 100, "imagenet": 1000}
+_SIZES: Mapping[str, int] = {"cifar10": 32, "cifar100": 32, "imagenet": 224}
 
 
 @cache
@@ -184,6 +190,15 @@ def cards() -> tuple[Card, ...]:
     return tuple(found)
 
 
+def read_published(path: Path) -> PublishedCard:
+    """Return the card of a published checkpoint in a file.
+
+    Raises:
+        ValueError: the file is no TOML, or fields are missing, unknown or malformed.
+    """
+    return PublishedCard.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+
+
 @cache
 def published() -> tuple[PublishedCard, ...]:
     """Return the cards of all published checkpoints, ordered by data set, threat model and id.
@@ -193,7 +208,7 @@ def published() -> tuple[PublishedCard, ...]:
     """
     found = []
     for path in sorted((_ROOM / "cards").glob("*/*/*.toml")):
-        entry = PublishedCard.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        entry = read_published(path)
         place = (entry.dataset, entry.threat_model, entry.id)
         if (path.parent.parent.name, path.parent.name, path.stem) != place:
             raise ValueError(f"{path.relative_to(_ROOM)}: holds the card of {'/'.join(place)}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from pydantic import ValidationError
 
 from benchmark.errors import InvalidInput
 from gauntlet.cli import zoo_attack, zoo_fetch
@@ -70,9 +72,9 @@ def show_model(
     if as_json:
         print_json(content)
         return
-    parts = {name: content.pop(name) for name in ("recipe", "arguments") if name in content}
+    parts = {name: content.pop(name) for name in ("recipe", "arguments", "renamed") if name in content}
     fields = content | {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
-    rows = [(name, ", ".join(value) if isinstance(value, list) else value) for name, value in fields.items()]
+    rows = [(name, ", ".join(map(str, value)) if isinstance(value, list) else value) for name, value in fields.items()]
     print_table(table_of(("Field", "Value"), rows))
 
 
@@ -92,6 +94,39 @@ def _card(model_id: str, dataset: str, threat_model: str | None) -> Card:
         boards = [c.threat_models[0] for c in cards() if (c.id.casefold(), c.dataset) == (model_id.casefold(), dataset)]
         threat_model = boards[0] if boards else "Linf"
     return card(model_id, dataset, threat_model)
+
+
+@app.command("check", epilog=EPILOG)
+def check_card(
+    card_file: Annotated[Path, typer.Argument(metavar="CARD", help="File with the card of a published checkpoint.")],
+    as_json: AsJson = False,
+) -> None:
+    """Build the network of a card with random weights, ask it, and compare it with what the card says."""
+    from model_zoo.registry import read_published
+
+    try:
+        card = read_published(card_file)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InvalidInput.because(
+            ".".join(map(str, first["loc"])),
+            found="nothing" if first["type"] == "missing" else repr(first["input"]),
+            expected=first["msg"],
+            remedy=f"correct it in {card_file}; docs/adding-a-model.md shows a whole card",
+        ) from error
+    except (OSError, ValueError) as error:
+        raise InvalidInput.because(
+            "card", found=str(error), expected="a file of TOML", remedy="docs/adding-a-model.md shows a whole card"
+        ) from error
+
+    from model_zoo.checking import check_published
+
+    found = check_published(card)
+    if as_json:
+        print_json(asdict(found))
+    else:
+        sizes = f"{found.parameters:,} parameters, {found.keys} tensors, {found.classes} classes"
+        print(f"{card.id} on {card.dataset}/{card.threat_model}: {found.network} with {sizes}")
 
 
 @app.command("train", epilog=EPILOG)

@@ -88,9 +88,14 @@ class SwishNetwork(nn.Module):
         self.meansparse_end = mean_sparse(channels[-1], images=True, wanted=sparse)
         self.logits = nn.Linear(channels[-1], classes)
 
+    def stages(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return the feature maps after each group, then the logits."""
+        x = self.init_conv(self.normalization(x))
+        maps = [x := group(x) for group in self.layer]
+        return *maps, self.logits(F.silu(self.meansparse_end(self.batchnorm(x))).mean((2, 3)))
+
     def forward(self, x: Tensor) -> Tensor:
-        x = self.layer(self.init_conv(self.normalization(x)))
-        return self.logits(F.silu(self.meansparse_end(self.batchnorm(x))).mean((2, 3)))  # type: ignore[no-any-return]
+        return self.stages(x)[-1]
 
 
 class SwishWideResNet(SwishNetwork):
