@@ -126,7 +126,7 @@ class PublishedCard(Part):
     title: Text
     authors: Text | None = None
     venue: Text | None = None
-    link: Annotated[str, Field(pattern=r"^https://\S+$", max_length=500)] | None = None
+    link: Annotated[str, Field(pattern=r"^https?://\S+$", max_length=500)] | None = None
     module: Annotated[str, Field(pattern=r"^[a-z_]+$")]
     """Within `model_zoo.architectures`."""
     network: Annotated[str, Field(pattern=r"^[A-Za-z]+$")]
@@ -139,7 +139,7 @@ class PublishedCard(Part):
     """Beginnings of keys that the checkpoint holds beside the network's, and that nothing uses."""
     unused_endings: tuple[Text, ...] = ()
     """Endings of such keys."""
-    renamed: Mapping[Text, Text] = {}
+    renamed: Mapping[Text, str] = {}
     """Beginnings of keys in the checkpoint, where they are not the network's, and what the network has for them."""
     google_drive: tuple[Text, ...] = ()
     """Ids of its files there: one, or one for each member of an ensemble, whose keys the network has under "models.0.",
