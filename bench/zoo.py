@@ -13,15 +13,14 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import re
 import sys
 import time
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import asdict, dataclass
+from functools import partial
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -35,21 +34,21 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
+from bench.zoo_table import Parity, Table, described, merged, place, read_table, write_table
 from model_zoo.architectures.normalization import normalization
 from model_zoo.architectures.torchvision_models import models
 from model_zoo.building import build_published
 from model_zoo.checkpoints.published import network_key
 from model_zoo.registry import PublishedCard, published
 
-TABLE = Path(__file__).resolve().parents[1] / "docs/benchmarks/zoo.json"
-TOLERANCE = 1e-4
-"""Greatest difference of logits, relative to the greatest logit."""
 STOOD_IN = ("autoattack", "gdown", "pkg_resources", "wandb")
 DOWNLOADED = "Standard_R50"
 """The id for which the peer downloads weights while it builds the network."""
 IMAGES = 2
 
-Peer = Callable[[PublishedCard], nn.Module]
+Make = Callable[[], nn.Module]
+Peer = Callable[[PublishedCard], Make | None]
+"""What makes the peer's network of a card; None where the peer has none."""
 
 
 class _StandIn(ModuleType):
@@ -74,68 +73,11 @@ class _StandIns(MetaPathFinder, Loader):
         """There is nothing to run."""
 
 
-@dataclass(frozen=True)
-class Parity:
-    """What became of one model.
-
-    Args:
-        model: data set, threat model and id.
-        network: class and arguments.
-        keys: entries of the state dict, on both sides.
-        difference: greatest of all logits.
-        scale: greatest logit of the peer's.
-        spread: greatest difference between the peer's logits of the images.
-        against: whose network it was compared with.
-    """
-
-    model: str
-    network: str
-    keys: int
-    difference: float
-    scale: float
-    spread: float
-    against: str
-
-    @property
-    def relative(self) -> float:
-        return self.difference / self.scale
-
-    @property
-    def agrees(self) -> bool:
-        return self.relative <= TOLERANCE
-
-
-@dataclass(frozen=True)
-class Table:
-    """The results of all, and what they were computed with."""
-
-    versions: dict[str, str]
-    results: tuple[Parity, ...]
-
-
-def read_table(path: Path = TABLE) -> Table:
-    content = json.loads(path.read_text(encoding="utf-8"))
-    return Table(content["versions"], tuple(Parity(**result) for result in content["results"]))
-
-
-def write_table(table: Table, path: Path = TABLE) -> None:
-    path.write_text(json.dumps(asdict(table), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def place(card: PublishedCard) -> str:
-    return f"{card.dataset}/{card.threat_model}/{card.id}"
-
-
-def described(card: PublishedCard) -> str:
-    """Return a network and its arguments on one line."""
-    return f"{card.network}({', '.join(f'{name}={value}' for name, value in card.arguments.items())})"
-
-
 def peer_networks(folder: Path) -> Peer:
-    """Return what builds the peer's network of a model.
+    """Return the peer's networks.
 
-    The peer looks first whether timm has an entry of the model's name. A model that it has under no id of this board is
-    one of another board, listed twice: the one with the same file.
+    The peer looks first whether timm has an entry of the model's name. An id that it does not have may be one of
+    another board, listed twice: the one with the same file.
     """
     models("resnet")  # so that the peer can import torchvision
     sys.path.insert(0, str(folder))
@@ -149,18 +91,17 @@ def peer_networks(folder: Path) -> Peer:
         for dataset, board in model_dicts.items()
         for threat_model, entries in board.items()
     }
-    by_file = {str(entry["gdrive_id"]): entry["model"] for board in boards.values() for entry in board.values()}
+    by_file = {str([entry["gdrive_id"]]): entry["model"] for board in boards.values() for entry in board.values()}
 
-    def build(card: PublishedCard) -> nn.Module:
+    def network(card: PublishedCard) -> Make | None:
         name = f"{card.id}_{card.dataset}_{card.threat_model}".lower().replace("-", "_")
         if timm.is_model(name):
-            registered: nn.Module = timm.create_model(name, num_classes=card.classes)
-            return registered
+            return partial(timm.create_model, name, num_classes=card.classes)
         entry = boards[card.dataset, card.threat_model].get(card.id)
-        network: nn.Module = by_file[card.google_drive[0]]() if entry is None else entry["model"]()
-        return network
+        make: Make | None = by_file.get(str(list(card.google_drive))) if entry is None else entry["model"]
+        return make
 
-    return build
+    return network
 
 
 @contextmanager
@@ -170,13 +111,13 @@ def on_cpu() -> Iterator[None]:
         yield
 
 
-def torchvision_network(_card: PublishedCard) -> nn.Module:
+def torchvision_network() -> nn.Module:
     """Return torchvision's ResNet-50 behind the usual normalisation."""
     return nn.Sequential(OrderedDict(normalize=normalization("imagenet"), model=models("resnet").resnet50()))
 
 
-def compare(card: PublishedCard, build: Peer, against: str) -> Parity:
-    """Give both sides the peer's random weights, and compare their logits: the peer's for each image by itself.
+def compare(card: PublishedCard, make: Make, against: str) -> Parity:
+    """Give both sides the peer's random weights, and compare their logits of each image by itself.
 
     Raises:
         ValueError: the keys or the shapes of the two state dicts differ.
@@ -184,7 +125,7 @@ def compare(card: PublishedCard, build: Peer, against: str) -> Parity:
     torch.manual_seed(0)
     with warnings.catch_warnings(), on_cpu():
         warnings.simplefilter("ignore")
-        peer = drawn(build(card).eval(), card.size)
+        peer = drawn(make().eval(), card.size)
     theirs = _weights(peer, card)
     ours = build_published(card)
     expected = {key: tuple(value.shape) for key, value in ours.state_dict().items()}
@@ -195,7 +136,7 @@ def compare(card: PublishedCard, build: Peer, against: str) -> Parity:
     x = torch.rand(IMAGES, 3, card.size, card.size, generator=torch.Generator().manual_seed(1))
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        right, left = torch.cat([peer(image[None]) for image in x]), ours(x)
+        right, left = (torch.cat([network(image[None]) for image in x]) for network in (peer, ours))
     return Parity(
         model=place(card),
         network=described(card),
@@ -272,12 +213,6 @@ def _older(key: str) -> str:
     return key.replace("head.fc.", "head.")
 
 
-def merged(old: Iterable[Parity], new: Iterable[Parity]) -> tuple[Parity, ...]:
-    """Return the results of all that have a card, the newer where there are two, in the order of the cards."""
-    known = {result.model: result for result in (*old, *new)}
-    return tuple(known[place(card)] for card in published() if place(card) in known)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compare, keep the numbers, and say whether all agree."""
     parser = argparse.ArgumentParser(prog="python -m bench.zoo", description=(__doc__ or "").partition("\n")[0])
@@ -290,19 +225,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    build = peer_networks(chosen.peer)
+    peer = peer_networks(chosen.peer)
     versions = {name: version(name) for name in ("robustbench", "timm", "torch")}
-    old = read_table() if TABLE.exists() else None
-    known = old.results if old is not None and old.versions == versions else ()
+    old = read_table()
+    known = old.results if old.versions == versions else ()
     results: list[Parity] = []
     for card in published():
         if not place(card).startswith(tuple(chosen.models)):
             continue
+        make = torchvision_network if card.id == DOWNLOADED else peer(card)
+        if make is None:
+            print(f"{place(card)}: the peer has no such network", file=sys.stderr, flush=True)
+            continue
         began = time.perf_counter()
-        if card.id == DOWNLOADED:
-            results.append(compare(card, torchvision_network, "torchvision"))
-        else:
-            results.append(compare(card, build, "robustbench"))
+        results.append(compare(card, make, "torchvision" if card.id == DOWNLOADED else "robustbench"))
         seconds = time.perf_counter() - began
         result = results[-1]
         told = f"{result.model}: {result.relative:.1e}, spread {result.spread / result.scale:.1e}, {seconds:.0f} s"

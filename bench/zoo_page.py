@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.zoo import TOLERANCE, Parity, Table, described, place, read_table
+from bench.zoo_table import TOLERANCE, Parity, Table, described, place, read_table
 from model_zoo.registry import PublishedCard, published
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -78,10 +78,9 @@ says. [Adding a model](adding-a-model.md) tells how another card is made, and
   data set's training split.
 - **network**: the class in `model_zoo/architectures` and its arguments. What happens to an image before the first layer
   is one of them.
-- **keys**: number of tensors that a checkpoint must have. Wherever there is a number under logits, the peer has the same
-  names and shapes.
-- **logits**: the greatest difference between the peer's logits and ours, relative to the greatest logit. A dash: there
-  is no peer.
+- **keys**: number of tensors that a checkpoint must have, and that the peer has under the same names and in the same
+  shapes. A dash: there is no peer.
+- **logits**: the greatest difference between the peer's logits and ours, relative to the greatest logit.
 - **images**: what is done to images of other sizes first; nothing where they have the size already.
 - **checkpoint**: where its authors or RobustBench have put it.
 
@@ -100,8 +99,9 @@ def _summary(cards: Sequence[PublishedCard], results: Mapping[str, Parity]) -> s
     total, agree = len(mine.intersection(listed)), len(agreeing.intersection(listed))
     rows.append(f"| **all** | **{len(listed)}** | **{total}** | **{agree}** |")
     table = "\n".join(rows)
-    return f"""{total} of the {len(listed)} entries of RobustBench's boards have a card here, {len(paper & mine)} of the {len(paper)}
-that the tables of its paper name among them. The others stand [at the end](#without-a-card), with the reasons.
+    return f"""{total} of the {len(listed)} entries of RobustBench's boards have a card here, {len(paper & mine)} of the
+{len(paper)} that the tables of its paper name among them. The others stand [at the end](#without-a-card), with the
+reasons.
 
 | board | entries | with a card | logits agree with the peer's |
 |---|---|---|---|
@@ -132,7 +132,7 @@ without a download. It says nothing about the published files themselves: that t
   {least:.1g} of the greatest or more.
 - **Keys and shapes are equal in all of them**, the constants of the normalisation aside, which are no part of our state
   dicts, and what published checkpoints hold though nothing uses it.
-- **Answers do not depend on the batch**: the package gets the images one by one, ours together.
+- Both sides get the images one by one: answers of `Kang2021Stable` as published depend on the batch, ours do not.
 - Where the package would download weights while it builds a network, `Standard_R50`, the peer is torchvision's network.
   An id that the package does not have is compared with its entry of the same file on another board.
 - {versions}; one thread, float32, on a CPU.

@@ -25,6 +25,7 @@ from tests.store.material import fill_board, published
 
 ROOT = Path(__file__).parents[2]
 CARD = card("Digits_Standard", "digits", "Linf")
+CARD_FILES = ROOT / "model_zoo/cards"
 BOARD = ("--dataset", "digits", "--threat-model", "Linf")
 SUBMIT = ("submit", str(bundled_checkpoint(CARD)), "--name", "Mine", *BOARD, "--architecture", CARD.architecture)
 
@@ -140,6 +141,8 @@ def test_every_command_has_help_with_json_and_is_documented(command: str) -> Non
         ((*EXTERNAL, "--claimed", "62", "--json"), "claimed"),
         (("leaderboard", "digits", "--json"), "board"),
         (("zoo", "show", "Nobody", "--json"), "model"),
+        (("zoo", "check", "no/such.toml", "--json"), "card"),
+        (("zoo", "check", str(CARD_FILES / "digits/Digits_Standard.toml"), "--json"), "threat_model"),
         (("zoo", "train", "Digits_Standard", "--output", "no/such/x", "--json"), "output"),
         (("health", "nothing", "--json"), "part"),
         (("backup", "missing/backup.tar", "--var-dir", "missing", "--json"), "database_url"),
@@ -202,6 +205,21 @@ def test_lists_and_shows_the_zoo() -> None:
     board = ("--dataset", "cifar10", "--threat-model", "Linf")
     assert json.loads(gauntlet("zoo", "show", "pang2020boosting", *board, "--json").stdout)["parameters"] == 184_531_664
     assert "arguments.unit_norm" in gauntlet("zoo", "show", "Pang2020Boosting", *board[:2]).stdout
+    assert "3, 3, 27, 3" in gauntlet("zoo", "show", "Liu2023Comprehensive_ConvNeXt-L", "--dataset", "imagenet").stdout
+
+
+def test_checks_a_card() -> None:
+    path = str(CARD_FILES / "cifar10/Linf/Wong2020Fast.toml")
+    found = gauntlet("zoo", "check", path, "--json")
+    assert json.loads(found.stdout) == {
+        "network": "PreActResNet",
+        "parameters": 11_171_146,
+        "keys": 102,
+        "classes": 10,
+    }, found
+    assert gauntlet("zoo", "check", path).stdout.startswith(
+        "Wong2020Fast on cifar10/Linf: PreActResNet with 11,171,146"
+    )
 
 
 def test_trains_a_model_briefly(tmp_path: Path) -> None:
