@@ -167,10 +167,11 @@ def drawn(network: nn.Module, size: int) -> nn.Module:
         for norm in norms:
             norm.eval()
         for module in network.modules():
-            if hasattr(module, "threshold"):  # a layer that sets features near their mean to it
-                module.running_mean.normal_(0, 0.1)
-                module.running_var.uniform_(0.5, 1.5)
-                module.threshold.fill_(0.2)
+            buffers = dict(module.named_buffers(recurse=False))
+            if "threshold" in buffers:  # a layer that sets features near their mean to it
+                buffers["running_mean"].normal_(0, 0.1)
+                buffers["running_var"].uniform_(0.5, 1.5)
+                buffers["threshold"].fill_(0.2)
     return network
 
 

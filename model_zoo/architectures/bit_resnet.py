@@ -47,7 +47,7 @@ class _Unit(nn.Module):
         active = F.relu(self.gn1(x))
         change = self.conv2(F.relu(self.gn2(self.conv1(active))))
         change = self.conv3(F.relu(self.gn3(change)))
-        return change + (x if self.downsample is None else self.downsample(active))
+        return change + (x if self.downsample is None else self.downsample(active))  # type: ignore[no-any-return]
 
 
 class BiTResNet(nn.Module):

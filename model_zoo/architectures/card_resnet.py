@@ -50,7 +50,7 @@ class _BinaryBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         active = F.relu(self.bn1(x))
         change: Tensor = self.conv2(F.relu(self.bn2(self.conv1(active))))
-        return change + self.shortcut(active)
+        return change + self.shortcut(active)  # type: ignore[no-any-return]
 
 
 def _group(make: _MakeBlock, inner: int, outer: int, stride: int) -> nn.Sequential:

@@ -21,7 +21,7 @@ class _ResponseNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         lengths = x.norm(dim=(1, 2), keepdim=True)
-        return self.gamma * (x * (lengths / (lengths.mean(-1, keepdim=True) + EPSILON))) + self.beta + x
+        return self.gamma * (x * (lengths / (lengths.mean(-1, keepdim=True) + EPSILON))) + self.beta + x  # type: ignore[no-any-return]
 
 
 class _Block(nn.Module):

@@ -35,7 +35,7 @@ class _Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         active = F.relu(self.bn1(x))
         change: Tensor = self.conv2(F.relu(self.bn2(self.conv1(active))))
-        return change + self.shortcut(active)
+        return change + self.shortcut(active)  # type: ignore[no-any-return]
 
 
 class _Judge(nn.Module):
@@ -93,11 +93,11 @@ class AdaptiveMixture(nn.Module):
         self.models = nn.ModuleList([accurate, robust])
 
     def forward(self, x: Tensor) -> Tensor:
-        accurate, robust = (model.stages(x) for model in self.models)
+        accurate, robust = (model.stages(x) for model in self.models)  # type: ignore[operator]
         trust = self.policy_net(torch.cat([accurate[0], robust[0]], 1), torch.cat([accurate[1], robust[1]], 1))
         share = self.least + (self.most - self.least) * (self.bn(trust) * self.spread + self.offset).sigmoid()
         left, right = (scale * stages[-1] for scale, stages in zip(self.scales, (accurate, robust), strict=True))
-        return ((1 - share) * left.softmax(1) + share * right.softmax(1)).log()
+        return ((1 - share) * left.softmax(1) + share * right.softmax(1)).log()  # type: ignore[no-any-return]
 
 
 _PAIRS: Mapping[str, Callable[[int], tuple[nn.Module, nn.Module]]] = {

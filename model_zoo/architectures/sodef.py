@@ -129,7 +129,7 @@ class _Orthogonal(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         features, columns = self.original.shape
         lower = nn.functional.pad(self.original, (0, features - columns)).tril(-1)
-        return x @ (self.base @ torch.linalg.matrix_exp(lower - lower.T))[:, :columns]
+        return x @ (self.base @ torch.linalg.matrix_exp(lower - lower.T))[:, :columns]  # type: ignore[no-any-return]
 
 
 class Sodef(nn.Module):

@@ -25,7 +25,7 @@ class ParametricSwish(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         slope = self.beta.abs()
-        return x * ((self.alpha.abs() * x).sigmoid() - slope) / (1 - slope)  # type: ignore[no-any-return]
+        return x * ((self.alpha.abs() * x).sigmoid() - slope) / (1 - slope)
 
 
 _ACTIVATIONS: Mapping[str, type[nn.Module]] = {"relu": nn.ReLU, "pssilu": ParametricSwish}

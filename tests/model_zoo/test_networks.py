@@ -128,7 +128,7 @@ def test_a_shift_brings_no_far_places_into_one_window() -> None:
     """The last rows and the first lie in one window after it, and must not see each other."""
     torch.manual_seed(0)
     model = SwinTransformer(10, 16, 2, blocks=(2,), window=4, size=32).eval()
-    block = model.layers[0].blocks[1]  # type: ignore[index,union-attr]
+    block = model.get_submodule("layers.0.blocks.1")
     x = torch.rand(1, 8, 8, 16, requires_grad=True)
     block(x)[0, 0, 0].sum().backward()
     assert x.grad is not None
