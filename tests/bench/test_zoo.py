@@ -5,6 +5,7 @@ from bench.zoo_table import described, merged, place, read_table
 from model_zoo.registry import published
 
 CARDS = {place(card): card for card in published()}
+WITHOUT_PEER = {"cifar10/Linf/Pang2020Bag", "cifar10/Linf/ZhangWang2019Defense"}
 
 
 def test_every_entry_of_the_boards_has_a_card_or_a_reason() -> None:
@@ -14,16 +15,12 @@ def test_every_entry_of_the_boards_has_a_card_or_a_reason() -> None:
     assert set(zoo_page.entries()) - set(CARDS) == set(without)
 
 
-def test_the_networks_of_all_cards_were_compared_as_they_are_and_agree() -> None:
+def test_the_networks_of_the_boards_models_were_compared_as_they_are_and_agree() -> None:
     results = {result.model: result for result in read_table().results}
-    assert {
-        model for model, card in CARDS.items() if model in results and results[model].network == described(card)
-    } | {
-        "cifar10/Linf/Pang2020Bag",
-        "cifar10/Linf/ZhangWang2019Defense",
-    } == set(CARDS)
+    current = {model for model, result in results.items() if described(CARDS[model]) == result.network}
+    assert set(CARDS).intersection(zoo_page.entries()) - current == WITHOUT_PEER
     assert [result.model for result in results.values() if not result.agrees] == []
-    assert [result.model for result in results.values() if result.difference > 0.1 * result.spread] == []
+    assert [result.model for result in results.values() if result.difference > 0.01 * result.spread] == []
 
 
 def test_the_page_is_the_one_that_the_numbers_make() -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from model_zoo.architectures import mixed_networks
+from model_zoo.architectures.bit_resnet import BiTResNet
 from model_zoo.architectures.card_resnet import BinaryResNet, CardDeck
 from model_zoo.architectures.convnext import ConvNeXt
+from model_zoo.architectures.convnext_v2 import ConvNeXtV2
 from model_zoo.architectures.mean_sparse import MeanSparse
 from model_zoo.architectures.ra_resnet import RaResNet
 from model_zoo.architectures.robust_resnet import RobustResNet
+from model_zoo.architectures.sodef import Sodef, flow
 from model_zoo.architectures.swin import SwinTransformer
 from model_zoo.architectures.swish_resnet import SwishNetwork, SwishWideResNet
 from model_zoo.architectures.vision_transformer import VisionTransformer
@@ -67,6 +72,15 @@ FAMILIES: dict[str, tuple[Callable[[], nn.Module], set[str]]] = {
     "WideResNet with a learned activation": (
         lambda: WideResNet(10, 10, 1, activation="pssilu"),
         {"activation.alpha", "block3.layer.0.activation.beta"},
+    ),
+    "BiTResNet": (lambda: BiTResNet(10, 50, 1), {"root.conv.weight", "body.block2.unit01.downsample.weight"}),
+    "ConvNeXtV2": (
+        lambda: ConvNeXtV2(10, 8, (1, 2)),
+        {"downsample_layers.1.0.weight", "stages.1.1.grn.gamma", "stages.0.0.pwconv1.bias"},
+    ),
+    "Sodef": (
+        lambda: Sodef(10, 10, 1, "cifar10"),
+        {"features.init_conv.weight", "projection.base", "projection.original", "dynamics.bias"},
     ),
     "CardDeck": (
         lambda: CardDeck(10, "binary", "cifar10", cards=2),
@@ -158,3 +172,33 @@ def test_a_deck_answers_with_probabilities_of_its_cards() -> None:
 
     with torch.no_grad():
         torch.testing.assert_close(deck(x), (answers(deck.models[0]) + answers(card)) / 2)
+
+
+def test_a_flow_reaches_what_the_equation_says() -> None:
+    y = torch.tensor([[1.0, -2.0, 0.5], [40.0, 0.0, 1e-3]])
+    torch.testing.assert_close(flow(lambda rows: -rows, y, 5.0, 1e-6), y * math.exp(-5), rtol=1e-4, atol=1e-6)
+    turned = flow(lambda rows: torch.stack([rows[:, 1], -rows[:, 0]], 1), y[:, :2], 5.0, 1e-6)
+    expected = math.cos(5) * y[:, :2] + math.sin(5) * torch.stack([y[:, 1], -y[:, 0]], 1)
+    torch.testing.assert_close(turned, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_projection_is_orthogonal_whatever_was_learned() -> None:
+    torch.manual_seed(0)
+    projection = Sodef(10, 10, 1, "cifar10").projection
+    nn.init.normal_(projection.original)
+    columns = projection(torch.eye(64))
+    torch.testing.assert_close(columns.T @ columns, torch.eye(64), atol=1e-4, rtol=0)
+
+
+def test_mixed_probabilities_are_probabilities_with_and_without_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    pair = (WideResNet(10, 10, 1).eval(), WideResNet(10, 10, 1).eval())
+    monkeypatch.setattr(mixed_networks, "_PAIRS", {"small": lambda _: pair})
+    model = mixed_networks.MixedNuts(10, "small", scale=5.0, power=4.0, shift=-1.1, share=0.9).eval()
+    x = torch.rand(3, 3, 32, 32)
+    answers = model(x)
+    with torch.no_grad():
+        assert torch.equal(answers, model(x))
+        accurate = pair[0](x).argmax(1)
+    torch.testing.assert_close(answers.exp().sum(1), torch.ones(3))
+    assert bool((answers.gather(1, accurate[:, None]).exp() >= 0.1).all())
