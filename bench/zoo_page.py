@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.zoo_table import TOLERANCE, Parity, Table, described, place, read_table
+from model_zoo.downloads.sources import hub_source
 from model_zoo.registry import PublishedCard, published
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -66,10 +67,11 @@ def page() -> str:
 
 {_summary(cards, results)}
 
-`load_model("Wong2020Fast", dataset="cifar10", threat_model="Linf", model_dir=...)` builds the network of a card and
-loads its checkpoint; `pretrained=False` gives the network with random weights. `gauntlet zoo show` tells what a card
-says. [Adding a model](adding-a-model.md) tells how another card is made, and
-[a decision](decisions/0018-cards-of-published-checkpoints.md) why cards are like this.
+`load_model("Wong2020Fast", dataset="cifar10", threat_model="Linf")` builds the network of a card, fetches its
+checkpoint and loads it; `pretrained=False` gives the network with random weights. `gauntlet zoo show` tells what a card
+says. [Adding a model](adding-a-model.md) tells how another card is made, and decisions tell
+[why cards are like this](decisions/0018-cards-of-published-checkpoints.md) and
+[how downloads are pinned](decisions/0019-downloads-are-pinned.md).
 
 {_comparison(table)}
 ## What the columns say
@@ -82,7 +84,7 @@ says. [Adding a model](adding-a-model.md) tells how another card is made, and
   shapes. A dash: there is no peer.
 - **logits**: the greatest difference between the peer's logits and ours, relative to the greatest logit.
 - **images**: what is done to images of other sizes first; nothing where they have the size already.
-- **checkpoint**: where its authors or RobustBench have put it.
+- **checkpoint**: where its authors or RobustBench have put it; the licence, where one is stated.
 
 {sections}
 {_without()}"""
@@ -99,9 +101,9 @@ def _summary(cards: Sequence[PublishedCard], results: Mapping[str, Parity]) -> s
     total, agree = len(mine.intersection(listed)), len(agreeing.intersection(listed))
     rows.append(f"| **all** | **{len(listed)}** | **{total}** | **{agree}** |")
     table = "\n".join(rows)
-    return f"""{total} of the {len(listed)} entries of RobustBench's boards have a card here, {len(paper & mine)} of the
-{len(paper)} that the tables of its paper name among them. The others stand [at the end](#without-a-card), with the
-reasons.
+    named = f"all {len(paper)}" if paper <= mine else f"{len(paper & mine)} of the {len(paper)}"
+    return f"""{total} of the {len(listed)} entries of RobustBench's boards have a card here, {named} that the tables of
+its paper name among them. The others stand [at the end](#without-a-card), with the reasons.
 
 | board | entries | with a card | logits agree with the peer's |
 |---|---|---|---|
@@ -112,6 +114,7 @@ def _comparison(table: Table) -> str:
     worst = max(table.results, key=lambda result: result.relative)
     least = min(result.spread / result.scale for result in table.results)
     agreeing = sum(result.agrees for result in table.results)
+    closer = sum(result.difference <= TOLERANCE for result in table.results)
     versions = ", ".join(f"{name} {number}" for name, number in table.versions.items())
     return f"""## How the networks were compared
 
@@ -128,8 +131,8 @@ builds each network twice, ours and the package's, gives both one random state d
 without a download. It says nothing about the published files themselves: that takes the files.
 
 - **{agreeing} of {len(table.results)} agree within {TOLERANCE:g} of the greatest logit**; the greatest difference is
-  {worst.relative:.1e}, of {worst.model}. Answers depend on the image: the two images' logits differ by
-  {least:.1g} of the greatest or more.
+  {worst.relative:.1e}, of {worst.model}. Absolutely, {closer} agree within {TOLERANCE:g}. Answers depend on the image:
+  the two images' logits differ by {least:.1g} of the greatest or more.
 - **Keys and shapes are equal in all of them**, the constants of the normalisation aside, which are no part of our state
   dicts, and what published checkpoints hold though nothing uses it.
 - Both sides get the images one by one: answers of `Kang2021Stable` as published depend on the batch, ours do not.
@@ -172,14 +175,14 @@ def _row(card: PublishedCard, result: Parity | None) -> str:
 
 
 def _files(card: PublishedCard) -> str:
-    if card.torchvision:
-        return f"torchvision: `{card.torchvision}`"
-    if card.url:
-        return f"[file]({card.url})"
     links = [f"https://drive.google.com/uc?id={file}" for file in card.google_drive]
-    if len(links) == 1:
-        return f"[file]({links[0]})"
-    return " ".join(f"[{number}]({link})" for number, link in enumerate(links, 1)) or "–"
+    if card.hugging_face is not None:
+        links.append(hub_source(card.hugging_face).url)
+    if card.url is not None:
+        links.append(card.url)
+    names = ["file"] if len(links) == 1 else [f"file {number}" for number in range(1, len(links) + 1)]
+    places = [f"[{name}]({link})" for name, link in zip(names, links, strict=True)]
+    return ", ".join([*places, *([card.licence] if card.licence else [])]) or "–"
 
 
 def _without() -> str:

@@ -393,10 +393,9 @@ def test_a_card_without_a_place_says_so() -> None:
         sources_of(CARD.model_copy(update={"google_drive": ()}))
 
 
-def test_every_card_has_its_licence_and_most_a_place() -> None:
-    for card in published():
-        assert card.licence
-        assert card.permission
+def test_cards_of_the_model_zoo_have_a_licence_and_most_a_place() -> None:
+    unknown = [card.id for card in published() if not (card.licence and card.permission)]
+    assert unknown == ["Pang2020Bag", "ZhangWang2019Defense"]  # their authors publish them, and say nothing
     placeless = [card.id for card in published() if not (card.google_drive or card.hugging_face or card.url)]
     assert len(placeless) < len(published()) / 10
 
