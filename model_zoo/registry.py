@@ -144,6 +144,8 @@ class PublishedCard(Part):
     google_drive: tuple[Text, ...] = ()
     """Ids of its files there: one, or one for each member of an ensemble, whose keys the network has under "models.0.",
     "models.1." and so on."""
+    entries: tuple[Text, ...] = ()
+    """Entries of the last of several files, where it holds several state dicts; its keys then begin with them."""
     hugging_face: Text | None = None
     """Its file on that hub, as "owner/repository@revision/path"."""
     url: Annotated[str, Field(pattern=r"^https://\S+$", max_length=500)] | None = None

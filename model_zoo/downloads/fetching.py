@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmark.errors import InvalidCheckpoint, NotFound
 from model_zoo.checkpoints.published import load_published_file
@@ -16,6 +18,9 @@ from model_zoo.downloads.places import MIRROR, OFFLINE, Places
 from model_zoo.downloads.sources import Hosts, Source, fetch_from, sources_of
 from model_zoo.downloads.transfer import DownloadFailed, Patience, Progress, fetch
 from model_zoo.registry import PublishedCard
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -123,7 +128,7 @@ class Fetcher:
             if pin is not None and hashes != pin.sources:
                 raise _changed(card, found=hashes, expected=pin.sources)
             with tempfile.TemporaryDirectory(dir=self._root, prefix="converting-") as directory:
-                whole = convert_published(files, Path(directory))
+                whole = convert_published(files, Path(directory), card.entries)
                 load_published_file(card, whole)
                 pin = self._pinned(card, pin, hashes, whole)
                 stored = self._store(whole, pin.safetensors)
@@ -168,13 +173,14 @@ class Fetcher:
         )
 
 
-def convert_published(files: list[Path], directory: Path) -> Path:
+def convert_published(files: list[Path], directory: Path, entries: Sequence[str] = ()) -> Path:
     """Write published files as one safetensors file.
 
     Args:
         files: what was published: a state dict, a safetensors file, or several for an ensemble, whose keys are then
             put under "models.0.", "models.1." and so on.
         directory: where to write.
+        entries: of the last of several files, each a state dict; keys are put under their names within the file's.
     Raises:
         InvalidCheckpoint: a file is neither, or malformed.
     """
@@ -182,19 +188,22 @@ def convert_published(files: list[Path], directory: Path) -> Path:
 
     from model_zoo.checkpoints.safetensors import write_checkpoint
 
-    converted = [_as_safetensors(file, directory / f"{number}.safetensors") for number, file in enumerate(files)]
-    if len(converted) == 1:
-        return converted[0]
-    whole = directory / "whole.safetensors"
-    members = [load_file(path) for path in converted]
-    write_checkpoint(
-        {f"models.{number}.{key}": value for number, member in enumerate(members) for key, value in member.items()},
-        whole,
-    )
-    return whole
+    if len(files) == 1:
+        return _as_safetensors(files[0], directory / "0.safetensors")
+    parts: dict[str, tuple[Path, str | None]] = {f"models.{number}.": (file, None) for number, file in enumerate(files)}
+    if entries:
+        last, (file, _) = parts.popitem()
+        parts |= {f"{last}{entry}.": (file, entry) for entry in entries}
+    whole: dict[str, Tensor] = {}
+    for beginning, (file, key) in parts.items():
+        converted = load_file(_as_safetensors(file, directory / f"{beginning}safetensors", key))
+        whole |= {f"{beginning}{name}": tensor for name, tensor in converted.items()}
+    target = directory / "whole.safetensors"
+    write_checkpoint(whole, target)
+    return target
 
 
-def _as_safetensors(file: Path, target: Path) -> Path:
+def _as_safetensors(file: Path, target: Path, key: str | None = None) -> Path:
     from model_zoo.checkpoints.formats import is_old_pickle, is_zip
     from model_zoo.checkpoints.header import read_header
     from model_zoo.conversion import convert_state_dict
@@ -203,7 +212,7 @@ def _as_safetensors(file: Path, target: Path) -> Path:
         read_header(file)
         shutil.copyfile(file, target)
         return target
-    return convert_state_dict(file, target).path
+    return convert_state_dict(file, target, key=key).path
 
 
 def _name(card: PublishedCard) -> str:

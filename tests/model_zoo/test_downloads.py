@@ -27,7 +27,7 @@ from benchmark.errors import GauntletError, InvalidCheckpoint, InvalidInput, Not
 from model_zoo import licences
 from model_zoo.building import build_published
 from model_zoo.downloads import locking
-from model_zoo.downloads.fetching import Fetcher
+from model_zoo.downloads.fetching import Fetcher, convert_published
 from model_zoo.downloads.places import Places
 from model_zoo.downloads.sources import Hosts, hub_source, sources_of
 from model_zoo.downloads.transfer import DownloadFailed, HtmlInstead, Patience
@@ -161,6 +161,23 @@ def test_members_of_an_ensemble_are_put_together(server: Host, fetcher: Fetcher)
     found = fetcher.checkpoint(card)
     assert len(found.pin.sources) == 3
     assert all(torch.equal(tensor, state[name]) for name, tensor in load_file(found.path).items())
+
+
+def test_a_file_with_two_state_dicts_gives_both(tmp_path: Path) -> None:
+    """As the network that mixes two others was published with its statistics beside it."""
+    files = [tmp_path / "a.pt", tmp_path / "b.pt"]
+    files[0].write_bytes(saved({"w": torch.zeros(1)}))
+    files[1].write_bytes(
+        saved({"model": {"w": torch.ones(2)}, "bn": {"running_mean": torch.full((1,), 3.0)}, "epoch": 1})
+    )
+    found = load_file(convert_published(files, tmp_path, ["model", "bn"]))
+    assert {name: tensor.tolist() for name, tensor in found.items()} == {
+        "models.0.w": [0.0],
+        "models.1.model.w": [1.0, 1.0],
+        "models.1.bn.running_mean": [3.0],
+    }
+    with pytest.raises(InvalidCheckpoint, match="no dictionary under 'policy'"):
+        convert_published(files, tmp_path, ["policy"])
 
 
 CONFIRM = b"""<!DOCTYPE html><html><body><p>Google Drive can't scan this file for viruses.</p>

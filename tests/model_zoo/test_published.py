@@ -161,6 +161,11 @@ def test_what_a_file_calls_otherwise_is_renamed_and_what_it_keeps_for_training_i
     assert network_key("model.head.fc.bias", card) == "head.bias"
     assert network_key("layers.0.blocks.0.meansparse1.running_mean", card) is not None
     assert network_key("layers.0.blocks.0.meansparse1.batch_num", card) is None
+    card = published_card("Bai2023Improving_edm", "cifar10", "Linf")
+    assert card is not None
+    assert card.entries == ("model", "bn")
+    assert network_key("models.2.model.linear.weight", card) == "policy_net.linear.weight"
+    assert network_key("models.2.bn.running_var", card) == "bn.running_var"
 
 
 @pytest.mark.parametrize("names", [("fc.bias", "module.fc.bias"), ("module.model.fc.bias", "model.fc.bias")])
