@@ -83,6 +83,12 @@ class InvalidExamples(InvalidInput):
     code = "invalid_examples"
 
 
+class InvalidData(InvalidInput):
+    """A file of a data set is damaged, or is not what its format or its data set says."""
+
+    code = "invalid_data"
+
+
 class NotFound(InvalidInput):
     """No such board, model, submission, checkpoint or file."""
 

@@ -1,0 +1,252 @@
+"""Where the files of data sets are looked for, and whether they are the right ones, without torch or numpy."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmark.errors import InvalidData, NotFound
+
+if TYPE_CHECKING:
+    from benchmark.data_formats.rows import Rows
+
+VARIABLE = "GAUNTLET_DATA_DIR"
+"""Environment variable that names the folder of all data sets."""
+DEFAULT_DATA_DIR = "~/.cache/gauntlet/data"
+
+_VERIFIED: set[tuple[str, str]] = set()
+"""Files that this process has hashed, with what was then known of them."""
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A file that a data set consists of, or a folder.
+
+    Args:
+        name: of the file, below the folder of its form; that of a folder ends with a slash.
+        checksum: "md5:..." or "sha256:..."; None where none is known.
+        size: in bytes; None where it is not known.
+        url: where to get it; None where it comes in an archive.
+    """
+
+    name: str
+    checksum: str | None = None
+    size: int | None = None
+    url: str | None = None
+
+    @property
+    def known(self) -> str:
+        """Size and checksum in words."""
+        size = f"{self.size:,} bytes" if self.size is not None else None
+        return ", ".join(filter(None, (size, (self.checksum or "").replace(":", " "))))
+
+
+@dataclass(frozen=True)
+class Form:
+    """One way in which a data set may lie in a folder.
+
+    Args:
+        folders: where it is looked for, below the folder of all data sets; it belongs into the first.
+        files: what each split needs.
+        reader: from the folder and the split to its rows.
+    """
+
+    folders: tuple[str, ...]
+    files: Mapping[str, tuple[DataFile, ...]]
+    reader: Callable[[Path, str], Rows]
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set by name: what it is, and how it comes to this machine.
+
+    Args:
+        name: what commands and reports call it.
+        title: what people call it.
+        labels: whose classes it has, see `benchmark.data_formats.classes`.
+        shape: channels, height and width of an image as it is loaded by default.
+        splits: number of points of each split.
+        page: where it is described.
+        terms: its licence, or what its authors say of its use.
+        forms: ways in which it may lie on a disk, the one that is looked for first, first.
+        downloads: files to get.
+        unpack: whether they are archives that must be unpacked first.
+        how: how to get it, where that is no download of files.
+        instead: what is read as well, in words.
+        preprocessing: what is done to images by default, where they come in several sizes.
+    """
+
+    name: str
+    title: str
+    labels: str
+    shape: tuple[int, int, int]
+    splits: Mapping[str, int]
+    page: str
+    terms: str
+    forms: tuple[Form, ...] = ()
+    downloads: tuple[DataFile, ...] = ()
+    unpack: bool = False
+    how: str | None = None
+    instead: str | None = None
+    preprocessing: str | None = None
+
+    @property
+    def comes_along(self) -> bool:
+        """Whether there is nothing to get."""
+        return not any(form.folders for form in self.forms)
+
+    def home(self, root: Path) -> Path:
+        """Return the folder that it belongs into."""
+        return root / self.name
+
+    def instructions(self, root: Path, split: str | None = None) -> str:
+        """Say how to get it, or one split of it."""
+        if self.how is not None:
+            return self.how.format(folder=self.home(root))
+        needed = {file for form in self.forms for file in form.files.get(split or "", ())}
+        files = [file for file in self.downloads if file in needed] or self.downloads
+        addresses = " and ".join(f"{file.url}" + (f" ({file.known})" if self.unpack else "") for file in files)
+        unpacked = f", and unpack it there with tar -xf {files[0].name}" if self.unpack else ""
+        return f"download {addresses} into {self.home(root)}{unpacked}"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a split of a data set was found.
+
+    Args:
+        form: in which form.
+        folder: in which folder.
+    """
+
+    form: Form
+    folder: Path
+
+
+def data_directory(data_dir: str | Path | None = None) -> Path:
+    """Return the folder of all data sets: the one given, else the environment's, else one in the user's cache."""
+    return Path(data_dir or os.environ.get(VARIABLE) or DEFAULT_DATA_DIR).expanduser()
+
+
+def find(dataset: DataSet, split: str, root: Path) -> Place | None:
+    """Return where a split lies; None where it does not, or not whole."""
+    for form in dataset.forms:
+        for folder in [root / name for name in form.folders] or [root]:
+            if not _missing(folder, form.files.get(split, ())):
+                return Place(form, folder)
+    return None
+
+
+def require(dataset: DataSet, split: str, root: Path) -> Place:
+    """Return where a split lies, its files looked at.
+
+    Raises:
+        NotFound: it does not lie there; the error says what to get, where, and which path it belongs to.
+        InvalidData: a file of it has another size or another checksum.
+    """
+    place = find(dataset, split, root)
+    if place is None:
+        raise _not_there(dataset, split, root)
+    for file in place.form.files.get(split, ()):
+        verify(place.folder, file, remedy=f"delete it, and {dataset.instructions(root, split)}")
+    return place
+
+
+def has_all(dataset: DataSet, root: Path) -> bool:
+    """Tell whether what an evaluation asks for is there: the test split, or every split where there is none."""
+    splits = ("test",) if "test" in dataset.splits else tuple(dataset.splits)
+    try:
+        return all(find(dataset, split, root) is not None for split in splits)
+    except OSError:  # such as a folder that may not be read
+        return False
+
+
+def verify(folder: Path, file: DataFile, *, remedy: str, again: bool = False) -> None:
+    """Hold a file against its size and its checksum.
+
+    A file is hashed once: what was found is kept beside it, where that folder can be written, and holds as long as its
+    size and time stay.
+
+    Args:
+        folder: where it lies.
+        file: what is known of it; nothing is looked at of a folder.
+        remedy: what to do about another file.
+        again: hash it even so.
+    Raises:
+        InvalidData: it is another file, or a part of it.
+    """
+    if file.name.endswith("/"):
+        return
+    path = folder / file.name
+    status = path.stat()
+    if file.size is not None and status.st_size != file.size:
+        raise InvalidData.because(
+            str(path), found=f"{status.st_size:,} bytes", expected=f"{file.size:,} bytes", remedy=remedy
+        )
+    if file.checksum is None:
+        return
+    known = f"{file.checksum} {status.st_size} {status.st_mtime_ns}"
+    if not again and _is_verified(path, known):
+        return
+    algorithm, _, expected = file.checksum.partition(":")
+    found = _hashed(path, algorithm)
+    if found != expected:
+        raise InvalidData.because(
+            str(path), found=f"{algorithm} {found}", expected=f"{algorithm} {expected}", remedy=remedy
+        )
+    _VERIFIED.add((str(path), known))
+    with contextlib.suppress(OSError):  # a folder that cannot be written: each process hashes the file anew
+        _stamp(path).write_text(f"{known}\n", encoding="ascii")
+
+
+def _is_verified(path: Path, known: str) -> bool:
+    if (str(path), known) in _VERIFIED:
+        return True
+    try:
+        return _stamp(path).read_text(encoding="ascii").strip() == known
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _stamp(path: Path) -> Path:
+    return path.with_name(f".{path.name}.verified")
+
+
+def _hashed(path: Path, algorithm: str) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
+
+
+def _missing(folder: Path, files: Sequence[DataFile]) -> list[DataFile]:
+    return [
+        file
+        for file in files
+        if not ((folder / file.name).is_dir() if file.name.endswith("/") else (folder / file.name).is_file())
+    ]
+
+
+def _not_there(dataset: DataSet, split: str, root: Path) -> NotFound:
+    """Say what is missing of a split, and how to get it."""
+    places = [
+        (form, root / name, _missing(root / name, form.files[split])) for form in dataset.forms for name in form.folders
+    ]
+    begun = [place for place in places if 0 < len(place[2]) < len(place[0].files[split])]
+    found = f"nothing of it in {root}"
+    if begun:
+        _, folder, missing = begun[0]
+        found = f"{folder} without {missing[0].name}" + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
+    wanted = [file for form in dataset.forms for file in form.files[split] if file in dataset.downloads]
+    wanted = wanted or list(dataset.forms[0].files[split])
+    paths = [f"{dataset.home(root) / file.name}" + (f" ({file.known})" if file.known else "") for file in wanted]
+    return NotFound.because(
+        f"dataset {dataset.name}, split {split}",
+        found=found,
+        expected=" and ".join(paths) + (f"; or {dataset.instead}" if dataset.instead else ""),
+        remedy=f"{dataset.instructions(root, split)}; or name the folder that holds {dataset.home(root).name} as "
+        f"data_dir, or in {VARIABLE}",
+    )
