@@ -12,7 +12,7 @@ from torch import nn
 from benchmark.attacks.apgd import Apgd
 from benchmark.classifier import Classifier, frozen
 from benchmark.corrupted import CorruptionRun, corrupt_points
-from benchmark.corruption_table import CELLS
+from benchmark.corruption_table import CELLS, GENERATED
 from benchmark.corruptions import CORRUPTIONS
 from benchmark.datasets import CLASSES, LabelledPoints
 from benchmark.ensemble import Run
@@ -82,14 +82,16 @@ def admit_to_corruptions(
     """Check a model for a board of corruptions, as `admit` does, but for what only an attacker would ask.
 
     Where a restriction moves images, it moves them as far as `neighbourhood` says. The predicted cost is that of the
-    model and of making the images it is asked about.
+    model and of making the images it is asked about, where they are not published ones.
     """
     checks = _restrictions(model, points, neighbourhood(run.dataset), run.device, policy)
     if any(check.outcome is CheckOutcome.REJECTED for check in checks):
         return Found(policy.version, checks)
     started = time.monotonic()
     accuracy = _standard_accuracy(model, points, run.width, claimed_standard_accuracy)
-    per_image = (time.monotonic() - started) / min(_SAMPLE, len(points.y)) + _seconds_to_corrupt(points)
+    per_image = (time.monotonic() - started) / min(_SAMPLE, len(points.y))
+    if run.source == GENERATED:
+        per_image += _seconds_to_corrupt(points)
     cost = per_image * len(points.y) * len(CELLS)
     return Found(policy.version, (*checks, accuracy, _predicted_cost(cost, limit_s)))
 

@@ -6,13 +6,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from benchmark.classifier import Classifier, check_classes, check_points, frozen
-from benchmark.corruption_table import CELLS, GENERATED, CorruptionCell, CorruptionTable
+from benchmark.corruption_table import CELLS, GENERATED, OFFICIAL, CorruptionCell, CorruptionTable
 from benchmark.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from benchmark.datasets import load_corrupted
 from benchmark.ensemble import Snapshot
 from benchmark.errors import InvalidInput
 from benchmark.judging import misclassified
@@ -29,6 +31,19 @@ SEED = 0
 
 Corrupted = Callable[[str, int], Tensor]
 """From a type and a severity to the points' corrupted images, (n, c, h, w), float32 in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class CorruptedImages:
+    """The corrupted images that all models of a data set are asked about.
+
+    Args:
+        source: their name.
+        images: from a type and a severity to the points' images.
+    """
+
+    source: str
+    images: Corrupted
 
 
 @dataclass(frozen=True)
@@ -130,6 +145,26 @@ def evaluate_corruptions(
 def corrupt_points(x: Tensor, index: Sequence[int], corruption: str, severity: int) -> Tensor:
     """Return the images of one cell, as every model is asked about them."""
     return corrupt(x, corruption, severity, index, seed=SEED)
+
+
+def corrupted_images(
+    dataset: str | None, x: Tensor, index: Sequence[int], data_dir: str | Path | None = None
+) -> CorruptedImages:
+    """Return the published corrupted images where the data set has such, and otherwise make them.
+
+    Args:
+        dataset: what the points are of, where it has a name.
+        x: clean points, (n, c, h, w), on the CPU.
+        index: their positions in the test split.
+        data_dir: folder of the data sets, as for `benchmark.datasets.load`.
+    """
+    if dataset is None or dataset not in OFFICIAL:
+        return CorruptedImages(GENERATED, partial(corrupt_points, x, index))
+
+    def published(corruption: str, severity: int) -> Tensor:
+        return load_corrupted(dataset, corruption, severity, index=index, data_dir=data_dir).x
+
+    return CorruptedImages(OFFICIAL[dataset], published)
 
 
 def evaluate_cells(

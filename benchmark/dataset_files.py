@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 VARIABLE = "GAUNTLET_DATA_DIR"
 """Environment variable that names the folder of all data sets."""
 DEFAULT_DATA_DIR = "~/.cache/gauntlet/data"
+_WITHOUT_HOME = Path("/var/cache/gauntlet/data")
 
 _VERIFIED: set[tuple[str, str]] = set()
 """Files that this process has hashed, with what was then known of them."""
@@ -96,6 +97,11 @@ class DataSet:
     preprocessing: str | None = None
 
     @property
+    def needed(self) -> tuple[str, ...]:
+        """Splits that an evaluation asks for: the test split, or all where there is none."""
+        return ("test",) if "test" in self.splits else tuple(self.splits)
+
+    @property
     def comes_along(self) -> bool:
         """Whether there is nothing to get."""
         return not any(form.folders for form in self.forms)
@@ -130,7 +136,10 @@ class Place:
 
 def data_directory(data_dir: str | Path | None = None) -> Path:
     """Return the folder of all data sets: the one given, else the environment's, else one in the user's cache."""
-    return Path(data_dir or os.environ.get(VARIABLE) or DEFAULT_DATA_DIR).expanduser()
+    try:
+        return Path(data_dir or os.environ.get(VARIABLE) or DEFAULT_DATA_DIR).expanduser()
+    except RuntimeError:  # a user without a home, as in a container
+        return _WITHOUT_HOME
 
 
 def find(dataset: DataSet, split: str, root: Path) -> Place | None:
@@ -142,9 +151,15 @@ def find(dataset: DataSet, split: str, root: Path) -> Place | None:
     return None
 
 
-def require(dataset: DataSet, split: str, root: Path) -> Place:
+def require(dataset: DataSet, split: str, root: Path, *, hashed: set[Path] | None = None) -> Place:
     """Return where a split lies, its files looked at.
 
+    Args:
+        dataset: the data set.
+        split: one of its splits.
+        root: folder of all data sets.
+        hashed: where it is given, every file is hashed that is not among these, and becomes one of them; otherwise a
+            file is hashed once, see `verify`.
     Raises:
         NotFound: it does not lie there; the error says what to get, where, and which path it belongs to.
         InvalidData: a file of it has another size or another checksum.
@@ -153,15 +168,37 @@ def require(dataset: DataSet, split: str, root: Path) -> Place:
     if place is None:
         raise _not_there(dataset, split, root)
     for file in place.form.files.get(split, ()):
-        verify(place.folder, file, remedy=f"delete it, and {dataset.instructions(root, split)}")
+        again = hashed is not None and place.folder / file.name not in hashed
+        verify(place.folder, file, remedy=f"delete it, and {dataset.instructions(root, split)}", again=again)
+        if hashed is not None:
+            hashed.add(place.folder / file.name)
     return place
 
 
 def has_all(dataset: DataSet, root: Path) -> bool:
     """Tell whether what an evaluation asks for is there: the test split, or every split where there is none."""
-    splits = ("test",) if "test" in dataset.splits else tuple(dataset.splits)
     try:
-        return all(find(dataset, split, root) is not None for split in splits)
+        return all(find(dataset, split, root) is not None for split in dataset.needed)
+    except OSError:  # such as a folder that may not be read
+        return False
+
+
+def paths_of(dataset: DataSet, root: Path) -> list[Path]:
+    """Return the files and folders of a data set that are there, and what was kept of their checksums."""
+    paths = dict.fromkeys(
+        root / folder / file.name
+        for form in dataset.forms
+        for folder in form.folders
+        for files in form.files.values()
+        for file in files
+    )
+    there = [path for path in paths if _exists(path)]
+    return there + [stamp for stamp in map(_stamp, there) if _exists(stamp)]
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
     except OSError:  # such as a folder that may not be read
         return False
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from benchmark.corruptions.names import CORRUPTIONS
-from benchmark.data_formats.classes import class_names
 from benchmark.data_formats.image_folder import open_image_folder
 from benchmark.data_formats.npz import open_npz
-from benchmark.dataset_files import data_directory, has_all, require
+from benchmark.dataset_inventory import CLASSES, available, open_split, unknown_dataset
 from benchmark.dataset_table import DATASETS
 from benchmark.errors import InvalidData, InvalidInput, NotFound
 from benchmark.preprocessing import Preprocessing, fitting, preprocessing_named
@@ -22,12 +19,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from benchmark.data_formats.rows import Rows
+    from benchmark.data_formats.rows import Images, Rows
 
-CLASSES: Mapping[str, int] = MappingProxyType(
-    {name: len(class_names(entry.labels)) for name, entry in DATASETS.items()}
-)
-"""Number of classes of each data set."""
+__all__ = ["CLASSES", "SHAPES", "LabelledPoints", "available", "load", "load_corrupted", "twin_of"]
 
 SHAPES: Mapping[str, tuple[int, int, int]] = MappingProxyType({name: entry.shape for name, entry in DATASETS.items()})
 """Channels, height and width of each data set's images, as they are loaded by default."""
@@ -97,7 +91,7 @@ def load(
     known = isinstance(name, str) and name in DATASETS
     chosen = preprocessing or (DATASETS[str(name)].preprocessing if known else None)
     prepare = fitting(shape) if shape is not None else preprocessing_named(chosen) if chosen else None
-    rows = _rows(str(name), split, data_directory(data_dir)) if known else _rows_of_path(name, split)
+    rows = open_split(str(name), split, data_dir) if known else _rows_of_path(name, split)
     points = _points(str(name), rows, _places(len(rows.labels), n, index), prepare)
     found = tuple(points.x.shape[1:])
     if known and preprocessing is None and shape is None and found != SHAPES[str(name)]:
@@ -144,42 +138,7 @@ def load_corrupted(
 
 def twin_of(name: str | None) -> LabelledPoints | None:
     """Return the points of a data set that are held out from training and boards alike; None where there are none."""
-    return load(name, "twin") if name in DATASETS and "twin" in DATASETS[name].splits else None
-
-
-def available(data_dir: str | Path | None = None) -> tuple[str, ...]:
-    """Return the data sets whose files are there, as far as their names tell. Loads neither torch nor numpy.
-
-    Args:
-        data_dir: as for `load`.
-    """
-    root = data_directory(data_dir)
-    return tuple(name for name, entry in DATASETS.items() if has_all(entry, root))
-
-
-def _rows(name: str, split: str, root: Path) -> Rows:
-    """Return the rows of a data set by name, held against what is known of it."""
-    entry = DATASETS[name]
-    if split not in entry.splits:
-        raise NotFound.because(
-            "split", found=split,
-            expected=f"one of {', '.join(entry.splits)}" if "test" in entry.splits else "TYPE/SEVERITY, such as fog/3",
-            remedy='use "test" for an evaluation' if "test" in entry.splits else f"one of {', '.join(CORRUPTIONS)}",
-        )  # fmt: skip
-    place = require(entry, split, root)
-    rows = place.form.reader(place.folder, split)
-    size, classes = entry.splits[split], CLASSES[name]
-    if len(rows.labels) != size:
-        raise InvalidData.because(
-            f"dataset {name}, split {split}", found=f"{len(rows.labels):,} points in {place.folder}",
-            expected=f"{size:,}", remedy=entry.instructions(root, split),
-        )  # fmt: skip
-    if not 0 <= rows.labels.min() <= rows.labels.max() < classes:
-        raise InvalidData.because(
-            f"dataset {name}, split {split}", found=f"labels from {rows.labels.min()} to {rows.labels.max()}",
-            expected=f"0 to {classes - 1}", remedy=entry.instructions(root, split),
-        )  # fmt: skip
-    return rows
+    return load(name, "twin") if name is not None and name in DATASETS and "twin" in DATASETS[name].splits else None
 
 
 def _rows_of_path(name: str | Path, split: str) -> Rows:
@@ -187,7 +146,7 @@ def _rows_of_path(name: str | Path, split: str) -> Rows:
     text = str(name)
     prefixed = text.startswith(_FOLDER)
     if not (prefixed or isinstance(name, Path) or "/" in text or text.endswith(".npz")):
-        raise _unknown(text)
+        raise unknown_dataset(text)
     path = Path(text.removeprefix(_FOLDER)).expanduser()
     if path.is_file() and not prefixed:
         if path.suffix != ".npz":
@@ -204,17 +163,6 @@ def _rows_of_path(name: str | Path, split: str) -> Rows:
             expected="a folder of images, or a .npz file", remedy="check the path",
         )  # fmt: skip
     return open_image_folder(path)
-
-
-def _unknown(name: str) -> NotFound:
-    similar = get_close_matches(name.casefold(), DATASETS, n=1)
-    own = f'"./{name}"' if Path(name).is_dir() else '"folder:PATH" or "PATH/FILE.npz"'
-    return NotFound.because(
-        "dataset",
-        found=name,
-        expected=f"one of {', '.join(DATASETS)}",
-        remedy=f"{f'did you mean {similar[0]}? ' if similar else ''}For points of your own write {own}",
-    )
 
 
 def _places(size: int, n: int | None, index: Sequence[int] | None) -> tuple[int, ...]:
@@ -257,11 +205,11 @@ def _points(name: str, rows: Rows, places: tuple[int, ...], prepare: Preprocessi
     return LabelledPoints(x, torch.from_numpy(rows.labels[list(places)]), places)
 
 
-def _channels_first(name: str, images: Sequence[NDArray[Any]]) -> NDArray[Any]:
+def _channels_first(name: str, images: Images) -> NDArray[Any]:
     """Return images of one size, each (h, w, c), as one array, (n, c, h, w)."""
     import numpy as np
 
-    if not isinstance(images, np.ndarray):
+    if isinstance(images, list):
         odd = next((image for image in images if image.shape != images[0].shape), None)
         if odd is not None:
             raise _of_several_sizes(name, *(array.transpose(2, 0, 1).shape for array in (images[0], odd)))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -231,7 +232,8 @@ def benchmark(
     n_examples: int | None = None,
     batch_size: int | None = None,
     device: str = "cpu",
-    data_dir: str | None = None,
+    data_dir: str | Path | None = None,
+    preprocessing: str | None = None,
 ) -> tuple[float, float]:
     """Evaluate a model on an official board's points, in one call.
 
@@ -242,18 +244,23 @@ def benchmark(
         n_examples: number of points, the first of the board's; all by default.
         batch_size: as for `evaluate`.
         device: as for `evaluate`.
-        data_dir: folder of data sets that do not come with this package.
+        data_dir: folder of the data sets that do not come along, as for `benchmark.datasets.load`.
+        preprocessing: what is done to the images of ImageNet first, such as "BicubicRes256Crop224"; by default
+            "Res256Crop224".
     Returns:
         Standard accuracy and robust accuracy, in [0, 1]; on a board of corruptions, the mean accuracy over all of them.
     """
     board = official_board(dataset, threat_model)
-    points = datasets.load(dataset, "test", board.points if n_examples is None else n_examples)
+    n = board.points if n_examples is None else n_examples
+    points = datasets.load(dataset, "test", n, data_dir=data_dir, preprocessing=preprocessing)
     if not board.attacked:
-        from benchmark.corrupted import evaluate_corruptions  # which evaluates in its turn
+        from benchmark.corrupted import corrupted_images, evaluate_corruptions  # which evaluates in its turn
 
+        corrupted = corrupted_images(dataset, points.x, points.index, data_dir)
         on_corruptions = evaluate_corruptions(
-            model, points.x, points.y, dataset=dataset, index=points.index, batch_size=batch_size, device=device
-        )
+            model, points.x, points.y, dataset=dataset, index=points.index, images=corrupted.images,
+            source=corrupted.source, batch_size=batch_size, device=device,
+        )  # fmt: skip
         return on_corruptions.standard_accuracy, on_corruptions.robust_accuracy
     report = evaluate(model, points.x, points.y, board.budget, batch_size=batch_size, device=device).report
     return report.standard_accuracy, report.robust_accuracy

@@ -6,17 +6,25 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import accumulate, pairwise
+from pathlib import Path
 from typing import get_args
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from benchmark import datasets
 from benchmark.admission import admit, admit_to_corruptions
 from benchmark.attacks.transfer import Transfer
 from benchmark.confirmation import confirmation_check, expected_verdicts, unconfirmed
-from benchmark.corrupted import CorruptionProgress, CorruptionRun, corrupt_points, evaluate_cells
-from benchmark.corruption_table import GENERATED
+from benchmark.corrupted import (
+    CorruptedImages,
+    CorruptionProgress,
+    CorruptionRun,
+    corrupt_points,
+    corrupted_images,
+    evaluate_cells,
+)
+from benchmark.corruption_table import GENERATED, OFFICIAL
 from benchmark.datasets import LabelledPoints
 from benchmark.ensemble import EvaluationProgress, Run, Unannounced
 from benchmark.errors import InvalidInput
@@ -39,6 +47,8 @@ def rerun(
     report: EvaluationReport,
     model: nn.Module,
     *,
+    data_dir: str | Path | None = None,
+    preprocessing: str | None = None,
     progress: Callable[[EvaluationProgress | CorruptionProgress], None] | None = None,
 ) -> EvaluationReport:
     """Run the evaluation again that the report tells of: same points, protocol, seed, device, threads and batches.
@@ -48,6 +58,8 @@ def rerun(
     Args:
         report: what to repeat; nothing in it is trusted.
         model: the model it is about.
+        data_dir: folder of the data sets, as for `benchmark.datasets.load`.
+        preprocessing: likewise; a report does not tell it.
         progress: as for `evaluate`; where there are shards, each begins anew.
     Returns:
         The report of the repeated evaluation.
@@ -67,8 +79,8 @@ def rerun(
             remedy="repeat the call that made this report: only its caller has those models",
         )  # fmt: skip
     if report.corruptions is not None:
-        return _rerun_corruptions(report, model, progress)
-    points = _points(report)
+        return _rerun_corruptions(report, model, _points(report, data_dir, preprocessing), data_dir, progress)
+    points = _points(report, data_dir, preprocessing)
     shards = provenance.shards or (_whole(report),)
     bounds = list(pairwise(accumulate((shard.points for shard in shards), initial=0)))
     runs = [_run(report, shard, first, last) for shard, (first, last) in zip(shards, bounds, strict=True)]
@@ -106,10 +118,14 @@ def _named(found: EvaluationReport, report: EvaluationReport) -> EvaluationRepor
 
 
 def _rerun_corruptions(
-    report: EvaluationReport, model: nn.Module, progress: Callable[[CorruptionProgress], None] | None
+    report: EvaluationReport,
+    model: nn.Module,
+    points: LabelledPoints,
+    data_dir: str | Path | None,
+    progress: Callable[[CorruptionProgress], None] | None,
 ) -> EvaluationReport:
     """Classify the corrupted images of a report again, in its shards where it has some."""
-    provenance, points = report.provenance, _points(report)
+    provenance = report.provenance
     shards = provenance.shards or (_whole(report),)
     served = _admitted(report)
     with _settings(shards[0], deterministic=served):
@@ -122,7 +138,8 @@ def _rerun_corruptions(
         with _settings(shard, deterministic=served):
             piece = evaluate_cells(
                 model.to(run.device), x.to(run.device), points.y[first:last].to(run.device), index, run,
-                partial(corrupt_points, x, index), found=None if provenance.shards else whole, progress=progress,
+                _corrupted(run, x, index, data_dir).images,
+                found=None if provenance.shards else whole, progress=progress,
             )  # fmt: skip
         pieces.append(piece)
     if not provenance.shards:
@@ -131,12 +148,19 @@ def _rerun_corruptions(
     return _named(merge_reports(pieces, checks, policy=whole.policy), report)
 
 
+def _corrupted(run: CorruptionRun, x: Tensor, index: Sequence[int], data_dir: str | Path | None) -> CorruptedImages:
+    if run.source == GENERATED:
+        return CorruptedImages(GENERATED, partial(corrupt_points, x, index))
+    return corrupted_images(run.dataset, x, index, data_dir)
+
+
 def _corruption_run(report: EvaluationReport, shard: Shard) -> CorruptionRun:
     _require_threads(shard)
     source = report.corruptions.source if report.corruptions else GENERATED
-    if source != GENERATED:
+    known = (GENERATED, OFFICIAL.get(report.dataset or "", GENERATED))
+    if source not in known:
         raise InvalidInput.because(
-            "corruptions.source", found=source, expected=GENERATED,
+            "corruptions.source", found=source, expected=known[1],
             remedy="repeat the call of evaluate_corruptions() that made this report, or use the version that did",
         )  # fmt: skip
     return CorruptionRun(
@@ -218,29 +242,22 @@ def _unannounced(report: EvaluationReport, index: Sequence[int]) -> Unannounced 
     return Unannounced(protocol_named(second.protocol), len(set(second.index) & set(index)))
 
 
-def _points(report: EvaluationReport) -> LabelledPoints:
+def _points(report: EvaluationReport, data_dir: str | Path | None, preprocessing: str | None) -> LabelledPoints:
     """Return the report's points, whichever of the data set they are."""
     if report.dataset is None:
         raise InvalidInput.because(
             "dataset", found="none", expected="a data set by name",
             remedy="repeat the call of evaluate() that made this report: only its caller has the points",
         )  # fmt: skip
-    everything = datasets.load(report.dataset, "test")
-    rows = {index: row for row, index in enumerate(everything.index)}
-    missing = [index for index in report.points.index if index not in rows]
-    if missing:
-        raise InvalidInput.because(
-            "points", found=f"point {missing[0]}", expected=f"points of {report.dataset}, which has {len(rows)}",
-            remedy="check that the report belongs to this data set",
-        )  # fmt: skip
-    chosen = torch.tensor([rows[index] for index in report.points.index])
-    x, y = everything.x[chosen], everything.y[chosen]
-    if tuple(y.tolist()) != report.points.label:
+    points = datasets.load(
+        report.dataset, "test", index=report.points.index, data_dir=data_dir, preprocessing=preprocessing
+    )
+    if tuple(points.y.tolist()) != report.points.label:
         raise InvalidInput.because(
             "points", found="other labels than the data set's", expected=f"the labels of {report.dataset}",
             remedy="check that the report belongs to this data set",
         )  # fmt: skip
-    return LabelledPoints(x, y, report.points.index)
+    return points
 
 
 def _admitted(report: EvaluationReport) -> bool:

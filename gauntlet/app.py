@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -20,11 +21,14 @@ from api.metrics import Metrics
 from api.readiness import Probes
 from api.routes import blobs
 from api.routes.blobs import WorkerAccess
+from benchmark import dataset_inventory
+from benchmark.dataset_files import data_directory
 from benchmark.errors import GauntletError, InvalidInput
 from gauntlet import __version__
 from gauntlet.access import Access, Handled, log_request
 from gauntlet.admission import ZooAdmission
 from gauntlet.bundled import submit_zoo
+from gauntlet.data import datasets_of
 from gauntlet.guards import BodyLimit, HeadAsGet, KnownHost, SameSite, SecurityHeaders
 from gauntlet.settings import Settings, read_settings
 from gauntlet.storage import open_blobs, require_own_storage
@@ -198,7 +202,7 @@ def _started_dispatcher(settings: Settings, services: Services) -> Dispatcher | 
         return None
     limits = limits_of(settings, settings.var_dir / "scratch")
     options = Options(
-        settings.worker_children, settings.sweep_ms, limits, settings.worker_devices, settings.worker_datasets
+        settings.worker_children, settings.sweep_ms, limits, settings.worker_devices, datasets_of(settings)
     )
     dispatcher = Dispatcher(services, settings.var_dir, options)
     dispatcher.start()
@@ -211,9 +215,11 @@ def limits_of(settings: Settings, scratch: Path) -> Limits:
     Raises:
         SandboxTooWeak: this machine cannot put up the sandbox that they demand.
     """
+    data_dir = data_directory(settings.data_dir).absolute()
     return Limits(
         scratch=scratch,
-        sandbox=find_sandbox(settings.sandbox_minimum),
+        sandbox=replace(find_sandbox(settings.sandbox_minimum), readable=dataset_inventory.paths(data_dir)),
+        data_dir=data_dir,
         lease_ms=settings.lease_ms,
         beat_ms=settings.beat_ms,
         threads=settings.worker_threads,

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from benchmark import dataset_inventory
+from benchmark.dataset_files import data_directory
 from benchmark.errors import EvaluationFailed
 from benchmark.report import SandboxLevel
 from benchmark.threat_models import official_board
@@ -39,7 +42,8 @@ def check_submission(
     """
     board = official_board(dataset, threat_model)
     check_fits(path, architecture)
-    sandbox = find_sandbox(SandboxLevel.LIMITS)
+    data_dir = data_directory().absolute()
+    sandbox = replace(find_sandbox(SandboxLevel.LIMITS), readable=dataset_inventory.paths(data_dir))
     with tempfile.TemporaryDirectory() as directory:
         shutil.copyfile(path, Path(directory) / messages.MODEL_FILE)
         request = Request(
@@ -47,6 +51,7 @@ def check_submission(
             confinement=sandbox.confinement("cpu", _LIMIT_S),
             architecture=architecture,
             dataset=dataset,
+            data_dir=str(data_dir),
             norm=board.norm,
             epsilon=board.epsilon_text,
             protocol=board.protocol,

@@ -97,8 +97,11 @@ class Settings(BaseSettings):
     worker_devices: Annotated[tuple[Device, ...], NoDecode, Field(min_length=1)] = ("cpu",)
     """Where the embedded worker's evaluations run, separated by commas, such as "cuda:0,cuda:1"; each new one takes the
     device with the fewest."""
-    worker_datasets: Annotated[tuple[str, ...], NoDecode, Field(min_length=1)] = ("digits",)
-    """Data sets that this machine's workers have, separated by commas; they claim only what they can run."""
+    data_dir: Path | None = None
+    """Folder of the data sets that do not come along, see docs/data.md; by default ~/.cache/gauntlet/data."""
+    worker_datasets: Annotated[tuple[str, ...], NoDecode] = ()
+    """Data sets that this machine's workers have, separated by commas; they claim only what they can run. By default
+    all that are there; one that is named and is not there keeps the worker from starting."""
     worker_threads: Annotated[int, Field(ge=1, le=256)] = 1
     """Threads of an evaluation on the processor; more than one makes small models slower."""
     sandbox_minimum: SandboxLevel = SandboxLevel.LANDLOCK

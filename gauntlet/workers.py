@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from benchmark.errors import InvalidInput
 from gauntlet.app import limits_of, make_services
+from gauntlet.data import datasets_of
 from gauntlet.settings import Settings
 from store.sweeping import SWEEPER
 from store.workers import Worker
@@ -45,7 +46,7 @@ def run_worker(settings: Settings, device: str, tell: Callable[[str], None]) -> 
         name=name,
         host=socket.gethostname(),
         devices=(device,),
-        datasets=settings.worker_datasets,
+        datasets=datasets_of(settings),
         sandbox=limits.sandbox.level,
     )
     services = make_services(settings, upgrading=False)

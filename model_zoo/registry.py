@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from benchmark.datasets import CLASSES, SHAPES
 from benchmark.errors import NotFound
 
 _ROOM = Path(__file__).parent
@@ -164,16 +165,12 @@ class PublishedCard(Part):
     @property
     def classes(self) -> int:
         """Number of classes of its data set."""
-        return _CLASSES[self.dataset]
+        return CLASSES[self.dataset]
 
     @property
     def size(self) -> int:
         """Height and width of the images that its network takes."""
-        return _SIZES[self.dataset]
-
-
-_CLASSES: Mapping[str, int] = {"cifar10": 10, "cifar100": 100, "imagenet": 1000}
-_SIZES: Mapping[str, int] = {"cifar10": 32, "cifar100": 32, "imagenet": 224}
+        return SHAPES[self.dataset][-1]
 
 
 @cache

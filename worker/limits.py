@@ -25,6 +25,7 @@ class Limits:
         threads: threads of a child.
         device: where the child computes: "cpu" or a CUDA device.
         save_every_s: time between two snapshots, beside the one at each new attack.
+        data_dir: folder of the data sets, an absolute path; None where there are only those that come along.
         command: the child's command line.
     """
 
@@ -38,4 +39,5 @@ class Limits:
     threads: int = 1
     device: str = "cpu"
     save_every_s: float = 60.0
+    data_dir: Path | None = None
     command: Sequence[str] = process.COMMAND

@@ -75,6 +75,8 @@ class Confinement(_Line):
     """Memory that it may ask for on the processor."""
     cpu_s: Count
     """Seconds of computing, of all threads together, after which it is ended."""
+    readable: tuple[str, ...] = ()
+    """Files and folders beyond the program that it may read: those of the data sets."""
 
 
 class ProbeRequest(_Line):
@@ -106,6 +108,8 @@ class Request(_Line):
     confinement: Confinement
     architecture: str
     dataset: str
+    data_dir: str | None
+    """Folder of the data sets that do not come along."""
     norm: str
     epsilon: str
     protocol: str

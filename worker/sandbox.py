@@ -48,10 +48,12 @@ class Sandbox:
     Args:
         level: which of the levels.
         bubblewrap: path of the program that makes the namespaces; None below that level.
+        readable: absolute paths that an evaluation may read beyond the program: those of the data sets.
     """
 
     level: SandboxLevel
     bubblewrap: str | None = None
+    readable: tuple[Path, ...] = ()
 
     def around(self, command: Sequence[str], scratch: Path, device: str) -> list[str]:
         """Return the command line that starts a child inside.
@@ -63,7 +65,7 @@ class Sandbox:
         """
         if self.bubblewrap is None:
             return list(command)
-        return [self.bubblewrap, *_namespaces(scratch, device), "--", *command]
+        return [self.bubblewrap, *_namespaces(scratch, device, self.readable), "--", *command]
 
     def confinement(self, device: str, cpu_s: float) -> Confinement:
         """Return what a child is to give up by itself.
@@ -78,6 +80,7 @@ class Sandbox:
             walls=self.level is not SandboxLevel.LIMITS,
             memory_bytes=int(_MEMORY_SHARE * _memory_bytes()),
             cpu_s=int(cpu_s),
+            readable=tuple(map(str, self.readable)),
         )
 
 
@@ -202,7 +205,7 @@ def _canaries() -> Iterator[tuple[Path, int]]:
         yield outside, server.getsockname()[1]
 
 
-def _namespaces(scratch: Path, device: str) -> list[str]:
+def _namespaces(scratch: Path, device: str, readable: Sequence[Path]) -> list[str]:
     """Return bubblewrap's arguments: new namespaces of every kind, and of the files only what is needed.
 
     The child stays in the process group that its parent ends it by; it has no terminal, as it is in a session of its
@@ -214,6 +217,8 @@ def _namespaces(scratch: Path, device: str) -> list[str]:
     arguments += ["--proc", "/proc", "--dev", "/dev"]
     for path in (*visible.SYSTEM, *visible.SYSTEM_OF_CUDA * on_cuda, *sorted(visible.program())):
         arguments += _shown(path)
+    for path in readable:  # where it is a link, or beyond one, what it leads to is seen in its place
+        arguments += ["--ro-bind-try", str(path), str(path)]
     if on_cuda:
         for path in visible.devices_of_cuda():
             arguments += ["--dev-bind-try", str(path), str(path)]

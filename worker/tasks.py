@@ -65,6 +65,7 @@ def request_of(task: Task) -> Request:
         confinement=limits.sandbox.confinement(limits.device, limits.wall_clock_s * (limits.threads + 1)),
         architecture=claim.submission.architecture,
         dataset=claim.submission.dataset,
+        data_dir=None if limits.data_dir is None else str(limits.data_dir),
         norm=claim.norm,
         epsilon=claim.epsilon,
         protocol=claim.protocol,

@@ -68,14 +68,15 @@ def read_batch(path: Path, labels: str) -> tuple[NDArray[np.uint8], NDArray[np.i
 
 def _looked_through(file: BinaryIO, labels: str) -> tuple[bytes, list[int]]:
     """Return what stands after the key of the images, and the numbers after that of the labels."""
-    key, pixels, found = "", b"", []
+    key, pixels = "", b""
+    found: list[int] = []
     for instruction, argument, _ in pickletools.genops(file):
         text = _text(argument) if instruction.name.endswith(("STRING", "UNICODE", "BYTES", "BYTES8")) else None
         if text is not None and len(text) < PIXELS:
             key = text.decode("latin-1") if text.decode("latin-1") in _KEYS else key
         elif text is not None and key == "data":
             pixels += text
-        elif key == labels and instruction.name.startswith("BININT"):
+        elif key == labels and isinstance(argument, int) and instruction.name.startswith("BININT"):
             found.append(argument)
     return pixels, found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from benchmark.data_formats.rows import Rows, pixels_of
 from benchmark.errors import InvalidData
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
+    from benchmark.data_formats.rows import Images
     from benchmark.preprocessing import Preprocessing
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".webp"})
@@ -26,7 +27,8 @@ MAX_PIXELS = 64 * 1024**2
 def rows_of_files(paths: Sequence[Path], labels: NDArray[np.int64]) -> Rows:
     """Return the rows of image files; each is opened when it is asked for."""
 
-    def read(places: Sequence[int], preprocessing: Preprocessing | None) -> Sequence[NDArray[Any]]:
+    def read(places: Sequence[int], preprocessing: Preprocessing | None) -> Images:
+        _require_files(paths, places)
         return [read_image(paths[place], preprocessing) for place in places]
 
     return Rows(labels, read)
@@ -43,8 +45,6 @@ def read_image(path: Path, preprocessing: Preprocessing | None = None) -> NDArra
     """
     from PIL import Image
 
-    if not path.is_file():
-        _refuse(path, "no file", "an image file", "put the image there, or take it from the list")
     try:
         with Image.open(path, formats=_FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
@@ -62,6 +62,17 @@ def read_image(path: Path, preprocessing: Preprocessing | None = None) -> NDArra
             path, reason, f"an image in one of the formats {', '.join(_FORMATS)}", "delete the file, or get it again"
         )
     return pixels_of(coloured if preprocessing is None else preprocessing(coloured))
+
+
+def _require_files(paths: Sequence[Path], places: Sequence[int]) -> None:
+    """See that the files are there; where one is not, tell how many are missing of all."""
+    first = next((paths[place] for place in places if not paths[place].is_file()), None)
+    if first is not None:
+        missing = sum(not path.is_file() for path in paths)
+        _refuse(
+            first, f"no file; {missing:,} of {len(paths):,} images are missing", "an image file",
+            "put the images there, or look at the layout that docs/data.md describes",
+        )  # fmt: skip
 
 
 def _in_colour(image: Image) -> Image:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from benchmark.preprocessing import Preprocessing
 
+    Images = NDArray[Any] | list[NDArray[Any]]
+    """(n, h, w, c) where all have one size, else each (h, w, c): uint8, or float32 in [0, 1]."""
+
 DOWNLOAD_AGAIN = "delete the file and get it again"
 
 
@@ -25,11 +28,11 @@ class Rows:
 
     Args:
         labels: (n,), int64.
-        images: from positions, and what to do to each image, to images of (h, w, c): uint8, or float32 in [0, 1].
+        images: from positions, and what to do to each image, to the images.
     """
 
     labels: NDArray[np.int64]
-    images: Callable[[Sequence[int], Preprocessing | None], Sequence[NDArray[Any]]]
+    images: Callable[[Sequence[int], Preprocessing | None], Images]
 
 
 def rows_of_arrays(path: Path, images: NDArray[Any], labels: NDArray[Any]) -> Rows:
@@ -50,7 +53,7 @@ def rows_of_arrays(path: Path, images: NDArray[Any], labels: NDArray[Any]) -> Ro
             remedy=DOWNLOAD_AGAIN,
         )  # fmt: skip
 
-    def read(places: Sequence[int], preprocessing: Preprocessing | None) -> Sequence[NDArray[Any]]:
+    def read(places: Sequence[int], preprocessing: Preprocessing | None) -> Images:
         chosen = images[np.asarray(places, dtype=np.intp)]
         if preprocessing is None:
             return chosen

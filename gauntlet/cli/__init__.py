@@ -15,6 +15,7 @@ from gauntlet.cli import (
     check,
     compare,
     convert,
+    data,
     evaluate,
     external,
     health,
@@ -57,6 +58,7 @@ for name, command in (
     ("restore", backup.restore),
 ):
     app.command(name, epilog=EPILOG)(command)
+app.add_typer(data.app, name="data")
 app.add_typer(zoo.app, name="zoo")
 app.add_typer(queue.app, name="queue")
 

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 from enum import IntEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,6 +25,13 @@ EPILOG = (
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else.")]
 Server = Annotated[str, typer.Option("--server", envvar="GAUNTLET_SERVER", help="Address of the service.")]
 LogLevel = Annotated[str | None, typer.Option(help="debug, info, warning or error.", show_default="warning")]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the data sets.", show_default="GAUNTLET_DATA_DIR, or ~/.cache/gauntlet/data"),
+]
+Preprocessing = Annotated[
+    str | None, typer.Option(help='What is done to images first, such as "Crop288".', show_default="the data set's")
+]
 EXPORTED = "exported"
 """What stands for the architecture where a file holds the whole network."""
 DEFAULT_SERVER = "http://127.0.0.1:8000"

@@ -12,7 +12,7 @@ import typer
 
 from benchmark.errors import InvalidInput
 from benchmark.threat_models import official_board
-from gauntlet.cli.console import ExitCode, percent, print_table, table_of
+from gauntlet.cli.console import DataDir, ExitCode, Preprocessing, percent, print_table, table_of
 from gauntlet.cli.models import load_named
 from gauntlet.cli.progress import evaluation_bar
 from gauntlet.cli.reports import require_writable, threat_of
@@ -37,6 +37,8 @@ def evaluate(
     ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Points in a batch.", show_default="64")] = None,
     device: Annotated[str, typer.Option(help='Where to run, such as "cuda".')] = "cpu",
+    data_dir: DataDir = None,
+    preprocessing: Preprocessing = None,
     evidence: Annotated[
         bool,
         typer.Option("--evidence/--no-evidence", help="Also test for gradients that mislead, which takes seconds."),
@@ -60,11 +62,12 @@ def evaluate(
     import benchmark
     from benchmark import datasets
     from benchmark.allocator import keep_freed_memory
+    from benchmark.corrupted import corrupted_images
 
     keep_freed_memory()
     loaded = load_named(model, dataset, threat_model, architecture)
 
-    labelled = datasets.load(dataset, "test", points)
+    labelled = datasets.load(dataset, "test", points, data_dir=data_dir, preprocessing=preprocessing)
     names = {"checkpoint_sha256": loaded.sha256, "architecture": loaded.architecture, "zoo_id": loaded.zoo_id}
     reports = []
     for number in range(seed, seed + (seeds or 1)):
@@ -83,12 +86,15 @@ def evaluate(
                     progress=show,
                 ).report
             else:
+                corrupted = corrupted_images(dataset, labelled.x, labelled.index, data_dir)
                 report = benchmark.evaluate_corruptions(
                     loaded.network,
                     labelled.x,
                     labelled.y,
                     dataset=dataset,
                     index=labelled.index,
+                    images=corrupted.images,
+                    source=corrupted.source,
                     batch_size=batch_size,
                     device=device,
                     progress=show,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gauntlet.cli.compare import ReportPath
-from gauntlet.cli.console import AsJson, ExitCode, percent, print_json
+from gauntlet.cli.console import AsJson, DataDir, ExitCode, Preprocessing, percent, print_json
 from gauntlet.cli.models import load_reported
 from gauntlet.cli.progress import evaluation_bar
 from gauntlet.cli.reports import read_report
@@ -28,6 +28,8 @@ def reproduce(
     architecture: Annotated[
         str | None, typer.Option(help="Registered architecture, where an older report does not name it.")
     ] = None,
+    data_dir: DataDir = None,
+    preprocessing: Preprocessing = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a report's evaluation again and say whether the result is bit-identical, and if not, what differs.
@@ -45,7 +47,7 @@ def reproduce(
     model = load_reported(recorded, checkpoint, architecture)
 
     with evaluation_bar(silent=as_json) as show:
-        found = rerun(recorded, model, progress=show)
+        found = rerun(recorded, model, data_dir=data_dir, preprocessing=preprocessing, progress=show)
     reproduction = compare_runs(recorded, found)
     if as_json:
         print_json(reproduction.model_dump(mode="json"))

@@ -56,7 +56,9 @@ def test_the_caller_may_change_what_it_got() -> None:
     assert float(load("digits").x.max()) == 1.0
 
 
-@pytest.mark.parametrize(("name", "split", "known"), [("minst", "test", "digits, mnist"), ("digits", "val", "train, test")])
+@pytest.mark.parametrize(
+    ("name", "split", "known"), [("minst", "test", "digits, mnist"), ("digits", "val", "train, test")]
+)
 def test_unknown_names_are_answered_with_the_known(name: str, split: str, known: str) -> None:
     with pytest.raises(NotFound, match=known):
         load(name, split)

@@ -219,7 +219,7 @@ def check_request(parent: int) -> Request:
         epsilon=str(board.epsilon), protocol="standard", seed=0, indices=tuple(range(500)), unannounced=None,
         unannounced_points=0, sources=(), examples=(), checkpoint_sha256="0" * 64,
         claimed_standard_accuracy=None, resume=False, slot_width=64, threads=1, save_every_s=60,
-        limit_s=60,
+        limit_s=60, data_dir=None,
     )  # fmt: skip
 
 

@@ -45,7 +45,8 @@ def confine(confinement: Confinement) -> None:
     on_cuda = confinement.device != "cpu"
     system = (*visible.SYSTEM, *visible.SYSTEM_OF_CUDA * on_cuda, *_DEVICES, *_FILES_OF_MEMORY)
     devices = visible.devices_of_cuda() if on_cuda else (Path("/dev/null"),)
-    if landlock.restrict(readable=(*visible.program(), *system), writable=(Path.cwd(), *devices)) == 0:
+    readable = (*visible.program(), *system, *map(Path, confinement.readable))
+    if landlock.restrict(readable=readable, writable=(Path.cwd(), *devices)) == 0:
         raise OSError("this kernel has no Landlock")
     if not seccomp.restrict():
         raise OSError("there is no filter of system calls for this processor")

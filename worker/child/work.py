@@ -19,7 +19,8 @@ import benchmark
 from benchmark import datasets
 from benchmark.admission import admit, admit_to_corruptions
 from benchmark.attacks.base import Source
-from benchmark.corrupted import CorruptionProgress, CorruptionRun, corrupt_points, evaluate_cells
+from benchmark.corrupted import CorruptionProgress, CorruptionRun, corrupted_images, evaluate_cells
+from benchmark.corruption_table import GENERATED, OFFICIAL
 from benchmark.datasets import LabelledPoints
 from benchmark.ensemble import EvaluationProgress, Run, Snapshot, Unannounced
 from benchmark.errors import EvaluationFailed, GauntletError, InvalidCheckpoint
@@ -56,7 +57,16 @@ from worker.messages import (
 
 Send = Callable[[Message], None]
 _PROGRESS_EVERY_S = 0.25
-_OF_THE_ATTEMPT = {"confinement", "resume", "save_every_s", "kind", "claimed_standard_accuracy", "limit_s", "examples"}
+_OF_THE_ATTEMPT = {
+    "confinement",
+    "resume",
+    "save_every_s",
+    "kind",
+    "claimed_standard_accuracy",
+    "limit_s",
+    "examples",
+    "data_dir",
+}
 """What a request says beyond what decides the result."""
 
 
@@ -112,9 +122,7 @@ def _unsound(error: InvalidCheckpoint) -> Check:
 
 def _points(request: Request, indices: Sequence[int]) -> LabelledPoints:
     """Return the points at these positions of the data set's test split."""
-    everything = datasets.load(request.dataset, "test")
-    rows = list(indices)
-    return LabelledPoints(everything.x[rows], everything.y[rows], tuple(rows))
+    return datasets.load(request.dataset, "test", index=indices, data_dir=request.data_dir)
 
 
 def _run(request: Request, model: nn.Module, points: LabelledPoints) -> Run:
@@ -182,7 +190,11 @@ def _found(request: Request, model: nn.Module, points: LabelledPoints) -> Found:
 def _corruption_run(request: Request, model: nn.Module, points: LabelledPoints) -> CorruptionRun:
     device = device_named(request.confinement.device)
     return CorruptionRun(
-        request.dataset, _width(request, model, points, device), device, checkpoint_sha256=request.checkpoint_sha256
+        request.dataset,
+        _width(request, model, points, device),
+        device,
+        checkpoint_sha256=request.checkpoint_sha256,
+        source=OFFICIAL.get(request.dataset, GENERATED),
     )
 
 
@@ -197,7 +209,7 @@ def _evaluate_corruptions(request: Request, model: nn.Module, send: Send) -> Non
         points.y.to(run.device),
         points.index,
         run,
-        partial(corrupt_points, points.x, points.index),
+        corrupted_images(request.dataset, points.x, points.index, request.data_dir).images,
         progress=told.progress,
         save=told.save,
         resume=_resumed(request),
