@@ -110,7 +110,7 @@ _ENTRIES = (
             labels="digits",
             shape=(1, 28, 28),
             splits={"train": 60_000, "test": 10_000},
-            page="https://yann.lecun.org/exdb/mnist/",
+            page="http://yann.lecun.com/exdb/mnist/",
             terms="CC BY-SA 3.0, as is commonly stated; the copyright is LeCun's and Cortes'",
         ),
         ("mnist", "MNIST/raw"),

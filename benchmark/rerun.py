@@ -25,6 +25,7 @@ from benchmark.corrupted import (
     evaluate_cells,
 )
 from benchmark.corruption_table import GENERATED, OFFICIAL
+from benchmark.dataset_inventory import dataset_named
 from benchmark.datasets import LabelledPoints
 from benchmark.ensemble import EvaluationProgress, Run, Unannounced
 from benchmark.errors import InvalidInput
@@ -248,6 +249,13 @@ def _points(report: EvaluationReport, data_dir: str | Path | None, preprocessing
         raise InvalidInput.because(
             "dataset", found="none", expected="a data set by name",
             remedy="repeat the call of evaluate() that made this report: only its caller has the points",
+        )  # fmt: skip
+    size = dataset_named(report.dataset).splits.get("test", 0)
+    beyond = [index for index in report.points.index if index >= size]
+    if beyond:
+        raise InvalidInput.because(
+            "points", found=f"point {beyond[0]}", expected=f"points of {report.dataset}, which has {size}",
+            remedy="check that the report belongs to this data set",
         )  # fmt: skip
     points = datasets.load(
         report.dataset, "test", index=report.points.index, data_dir=data_dir, preprocessing=preprocessing

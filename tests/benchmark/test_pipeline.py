@@ -75,6 +75,7 @@ def test_signatures_are_those_of_the_public_contract() -> None:
         "batch_size": None,
         "device": "cpu",
         "data_dir": None,
+        "preprocessing": None,
     }
     assert list(inspect.signature(benchmark.check_restrictions).parameters) == ["model", "x", "y", "threat_model"]
     assert set(benchmark.__all__) <= set(dir(benchmark))

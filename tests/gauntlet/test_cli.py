@@ -32,10 +32,10 @@ SUBMIT = ("submit", str(bundled_checkpoint(CARD)), "--name", "Mine", *BOARD, "--
 EXTERNAL = ("external", str(bundled_checkpoint(CARD)), *BOARD, "--model", "Mine", "--attack", "by hand")
 
 
-def gauntlet(*arguments: str) -> subprocess.CompletedProcess[str]:
+def gauntlet(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run the command as people do."""
     command = [sys.executable, "-W", "error", "-m", "gauntlet", *arguments]
-    environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"}
+    environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin", **variables}
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=environment)
 
 
@@ -89,6 +89,8 @@ def test_help_names_the_exit_codes() -> None:
         "check",
         "compare",
         "convert",
+        "data check",
+        "data list",
         "reproduce",
         "submit",
         "watch",
