@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from bench.networks import MATERIAL, NETWORKS
 from bench.sources import read_cifar, read_mnist
 from benchmark.threat_models import ThreatModel
+from model_zoo.recipes.augmentation import shifted
 from model_zoo.recipes.perturbations import Scheme, perturb
 
 MNIST_TRAINING = 9000
@@ -89,7 +90,8 @@ def train(model: nn.Module, images: Tensor, labels: Tensor, recipe: Recipe) -> n
             optimizer.param_groups[0]["lr"] = recipe.learning_rate * min(
                 part / recipe.peak, (1 - part) / (1 - recipe.peak)
             )
-            x = varied(images[rows].float() / 255, recipe.mirrored, generator)
+            x = images[rows].float() / 255
+            x = shifted(x, _SHIFT[x.shape[-1]], recipe.mirrored, generator)
             y = labels[rows].long()
             if recipe.scheme.steps:
                 grown = min(1.0, part / recipe.warm_up) if recipe.warm_up else 1.0
@@ -102,21 +104,6 @@ def train(model: nn.Module, images: Tensor, labels: Tensor, recipe: Recipe) -> n
             losses = 0.98 * losses + 0.02 * float(loss.detach())
         print(f"epoch {epoch + 1}: loss {losses:.3f}, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     return model.eval()
-
-
-def varied(x: Tensor, mirrored: bool, generator: torch.Generator) -> Tensor:
-    """Shift images at random, zeros filling the edges, and mirror them where that is asked for."""
-    n, size = len(x), x.shape[-1]
-    margin = _SHIFT[size]
-    padded = F.pad(x, [margin] * 4)
-    offset = torch.randint(2 * margin + 1, (2, n, 1), generator=generator) + torch.arange(size)
-    columns = offset[1]
-    if mirrored:
-        columns = torch.where(torch.rand(n, 1, generator=generator) < 0.5, columns.flip(1), columns)
-    rows = torch.arange(n)[:, None, None]
-    moved = padded.permute(0, 2, 3, 1)[rows, offset[0][:, :, None], columns[:, None, :]]
-    # The result keeps the memory layout that it was gathered in, which is the model's.
-    return moved.permute(0, 3, 1, 2)
 
 
 def save(name: str, tensors: Mapping[str, Tensor], made_by: Mapping[str, object]) -> None:

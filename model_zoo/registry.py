@@ -8,17 +8,16 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from benchmark.datasets import CLASSES, SHAPES
 from benchmark.errors import NotFound
+from model_zoo.recipe import Measured, Part, Recipe, Text
 
 _ROOM = Path(__file__).parent
 _SHOWN_IDS = 12
-
-Text = Annotated[str, Field(min_length=1, max_length=500)]
 
 
 @dataclass(frozen=True)
@@ -68,29 +67,6 @@ ARCHITECTURES: Mapping[str, ArchitectureEntry] = {entry.name: entry for entry in
 """Every registered architecture under its name."""
 
 
-class Part(BaseModel):
-    """Base of what a card holds: frozen, and refusing fields it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Recipe(Part):
-    """How a checkpoint was trained, complete enough to train it again."""
-
-    name: Literal["standard", "fgsm", "fgsm-rs", "pgd-2", "pgd-10"]
-    """The perturbation that training defends against."""
-    norm: Literal["Linf", "L2"] | None = None
-    """Norm of the perturbation; None for standard training."""
-    epsilon: Annotated[str, Field(pattern=r"^\d{1,4}(/[1-9]\d{0,3})?$")] | None = None
-    """Budget of the perturbation as an exact fraction; None for standard training."""
-    epochs: Annotated[int, Field(gt=0)]
-    batch_size: Annotated[int, Field(gt=0)]
-    learning_rate: Annotated[float, Field(gt=0)]
-    """The highest of the schedule."""
-    weight_decay: Annotated[float, Field(ge=0)]
-    seed: Annotated[int, Field(ge=0)]
-
-
 class Card(Part):
     """One model of the zoo: whose idea, which network, how trained, which file."""
 
@@ -105,6 +81,7 @@ class Card(Part):
     link: Annotated[str, Field(pattern=r"^https://\S+$", max_length=500)] | None = None
     architecture: Text
     recipe: Recipe
+    measured: Measured | None = None
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     """Hash of the checkpoint file."""
     licence: Text

@@ -1,7 +1,7 @@
 """The perturbation that each recipe trains against.
 
-All but standard training are one scheme: some steps of steepest ascent on the loss, each projected into the ball and
-the box, from the clean image or from a random start.
+All of them are one scheme: some steps of steepest ascent on a loss, each projected into the ball and the box, from the
+clean image or from a random start.
 
 Source:
     Andriushchenko & Flammarion 2020, arXiv:2007.02617, section 2 and appendix A.
@@ -9,8 +9,8 @@ Source:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from benchmark.norms import norm_named
 from benchmark.threat_models import ThreatModel
+from model_zoo.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,28 @@ SCHEMES: Mapping[str, Scheme] = {
     "pgd-2": Scheme(steps=2, step_size=1 / 2),
     "pgd-10": Scheme(steps=10, step_size=2 / 10),
 }
-"""The scheme of every recipe."""
+"""Schemes that are not those of any number of steps."""
+
+
+def scheme_of(recipe: Recipe) -> Scheme:
+    """Return how a recipe looks for its perturbation.
+
+    GradAlign takes FGSM's single step, and so does Free, once for each update. PGD-k and TRADES take steps of 2/k of
+    epsilon, but PGD-2 takes halves; for TRADES the paper's own is 0.007 at ten steps and 0.031, nearly that.
+    """
+    scheme = SCHEMES.get(recipe.name)
+    if recipe.name == "grad-align" or recipe.name.startswith("free-"):
+        scheme = SCHEMES["fgsm"]
+    elif scheme is None:
+        steps = recipe.steps or int(recipe.name.removeprefix("pgd-"))
+        scheme = Scheme(steps, min(1.0, 2 / steps))
+    return scheme if recipe.step_size is None else replace(scheme, step_size=recipe.step_size)
 
 
 def perturb(
     model: nn.Module, x: Tensor, y: Tensor, threat_model: ThreatModel, scheme: Scheme, generator: torch.Generator
 ) -> Tensor:
-    """Move images within their budget so that the loss rises.
+    """Move images within their budget so that the cross-entropy rises.
 
     Args:
         model: network under training; its parameters' gradients stay untouched.
@@ -63,17 +79,37 @@ def perturb(
     Returns:
         Images in [0, 1] within epsilon of the given ones, up to rounding.
     """
+    start = noise(x, threat_model, generator) if scheme.random_start else torch.zeros_like(x)
+
+    def loss(x_adv: Tensor) -> Tensor:
+        return F.cross_entropy(model(x_adv), y, reduction="sum")
+
+    return ascend(loss, x, start, threat_model, scheme)
+
+
+def noise(x: Tensor, threat_model: ThreatModel, generator: torch.Generator) -> Tensor:
+    """Draw a perturbation for each image: uniform in the cube, and beyond Linf the corners drawn into the ball."""
+    draw = threat_model.radius * (2 * torch.rand(x.shape, generator=generator, dtype=x.dtype) - 1)
+    return norm_named(threat_model.norm).project(draw.to(x.device).flatten(1), threat_model.radius).view_as(x)
+
+
+def ascend(
+    loss: Callable[[Tensor], Tensor], x: Tensor, start: Tensor, threat_model: ThreatModel, scheme: Scheme
+) -> Tensor:
+    """Move images within their budget, from a start, so that a loss rises.
+
+    Args:
+        loss: of images, summed over them.
+        x: images, (n, c, h, w), in [0, 1].
+        start: perturbations within the budget, (n, c, h, w).
+        threat_model: norm and epsilon of the budget.
+        scheme: steps and step size.
+    """
     norm, epsilon = norm_named(threat_model.norm), threat_model.radius
-    start = torch.zeros_like(x).flatten(1)
-    if scheme.random_start:
-        # Uniform in the cube; beyond Linf the corners are drawn into the ball.
-        noise = epsilon * (2 * torch.rand(x.shape, generator=generator, dtype=x.dtype) - 1)
-        start = norm.project(noise.flatten(1), epsilon)
-    x_adv = (x + start.view_as(x)).clamp(0, 1)
+    x_adv = (x + start).clamp(0, 1)
     for _ in range(scheme.steps):
         x_adv.requires_grad_()
-        loss = F.cross_entropy(model(x_adv), y, reduction="sum")
-        (grad,) = torch.autograd.grad(loss, x_adv)
+        (grad,) = torch.autograd.grad(loss(x_adv), x_adv)
         delta = (x_adv.detach() - x).flatten(1) + scheme.step_size * epsilon * norm.steepest(grad.flatten(1))
         x_adv = (x + norm.project(delta, epsilon).view_as(x)).clamp(0, 1)
     return x_adv
