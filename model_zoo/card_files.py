@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from benchmark.errors import InvalidInput
+from model_zoo.recipe import unusable
 from model_zoo.registry import Card
 
 _LARGEST = 64 * 1024
@@ -41,15 +42,14 @@ def read_card(path: Path) -> Card:
             raise _no_card(path, f"more than {_LARGEST} bytes")
         return Card.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except ValidationError as error:
-        first = error.errors()[0]
-        raise _no_card(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise unusable(error) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise _no_card(path, f"no TOML: {error}") from error
 
 
 def _no_card(path: Path, found: str) -> InvalidInput:
     return InvalidInput.because(
-        "card", found=f"{str(path)!r} with {found}", expected="the card of a checkpoint as `gauntlet zoo train` writes it",
+        "card", found=f"{str(path)!r}, {found}", expected="a card as `gauntlet zoo train` writes it",
         remedy="name a card, or the id of a model of the zoo",
     )  # fmt: skip
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from benchmark.errors import InvalidInput
 
@@ -81,6 +81,14 @@ class Recipe(Part):
         if self.patience is not None and not self.early_stopping:
             raise _inconsistent("patience", self.patience, "none without early stopping", "ask for early stopping too")
         return self
+
+
+def unusable(error: ValidationError) -> InvalidInput:
+    """Return, in this project's words, why a part of a card is not valid."""
+    first = error.errors()[0]
+    field = ".".join(map(str, first["loc"])) or "card"
+    found = "nothing" if first["type"] == "missing" else repr(first["input"])
+    return InvalidInput.because(field, found=found, expected=first["msg"], remedy="correct it")
 
 
 def _inconsistent(field: str, found: object, expected: str, remedy: str) -> InvalidInput:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from benchmark.report import EvaluationReport
+    from model_zoo.registry import Card
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,20 @@ def load_named(model: str, dataset: str, threat_model: str, architecture: str | 
 
     network = load_model(model, dataset=dataset, threat_model=threat_model)
     return Loaded(network, sha256_of(registry.bundled_checkpoint(card)), card.architecture, card.id)
+
+
+def bundled_card(model_id: str, dataset: str, threat_model: str | None) -> Card:
+    """Return the card of a model that comes along, on a board, or on any of its data set's.
+
+    Raises:
+        NotFound: there is none.
+    """
+    from model_zoo.registry import card, cards
+
+    if threat_model is None:
+        boards = [c.threat_models[0] for c in cards() if (c.id.casefold(), c.dataset) == (model_id.casefold(), dataset)]
+        threat_model = boards[0] if boards else "Linf"
+    return card(model_id, dataset, threat_model)
 
 
 def load_reported(report: EvaluationReport, checkpoint: Path | None, architecture: str | None) -> nn.Module:

@@ -10,15 +10,18 @@ import typer
 from pydantic import ValidationError
 
 from benchmark.errors import InvalidInput
-from gauntlet.cli import zoo_attack, zoo_fetch
-from gauntlet.cli.console import EPILOG, AsJson, percent, print_json, print_table, progress_bar, table_of
+from gauntlet.cli import zoo_attack, zoo_fetch, zoo_train
+from gauntlet.cli.console import EPILOG, AsJson, print_json, print_table, table_of
+from gauntlet.cli.models import bundled_card
 
 if TYPE_CHECKING:
-    from model_zoo.registry import Card, PublishedCard
+    from model_zoo.registry import PublishedCard
 
 app = typer.Typer(help="List, show, train and attack the models of the zoo.", epilog=EPILOG, no_args_is_help=False)
 app.command("attack", epilog=EPILOG)(zoo_attack.attack_zoo)
 app.command("fetch", epilog=EPILOG)(zoo_fetch.fetch_model)
+app.command("train", epilog=EPILOG)(zoo_train.train_model)
+app.command("retrain", epilog=EPILOG)(zoo_train.retrain_model)
 
 ModelId = Annotated[str, typer.Argument(help="Id of a zoo model.")]
 Dataset = Annotated[str, typer.Option(help="Data set of its board.")]
@@ -67,12 +70,12 @@ def show_model(
     model_id: ModelId, dataset: Dataset = "digits", threat_model: ThreatModel = None, as_json: AsJson = False
 ) -> None:
     """Show what is known of a model."""
-    card = _published_card(model_id, dataset, threat_model) or _card(model_id, dataset, threat_model)
+    card = _published_card(model_id, dataset, threat_model) or bundled_card(model_id, dataset, threat_model)
     content = card.model_dump(mode="json")
     if as_json:
         print_json(content)
         return
-    parts = {name: content.pop(name) for name in ("recipe", "arguments", "renamed") if name in content}
+    parts = {name: content.pop(name) for name in ("recipe", "arguments", "renamed") if content.get(name)}
     fields = content | {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
     rows = [(name, ", ".join(map(str, value)) if isinstance(value, list) else value) for name, value in fields.items()]
     print_table(table_of(("Field", "Value"), rows))
@@ -85,15 +88,6 @@ def _published_card(model_id: str, dataset: str, threat_model: str | None) -> Pu
         return published_card(model_id, dataset, threat_model)
     wanted = (model_id.casefold(), dataset.casefold())
     return next((card for card in published() if (card.id.casefold(), card.dataset) == wanted), None)
-
-
-def _card(model_id: str, dataset: str, threat_model: str | None) -> Card:
-    from model_zoo.registry import card, cards
-
-    if threat_model is None:
-        boards = [c.threat_models[0] for c in cards() if (c.id.casefold(), c.dataset) == (model_id.casefold(), dataset)]
-        threat_model = boards[0] if boards else "Linf"
-    return card(model_id, dataset, threat_model)
 
 
 @app.command("check", epilog=EPILOG)
@@ -127,39 +121,3 @@ def check_card(
     else:
         sizes = f"{found.parameters:,} parameters, {found.keys} tensors, {found.classes} classes"
         print(f"{card.id} on {card.dataset}/{card.threat_model}: {found.network} with {sizes}")
-
-
-@app.command("train", epilog=EPILOG)
-def train_model(
-    model_id: ModelId,
-    output: Annotated[Path, typer.Option(help="Where to write the checkpoint.")],
-    dataset: Dataset = "digits",
-    threat_model: ThreatModel = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="How long.", show_default="the card's")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Another seed.", show_default="the card's")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Train a model again as its card says, and write the checkpoint."""
-    if not output.absolute().parent.is_dir() or output.is_dir():
-        raise InvalidInput.because(
-            "output", found=repr(str(output)), expected="a file in an existing directory", remedy="choose another path"
-        )
-    card = _card(model_id, dataset, threat_model)
-    changes = {"epochs": epochs, "seed": seed}
-    recipe = card.recipe.model_copy(update={name: value for name, value in changes.items() if value is not None})
-    card = card.model_copy(update={"recipe": recipe})
-
-    from model_zoo.recipes import TrainingProgress, train, write_checkpoint
-
-    with progress_bar(silent=as_json) as bar:
-        task = bar.add_task("Training", total=recipe.epochs)
-
-        def show(progress: TrainingProgress) -> None:
-            text = f"Training · loss {progress.loss:.3f} · accuracy on the training set {percent(progress.accuracy)}"
-            bar.update(task, description=text, completed=progress.epoch)
-
-        sha256 = write_checkpoint(train(card, show), output)
-    if as_json:
-        print_json({"path": str(output), "sha256": sha256, "equals_card": sha256 == card.sha256})
-    else:
-        print(f"{output}: sha256 {sha256}")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from model_zoo.recipe import Measured, Recipe
+from pydantic import ValidationError
+
+from model_zoo.recipe import Measured, Recipe, unusable
 from model_zoo.recipes.progress import Trained
 from model_zoo.registry import Card
 
@@ -85,43 +87,49 @@ def source_of(recipe: Recipe) -> Source | None:
     return _SOURCES.get(recipe.name) or _SOURCES.get(recipe.name.partition("-")[0])
 
 
-def card_of(
-    trained: Trained, recipe: Recipe, *, model_id: str, dataset: str, architecture: str, sha256: str, licence: str
-) -> Card:
-    """Return the card of a network that was just trained.
+def card_for(recipe: Recipe, *, model_id: str, dataset: str, architecture: str, licence: str) -> Card:
+    """Return the card of a network that is to be trained; what is known only afterwards `completed` fills in.
 
     Args:
-        trained: what training has come to.
-        recipe: how it was trained.
+        recipe: how it will be trained.
         model_id: what to call it.
-        dataset: whose images it was trained upon.
+        dataset: whose images it will be trained upon.
         architecture: name of the registered network.
-        sha256: of the checkpoint file.
         licence: under which it may be used.
+    Raises:
+        InvalidInput: a name is not one that a card can have.
     """
-    source, measured = source_of(recipe), trained.measured
-    return Card(
-        id=model_id,
-        dataset=dataset,
-        threat_models=(recipe.norm or "Linf",),
-        title=source.title if source else "Standard training",
-        authors=source.authors if source else "not stated",
-        venue=source.venue if source else None,
-        link=source.link if source else None,
-        architecture=architecture,
-        recipe=recipe,
-        measured=measured
-        and Measured(
-            epoch=trained.epoch,
-            validation_points=recipe.validation,
-            validation_standard_accuracy=measured.standard_accuracy,
-            validation_one_step_accuracy=measured.one_step_accuracy,
-            validation_robust_accuracy=measured.robust_accuracy,
-            overfitted_in=trained.overfitted_in,
-        ),
-        sha256=sha256,
-        licence=licence,
-        extra_data=False,
-        footnote=_FOOTNOTE if source else "Trained without any defence.",
-        baseline=source is None,
+    source = source_of(recipe)
+    try:
+        return Card(
+            id=model_id,
+            dataset=dataset,
+            threat_models=(recipe.norm or "Linf",),
+            title=source.title if source else "Standard training",
+            authors=source.authors if source else "not stated",
+            venue=source.venue if source else None,
+            link=source.link if source else None,
+            architecture=architecture,
+            recipe=recipe,
+            sha256="0" * 64,
+            licence=licence,
+            extra_data=False,
+            footnote=_FOOTNOTE if source else "Trained without any defence.",
+            baseline=source is None,
+        )
+    except ValidationError as error:
+        raise unusable(error) from error
+
+
+def completed(card: Card, trained: Trained, sha256: str) -> Card:
+    """Return the card with the hash of the checkpoint file and what was measured of its weights."""
+    measured = trained.measured
+    found = measured and Measured(
+        epoch=trained.epoch,
+        validation_points=card.recipe.validation,
+        validation_standard_accuracy=measured.standard_accuracy,
+        validation_one_step_accuracy=measured.one_step_accuracy,
+        validation_robust_accuracy=measured.robust_accuracy,
+        overfitted_in=trained.overfitted_in,
     )
+    return card.model_copy(update={"measured": found, "sha256": sha256})

@@ -182,7 +182,6 @@ class _Training:
         loss = self._objective.loss(self._model, x, y)
         self._optimizer.zero_grad()
         torch.autograd.backward(loss.value)
-        self._objective.differentiated()
         self._optimizer.step()
         standing.loss += float(loss.value.detach()) * len(y)
         standing.correct += int((loss.logits.argmax(1) == y).sum())
@@ -230,7 +229,7 @@ class _Training:
         parts: dict[str, Mapping[str, Tensor]] = {
             "model": self._model.state_dict(),
             "momentum": momenta,
-            "objective": self._objective.state(),
+            "objective": self._objective.carried,
             "best": self._best,
             "random": {"generator": self._generator.get_state(), "order": self._order},
         }
@@ -249,7 +248,7 @@ class _Training:
         for name, parameter in self._model.named_parameters():
             if name in parts["momentum"]:
                 self._optimizer.state[parameter]["momentum_buffer"] = parts["momentum"][name]
-        self._objective.restore(parts["objective"])
+        self._objective.carried = parts["objective"]
         self._best = parts["best"]
         self._generator.set_state(parts["random"]["generator"])
         self._order = parts["random"]["order"]

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from benchmark.errors import InvalidInput, NotFound
 from benchmark.threat_models import BOARDS, ThreatModel
-from model_zoo.recipe import RECIPE_PATTERN, Recipe
+from model_zoo.recipe import RECIPE_PATTERN, Recipe, unusable
 from model_zoo.registry import ARCHITECTURES, list_models
 
 NAMES = ("standard", "fgsm", "fgsm-rs", "pgd-10", "free-8", "grad-align", "trades")
@@ -90,10 +90,8 @@ def recipe_for(wanted: Wanted, images: int) -> Recipe:
         InvalidInput: what is wanted contradicts itself, or has no customary value.
     """
     _check_name(wanted.name)
-    norm, epsilon = wanted.norm, None
-    if wanted.epsilon is not None:
-        epsilon = str(ThreatModel(norm or "Linf", wanted.epsilon).epsilon)
-        norm = norm or "Linf"
+    norm = wanted.norm or (None if wanted.name == "standard" else "Linf")
+    epsilon = None if wanted.epsilon is None else str(ThreatModel(norm or "Linf", wanted.epsilon).epsilon)
     setting = _SETTINGS.get(wanted.dataset, _REFERENCE)
     trades = wanted.name == "trades"
     penalty = wanted.penalty
@@ -123,11 +121,7 @@ def recipe_for(wanted: Wanted, images: int) -> Recipe:
             seed=wanted.seed,
         )
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        raise InvalidInput.because(
-            field, found=repr(first["input"]), expected=f"another value ({first['msg']})", remedy="choose another"
-        ) from error
+        raise unusable(error) from error
 
 
 def customary_architecture(dataset: str) -> str:
@@ -147,7 +141,7 @@ def customary_architecture(dataset: str) -> str:
 
 
 def alignment_penalty(dataset: str, norm: str, epsilon: str) -> float:
-    """Return the customary λ of grad-align: 0.2 at the budget of the data set's board, ten times that at twice the budget.
+    """Return the customary λ of grad-align: 0.2 at the budget of the data set's board, ten times that at twice.
 
     For CIFAR-10 in Linf this is the authors' rule. Budgets of different data sets mean different things in pixels; what
     they have in common is the ratio to the board's, which was chosen so that defences can be told apart.

@@ -73,8 +73,8 @@ def measure(model: nn.Module, points: LabelledPoints, threat_model: ThreatModel 
         with torch.no_grad():
             correct[what] += int((model(x).argmax(1) == y).sum())
 
-    for x, y in zip(points.x.split(_WIDTH), points.y.split(_WIDTH), strict=True):
-        x, y = x.to(device), y.to(device)
+    for rows in torch.arange(len(points.y)).split(_WIDTH):
+        x, y = points.x[rows].to(device), points.y[rows].to(device)
         count("standard", x, y)
         if threat_model is not None:
             count("one step", perturb(model, x, y, threat_model, SCHEMES["fgsm"], generator), y)

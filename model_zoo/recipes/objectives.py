@@ -1,13 +1,13 @@
 """What a recipe descends on: one class for each kind of loss.
 
-An objective turns a batch into a loss; the loop does the rest. Perturbations are looked for with BatchNorm in eval mode,
-so that its statistics are those of the images trained upon, unless an objective says otherwise.
+An objective turns a batch into a loss; the loop does the rest. Perturbations are looked for with BatchNorm in eval
+mode, so that its statistics are those of the images trained upon, unless an objective says otherwise.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -52,20 +52,12 @@ class Objective(ABC):
 
     def __init__(self, generator: torch.Generator) -> None:
         self._generator = generator
+        self.carried: dict[str, Tensor] = {}
+        """What goes from batch to batch, under the names that a snapshot keeps it by."""
 
     @abstractmethod
     def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Loss:
         """Return the loss of a batch, with a graph back to the parameters; the network is left in train mode."""
-
-    def differentiated(self) -> None:
-        """Take note that the loss has been differentiated, and the parameters not yet changed."""
-
-    def state(self) -> dict[str, Tensor]:
-        """Return what is carried from batch to batch."""
-        return {}
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from what `state` returned."""
 
 
 class Standard(Objective):
@@ -110,8 +102,8 @@ class GradAlign(Adversarial):
         scheme: how it is looked for.
         penalty: λ, the weight of the mean of 1 − cos(∇l(x), ∇l(x + η)).
     Source:
-        Andriushchenko & Flammarion 2020, arXiv:2007.02617, equation 5. Differs: BatchNorm's running statistics are those
-        of FGSM's images alone; and the authors' code holds ∇l(x) constant.
+        Andriushchenko & Flammarion 2020, arXiv:2007.02617, equation 5. Differs: BatchNorm's running statistics are
+        those of FGSM's images alone; and the authors' code holds ∇l(x) constant.
     """
 
     def __init__(self, generator: torch.Generator, threat_model: ThreatModel, scheme: Scheme, penalty: float) -> None:
@@ -179,30 +171,21 @@ class Free(Objective):
         self._threat_model = threat_model
         self._step_size = step_size
         self.replays = replays
-        self._delta: Tensor | None = None
-        self._x_adv: Tensor | None = None
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Loss:
-        if self._delta is None:
-            self._delta = torch.zeros_like(x)
-        # The last batch of an epoch may be smaller, and then takes the first perturbations; none is larger than the first.
-        self._x_adv = (x + self._delta[: len(x)].to(x.device)).clamp(0, 1).requires_grad_()
-        logits = model.train()(self._x_adv)
+        delta = self.carried.setdefault("delta", torch.zeros_like(x))
+        # The last batch of an epoch may be smaller, and then takes the first perturbations.
+        x_adv = (x + delta[: len(x)]).clamp(0, 1).requires_grad_()
+        x_adv.register_hook(self._climb)
+        logits = model.train()(x_adv)
         return Loss(F.cross_entropy(logits, y), logits)
 
-    def differentiated(self) -> None:
-        if self._delta is None or self._x_adv is None or self._x_adv.grad is None:
-            raise RuntimeError("the loss has not been differentiated")
+    def _climb(self, grad: Tensor) -> None:
+        """Move the perturbation by what the backward pass of the update has found."""
         norm, epsilon = norm_named(self._threat_model.norm), self._threat_model.radius
-        rows = self._delta[: len(self._x_adv)]
-        step = self._step_size * epsilon * norm.steepest(self._x_adv.grad.flatten(1))
-        rows.copy_(norm.project(rows.flatten(1) + step, epsilon).view_as(rows))
-
-    def state(self) -> dict[str, Tensor]:
-        return {} if self._delta is None else {"delta": self._delta}
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        self._delta = state.get("delta")
+        delta = self.carried["delta"][: len(grad)]
+        step = self._step_size * epsilon * norm.steepest(grad.flatten(1))
+        delta.copy_(norm.project(delta.flatten(1) + step, epsilon).view_as(delta))
 
 
 def objective_of(recipe: Recipe, generator: torch.Generator) -> Objective:
@@ -261,7 +244,7 @@ def alignment(
         return grad.flatten(1)
 
     here, around = gradient(x), gradient(x + noise(x, threat_model, generator))
-    # A confident answer's gradient can be so small that its square is 0 in float32: rows are brought to one scale first.
+    # A confident answer's gradient can be so small that its square is 0 in float32, so rows are brought to one scale.
     largest = torch.stack((here.detach().abs().amax(1), around.detach().abs().amax(1)))
     usable = (largest > _LEAST_GRADIENT).all(0)
     here, around = (rows[usable] / size[usable, None] for rows, size in zip((here, around), largest, strict=True))

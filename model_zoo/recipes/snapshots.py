@@ -1,7 +1,7 @@
 """Where an unfinished training stands, in a file from which it goes on bit by bit as if it had not been interrupted.
 
-The file is safetensors: weights, momentum, the generator's state and the present epoch's order as tensors; the settings and
-the figures so far as JSON in its metadata.
+The file is safetensors: weights, momentum, the generator's state and the present epoch's order as tensors; the settings
+and the figures so far as JSON in its metadata.
 """
 
 from __future__ import annotations
