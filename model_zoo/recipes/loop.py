@@ -282,7 +282,7 @@ def _split(points: LabelledPoints, held_out: int) -> tuple[LabelledPoints, Label
 def _digest(points: LabelledPoints) -> str:
     digest = hashlib.sha256()
     for tensor in (points.x, points.y):
-        digest.update(tensor.contiguous().numpy())
+        digest.update(tensor.contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 

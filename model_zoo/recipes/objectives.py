@@ -248,7 +248,8 @@ def alignment(
     largest = torch.stack((here.detach().abs().amax(1), around.detach().abs().amax(1)))
     usable = (largest > _LEAST_GRADIENT).all(0)
     here, around = (rows[usable] / size[usable, None] for rows, size in zip((here, around), largest, strict=True))
-    return (here * around).sum(1) / (torch.linalg.vector_norm(here, dim=1) * torch.linalg.vector_norm(around, dim=1))
+    lengths: Tensor = torch.linalg.vector_norm(here, dim=1) * torch.linalg.vector_norm(around, dim=1)
+    return (here * around).sum(1) / lengths
 
 
 def divergence(logits: Tensor, others: Tensor) -> Tensor:

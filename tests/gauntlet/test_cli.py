@@ -224,9 +224,9 @@ def test_checks_a_card() -> None:
     )
 
 
-def test_trains_a_model_briefly(tmp_path: Path) -> None:
+def test_trains_a_model_again_briefly(tmp_path: Path) -> None:
     path = tmp_path / "trained.safetensors"
-    found = gauntlet("zoo", "train", CARD.id, "--output", str(path), "--epochs", "1", "--json")
+    found = gauntlet("zoo", "retrain", CARD.id, "--output", str(path), "--epochs", "1", "--json")
     assert found.returncode == 0, found.stderr
     assert found.stderr == ""
     content = json.loads(found.stdout)
