@@ -64,6 +64,9 @@ PREPROCESSINGS: Mapping[str, Preprocessing] = MappingProxyType(
     {
         "Res256Crop224": Preprocessing(shorter_side=256, crop=(224, 224)),
         "BicubicRes256Crop224": Preprocessing(shorter_side=256, bicubic=True, crop=(224, 224)),
+        "BicubicRes248Crop224": Preprocessing(shorter_side=248, bicubic=True, crop=(224, 224)),
+        "BicubicRes224Crop224": Preprocessing(shorter_side=224, bicubic=True, crop=(224, 224)),
+        "Res224Crop224": Preprocessing(shorter_side=224, crop=(224, 224)),
         "Crop288": Preprocessing(crop=(288, 288)),
         "Res224": Preprocessing(resized=(224, 224)),
         "Res32Crop32": Preprocessing(shorter_side=32, crop=(32, 32)),

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from benchmark.datasets import LabelledPoints
+from benchmark.datasets import LabelledPoints, load
 from benchmark.ensemble import EvaluationProgress, Run
 from benchmark.errors import ErrorDetail, EvaluationFailed, GauntletError, NotFound
 from benchmark.own_attacks import OwnAttack
@@ -88,6 +88,7 @@ class Setting:
         seed: of all random draws.
         batch_size: rows of a full batch; by default as for `evaluate`.
         device: where the models run.
+        data_dir: folder of the data sets, as for `benchmark.datasets.load`.
     """
 
     board: Board
@@ -95,6 +96,16 @@ class Setting:
     seed: int = 0
     batch_size: int | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    data_dir: Path | None = None
+
+    def seen_by(self, candidate: Candidate) -> Setting:
+        """Return the setting with the images as a model wants them, where its card says what is done to them first."""
+        wanted = candidate.card.preprocessing if isinstance(candidate.card, PublishedCard) else None
+        if wanted is None:
+            return self
+        index = self.points.index
+        points = load(self.board.dataset, "test", index=index, data_dir=self.data_dir, preprocessing=wanted)
+        return replace(self, points=points)
 
 
 @dataclass(frozen=True)
@@ -233,6 +244,7 @@ def _trial(
     try:
         network = candidate.load(setting.board).to(setting.device)
         sha256 = candidate.sha256()
+        setting = setting.seen_by(candidate)
     except Exception as error:  # noqa: BLE001 - one model's fault must not end the others' turn
         return Trial(candidate.id, error=_as_failure("model", "could not be loaded", error))
     try:

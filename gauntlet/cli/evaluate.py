@@ -67,7 +67,8 @@ def evaluate(
     keep_freed_memory()
     loaded = load_named(model, dataset, threat_model, architecture)
 
-    labelled = datasets.load(dataset, "test", points, data_dir=data_dir, preprocessing=preprocessing)
+    prepared = preprocessing or loaded.preprocessing
+    labelled = datasets.load(dataset, "test", points, data_dir=data_dir, preprocessing=prepared)
     names = {"checkpoint_sha256": loaded.sha256, "architecture": loaded.architecture, "zoo_id": loaded.zoo_id}
     reports = []
     for number in range(seed, seed + (seeds or 1)):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from benchmark.report import EvaluationReport
-    from model_zoo.registry import Card
+    from model_zoo.registry import Card, PublishedCard
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,14 @@ class Loaded:
         sha256: hash of its checkpoint.
         architecture: what it was loaded into.
         zoo_id: its id, where it was asked for by id.
+        preprocessing: what its card says is done to images of other sizes first.
     """
 
     network: nn.Module
     sha256: str
     architecture: str
     zoo_id: str | None
+    preprocessing: str | None = None
 
 
 def load_named(model: str, dataset: str, threat_model: str, architecture: str | None) -> Loaded:
@@ -53,12 +55,29 @@ def load_named(model: str, dataset: str, threat_model: str, architecture: str | 
         raise InvalidInput.because(
             "model", found=f"no file at {model!r}", expected="a safetensors file or a zoo id", remedy="check the path"
         )
+    published = registry.published_card(model, dataset, threat_model)
+    if published is not None:
+        return _fetched(published)
     card = registry.card(model, dataset, threat_model)
 
     from model_zoo import load_model
 
     network = load_model(model, dataset=dataset, threat_model=threat_model)
     return Loaded(network, sha256_of(registry.bundled_checkpoint(card)), card.architecture, card.id)
+
+
+def _fetched(card: PublishedCard) -> Loaded:
+    """Load a published checkpoint, fetching it where it is not in the cache."""
+    from model_zoo.checkpoints.published import load_published_file
+    from model_zoo.downloads.fetching import Fetcher
+    from model_zoo.downloads.telling import told
+    from model_zoo.licences import tell_licence
+
+    tell_licence(card)
+    with told(card.id) as progress:
+        found = Fetcher().checkpoint(card, progress)
+    network = load_published_file(card, found.path)
+    return Loaded(network, found.pin.safetensors, card.network, card.id, card.preprocessing)
 
 
 def bundled_card(model_id: str, dataset: str, threat_model: str | None) -> Card:

@@ -13,7 +13,7 @@ import typer
 
 from benchmark.errors import InvalidInput
 from benchmark.threat_models import official_board
-from gauntlet.cli.console import AsJson, ExitCode, print_json, progress_bar
+from gauntlet.cli.console import AsJson, DataDir, ExitCode, print_json, progress_bar
 from gauntlet.cli.progress import standing_text
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def attack_zoo(
     fetch: Annotated[
         bool, typer.Option("--fetch", help="Fetch the checkpoints that are not at hand, which may be many gigabytes.")
     ] = False,
+    data_dir: DataDir = None,
     server: Annotated[
         str | None,
         typer.Option("--server", envvar="GAUNTLET_SERVER", help="Compare with the board of this service."),
@@ -82,7 +83,8 @@ def attack_zoo(
         )
 
     patterns = [pattern.strip() for given in models or () for pattern in given.split(",") if pattern.strip()]
-    plan = _plan(chosen_board, (attack, reference), (points, seed, batch_size, device), (patterns, model_dir, fetch))
+    options = (points, seed, batch_size, device, data_dir)
+    plan = _plan(chosen_board, (attack, reference), options, (patterns, model_dir, fetch))
     columns = _columns(server, plan)
     folder = None if output is None else plan.folder(output, examples=examples, resume=resume)
     rows = _run(plan, columns, folder, silent=as_json)
@@ -146,7 +148,7 @@ class _Plan:
 def _plan(
     board: Board,
     attacks: tuple[str, str | None],
-    options: tuple[int | None, int, int | None, str],
+    options: tuple[int | None, int, int | None, str, Path | None],
     models: tuple[Sequence[str], Path | None, bool],
 ) -> _Plan:
     from benchmark import datasets
@@ -157,12 +159,12 @@ def _plan(
     from model_zoo.testbed import Setting, choose
 
     keep_freed_memory()
-    n_points, seed, batch_size, device = options
+    n_points, seed, batch_size, device, data_dir = options
     patterns, model_dir, fetch = models
     folders = [] if model_dir is None else [model_dir]
     choice = None if fetch else choose(board, patterns, folders)
     place = device_named(device)
-    points = datasets.load(board.dataset, "test", n_points)
+    points = datasets.load(board.dataset, "test", n_points, data_dir=data_dir)
     reference = None if attacks[1] is None else protocol_named(attacks[1])
     with redirect_stdout(sys.stderr):  # what somebody's file prints is no result
         attack = attack_of(attacks[0])
@@ -171,7 +173,7 @@ def _plan(
             protocol.check_norm(board.budget.norm)
     # Whatever is wrong is said before gigabytes are fetched.
     choice = choice or choose(board, patterns, folders, fetched)
-    return _Plan(attack, reference, Setting(board, points, seed, batch_size, place), choice)
+    return _Plan(attack, reference, Setting(board, points, seed, batch_size, place, data_dir), choice)
 
 
 def fetched(card: PublishedCard) -> Path:

@@ -248,8 +248,8 @@ def alignment(
     largest = torch.stack((here.detach().abs().amax(1), around.detach().abs().amax(1)))
     usable = (largest > _LEAST_GRADIENT).all(0)
     here, around = (rows[usable] / size[usable, None] for rows, size in zip((here, around), largest, strict=True))
-    lengths: Tensor = torch.linalg.vector_norm(here, dim=1) * torch.linalg.vector_norm(around, dim=1)
-    return (here * around).sum(1) / lengths
+    cosine: Tensor = (here * around).sum(1) / (here.norm(dim=1) * around.norm(dim=1))
+    return cosine
 
 
 def divergence(logits: Tensor, others: Tensor) -> Tensor:

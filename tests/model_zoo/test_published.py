@@ -14,6 +14,7 @@ from torch import Tensor, nn
 import model_zoo
 import store
 from benchmark.errors import InvalidCheckpoint, NotFound
+from benchmark.preprocessing import PREPROCESSINGS
 from model_zoo.architectures.normalization import NORMALIZATIONS, normalization
 from model_zoo.architectures.resnet import PreActResNet, ResNet, ResNetEnsemble
 from model_zoo.architectures.swish_resnet import SwishPreActResNet, SwishWideResNet
@@ -265,3 +266,7 @@ def test_an_ensemble_answers_with_probabilities() -> None:
 )
 def test_keys_are_those_of_published_checkpoints(make: Callable[[], nn.Module], keys: set[str]) -> None:
     assert keys <= set(make().state_dict())
+
+
+def test_what_is_done_to_images_first_is_known_under_its_name() -> None:
+    assert {card.preprocessing for card in published() if card.preprocessing} <= PREPROCESSINGS.keys()
