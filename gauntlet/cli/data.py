@@ -12,7 +12,7 @@ from gauntlet.cli.console import EPILOG, AsJson, DataDir, print_json, print_tabl
 if TYPE_CHECKING:
     from benchmark.dataset_files import DataSet
 
-app = typer.Typer(help="List the data sets and check their files.", epilog=EPILOG, no_args_is_help=False)
+app = typer.Typer(help="List the data sets, fetch them and check their files.", epilog=EPILOG, no_args_is_help=False)
 
 _MEGABYTE = 1_000_000
 
@@ -55,6 +55,28 @@ def check_dataset(
             print(f"{split.name}: {split.points:,} points", flush=True)
     if as_json:
         print_json({"name": name, "splits": found})
+
+
+@app.command("fetch", epilog=EPILOG)
+def fetch_dataset(
+    name: Annotated[str, typer.Argument(help="Name of a data set.")], data_dir: DataDir = None, as_json: AsJson = False
+) -> None:
+    """Fetch the files of a data set from where its authors publish them, and check them."""
+    from benchmark.dataset_files import data_directory
+    from benchmark.dataset_inventory import dataset_named
+    from model_zoo.downloads.datasets import fetch_dataset as fetched
+    from model_zoo.downloads.places import Places
+    from model_zoo.downloads.telling import told
+
+    entry, root = dataset_named(name), data_directory(data_dir).absolute()
+    paths = []
+    with told(entry.name, silent=as_json) as progress:
+        for path in fetched(entry, root, offline=Places.from_environment().offline, progress=progress):
+            paths.append(str(path))
+            if not as_json:
+                print(path, flush=True)
+    if as_json:
+        print_json({"name": name, "files": paths})
 
 
 def _described(entry: DataSet, root: Path) -> dict[str, object]:

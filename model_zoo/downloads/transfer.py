@@ -62,6 +62,9 @@ class Patience:
     redirects: int = 5
 
 
+CUSTOMARY = Patience()
+
+
 @dataclass(frozen=True)
 class _Part:
     """What is there of a file, and by what a server knows that it is still the same.
@@ -100,7 +103,7 @@ class _Part:
         self.note.unlink(missing_ok=True)
 
 
-def fetch(url: str, target: Path, *, patience: Patience = Patience(), progress: Progress | None = None) -> None:
+def fetch(url: str, target: Path, *, patience: Patience = CUSTOMARY, progress: Progress | None = None) -> None:
     """Fetch a file; it is at ``target`` only once all of it is.
 
     Until then it is beside it, as ``<name>.part``, from where a later call goes on if the server still has the same.
