@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 VARIABLE = "GAUNTLET_DATA_DIR"
 """Environment variable that names the folder of all data sets."""
-DEFAULT_DATA_DIR = "~/.cache/gauntlet/data"
+_CACHE, _WITHIN_CACHE = "GAUNTLET_CACHE", "data"
+"""Environment variable that names the folder of all downloads, and the folder of the data sets in it."""
 _WITHOUT_HOME = Path("/var/cache/gauntlet/data")
 
 _VERIFIED: set[tuple[str, str]] = set()
@@ -136,8 +137,10 @@ class Place:
 
 def data_directory(data_dir: str | Path | None = None) -> Path:
     """Return the folder of all data sets: the one given, else the environment's, else one in the user's cache."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    cache = Path(os.environ.get(_CACHE) or home / "gauntlet")
     try:
-        return Path(data_dir or os.environ.get(VARIABLE) or DEFAULT_DATA_DIR).expanduser()
+        return Path(data_dir or os.environ.get(VARIABLE) or cache / _WITHIN_CACHE).expanduser()
     except RuntimeError:  # a user without a home, as in a container
         return _WITHOUT_HOME
 
@@ -236,6 +239,34 @@ def verify(folder: Path, file: DataFile, *, remedy: str, again: bool = False) ->
         raise InvalidData.because(
             str(path), found=f"{algorithm} {found}", expected=f"{algorithm} {expected}", remedy=remedy
         )
+    _remember(path, known)
+
+
+def adopt(fetched: Path, folder: Path, file: DataFile, *, remedy: str) -> None:
+    """Put a file that was fetched into its place, once it is known to be the right one.
+
+    Args:
+        fetched: the file, in the same file system.
+        folder: where it belongs.
+        file: what is known of it.
+        remedy: what to do about another file; what was fetched is deleted then.
+    Raises:
+        InvalidData: it is another file.
+    """
+    try:
+        verify(fetched.parent, replace(file, name=fetched.name), remedy=remedy, again=True)
+    except InvalidData:
+        fetched.unlink()
+        raise
+    finally:
+        _stamp(fetched).unlink(missing_ok=True)
+    status = fetched.stat()
+    fetched.replace(folder / file.name)
+    _remember(folder / file.name, f"{file.checksum} {status.st_size} {status.st_mtime_ns}")
+
+
+def _remember(path: Path, known: str) -> None:
+    """Keep what was found of a file, in this process and beside it."""
     _VERIFIED.add((str(path), known))
     with contextlib.suppress(OSError):  # a folder that cannot be written: each process hashes the file anew
         _stamp(path).write_text(f"{known}\n", encoding="ascii")

@@ -59,24 +59,38 @@ def check_dataset(
 
 @app.command("fetch", epilog=EPILOG)
 def fetch_dataset(
-    name: Annotated[str, typer.Argument(help="Name of a data set.")], data_dir: DataDir = None, as_json: AsJson = False
+    name: Annotated[str, typer.Argument(help="Name of a data set.")],
+    split: Annotated[list[str] | None, typer.Option(help="Only what this split needs.", show_default="all")] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Fetch the files of a data set from where its authors publish them, and check them."""
+    """Fetch the files of a data set from its publisher, and check their checksums. Its terms are yours to keep.
+
+    ImageNet is never fetched. With GAUNTLET_OFFLINE nothing is.
+    """
     from benchmark.dataset_files import data_directory
     from benchmark.dataset_inventory import dataset_named
-    from model_zoo.downloads.datasets import fetch_dataset as fetched
+    from model_zoo.downloads import datasets
     from model_zoo.downloads.places import Places
     from model_zoo.downloads.telling import told
 
     entry, root = dataset_named(name), data_directory(data_dir).absolute()
-    paths = []
-    with told(entry.name, silent=as_json) as progress:
-        for path in fetched(entry, root, offline=Places.from_environment().offline, progress=progress):
-            paths.append(str(path))
+    offline = Places.from_environment().offline
+    files = []
+    with told(entry.title, silent=as_json) as progress:
+        for file in datasets.fetch_dataset(entry, root, split or (), offline=offline, progress=progress):
+            files.append(file)
             if not as_json:
-                print(path, flush=True)
+                print(f"{file.path}{' was here' if file.was_here else ''}", flush=True)
     if as_json:
-        print_json({"name": name, "files": paths})
+        fetched = [{"path": str(file.path), "was_here": file.was_here} for file in files]
+        print_json({"name": name, "files": fetched, "unpack": entry.unpack, "terms": entry.terms})
+        return
+    if not files:
+        print(f"Nothing to fetch: all of {name} is here")
+    elif entry.unpack:
+        print(f"Unpack it there: tar -xf {entry.downloads[0].name} -C {entry.home(root)}")
+    print(f"Terms: {entry.terms}")
 
 
 def _described(entry: DataSet, root: Path) -> dict[str, object]:

@@ -90,6 +90,7 @@ def test_help_names_the_exit_codes() -> None:
         "compare",
         "convert",
         "data check",
+        "data fetch",
         "data list",
         "reproduce",
         "submit",

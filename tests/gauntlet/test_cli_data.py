@@ -69,3 +69,38 @@ def test_an_unknown_preprocessing_is_refused() -> None:
     arguments = ("--dataset", "digits", "--threat-model", "Linf", "--preprocessing", "Res512", "--json", "-")
     found = gauntlet("evaluate", "Digits_Standard", *arguments)
     assert_refused(found, ExitCode.INVALID, "preprocessing", as_json=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("imagenet", "https://image-net.org"),
+        ("svhn", "http://ufldl.stanford.edu"),
+        ("cifar10", "GAUNTLET_OFFLINE"),
+        ("cifar11", "cifar10"),
+    ],
+)
+def test_what_is_not_fetched_says_why(tmp_path: Path, name: str, message: str) -> None:
+    found = gauntlet("data", "fetch", name, "--data-dir", str(tmp_path), "--json", GAUNTLET_OFFLINE="1")
+    assert found.returncode == ExitCode.INVALID
+    error = json.loads(found.stdout)["error"]
+    assert error["code"] == "not_found"
+    assert message in error["message"] + error["detail"]["remedy"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_comes_along_needs_no_fetching() -> None:
+    found = gauntlet("data", "fetch", "digits", "--json", GAUNTLET_OFFLINE="1")
+    assert (found.returncode, found.stderr) == (0, "")
+    assert json.loads(found.stdout)["files"] == []
+    assert "Nothing to fetch" in gauntlet("data", "fetch", "digits", GAUNTLET_OFFLINE="1").stdout
+
+
+def test_the_folder_is_in_the_cache_unless_it_is_named(tmp_path: Path) -> None:
+    for variables, expected in (
+        ({"GAUNTLET_CACHE": str(tmp_path / "a")}, tmp_path / "a/data"),
+        ({"XDG_CACHE_HOME": str(tmp_path / "b")}, tmp_path / "b/gauntlet/data"),
+        ({"GAUNTLET_CACHE": str(tmp_path / "a"), "GAUNTLET_DATA_DIR": str(tmp_path / "c")}, tmp_path / "c"),
+        ({"HOME": str(tmp_path)}, tmp_path / ".cache/gauntlet/data"),
+    ):
+        assert json.loads(gauntlet("data", "list", "--json", **variables).stdout)["data_dir"] == str(expected)
