@@ -30,6 +30,9 @@ def of_torchvision(transforms: Any, name: str) -> Any:
     steps = {
         "Res256Crop224": [resize(256), crop(224)],
         "BicubicRes256Crop224": [resize(256, interpolation=bicubic), crop(224)],
+        "BicubicRes248Crop224": [resize(248, interpolation=bicubic), crop(224)],
+        "BicubicRes224Crop224": [resize(224, interpolation=bicubic), crop(224)],
+        "Res224Crop224": [resize(224), crop(224)],
         "Crop288": [crop(288)],
         "Res224": [resize([224, 224])],
         "Res32Crop32": [resize(32), crop(32)],
