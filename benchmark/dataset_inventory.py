@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from benchmark.corruptions.names import CORRUPTIONS
 from benchmark.data_formats.classes import class_names
-from benchmark.dataset_files import DataSet, data_directory, find, has_all, paths_of, require
+from benchmark.dataset_entry import DataSet
+from benchmark.dataset_files import data_directory, find, has_all, paths_of, require
 from benchmark.dataset_table import DATASETS
 from benchmark.errors import InvalidData, NotFound
 

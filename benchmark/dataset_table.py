@@ -14,13 +14,14 @@ from types import MappingProxyType
 from benchmark.corruptions.names import CORRUPTIONS, SEVERITIES
 from benchmark.data_formats.cifar_binary import CifarBinaryReader
 from benchmark.data_formats.cifar_python import CifarPythonReader
+from benchmark.data_formats.classes import listed_images
 from benchmark.data_formats.digits import SPLITS as DIGITS_SPLITS
 from benchmark.data_formats.digits import read_digits
 from benchmark.data_formats.idx import IdxReader
 from benchmark.data_formats.image_folder import ImageFolderReader, ListedImageNetReader, ListedTexturesReader
 from benchmark.data_formats.mat import MatReader
 from benchmark.data_formats.npy import CorruptedReader, NpyReader
-from benchmark.dataset_files import DataFile, DataSet, Form
+from benchmark.dataset_entry import DataFile, DataSet, Form
 
 CELLS = tuple(f"{corruption}/{severity}" for corruption in CORRUPTIONS for severity in SEVERITIES)
 """Splits of the data sets of corrupted images."""
@@ -89,6 +90,19 @@ def _corrupted_cifar(dataset: DataSet) -> DataSet:
         Form(folders, dict.fromkeys(CELLS, (archive,)), CorruptedReader(inside, archive.name)),
     )
     return replace(dataset, forms=forms, downloads=(archive,), instead=f"the unpacked {inside}")
+
+
+def _imagenet(folders: tuple[str, ...], inside: Mapping[str, str]) -> tuple[Form, ...]:
+    """Return the forms of images in folders by class, or all in one; by the first of the list they are told."""
+    first = listed_images()[0]
+    return tuple(
+        Form(
+            folders,
+            {split: (DataFile(folder), DataFile(f"{folder}{image}")) for split, folder in inside.items()},
+            ListedImageNetReader(inside),
+        )
+        for image in (first, first.partition("/")[2])
+    )
 
 
 _ENTRIES = (
@@ -222,7 +236,7 @@ _ENTRIES = (
         forms=(
             Form(
                 ("cinic10", "CINIC-10"),
-                {split: (DataFile(f"{split}/"),) for split in ("train", "valid", "test")},
+                {split: (DataFile(f"{split}/"), DataFile(f"{split}/frog/")) for split in ("train", "valid", "test")},
                 ImageFolderReader("cifar10"),
             ),
         ),
@@ -256,7 +270,7 @@ _ENTRIES = (
         labels="imagenet",
         shape=(3, 224, 224),
         splits={"test": 5_000},
-        forms=(Form(("imagenet", "."), {"test": (DataFile("val/"),)}, ListedImageNetReader("val")),),
+        forms=_imagenet(("imagenet", "."), {"test": "val/"}),
         page="https://image-net.org/download.php",
         terms=_IMAGENET_TERMS,
         how="agree to the terms at https://image-net.org, get the validation images of ILSVRC 2012, and put them, or a "
@@ -269,13 +283,7 @@ _ENTRIES = (
         labels="imagenet",
         shape=(3, 224, 224),
         splits=dict.fromkeys(CELLS, 5_000),
-        forms=(
-            Form(
-                ("imagenet-c", "ImageNet-C"),
-                {cell: (DataFile(f"{cell}/"),) for cell in CELLS},
-                ListedImageNetReader("{split}"),
-            ),
-        ),
+        forms=_imagenet(("imagenet-c", "ImageNet-C"), {cell: f"{cell}/" for cell in CELLS}),
         page="https://zenodo.org/records/2235448",
         terms=f"{_CC_BY}; the images are ImageNet's, whose terms hold as well",
         how="get blur.tar, digital.tar, noise.tar and weather.tar from https://zenodo.org/records/2235448 and unpack "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,13 +177,27 @@ def _places(size: int, n: int | None, index: Sequence[int] | None) -> tuple[int,
                 remedy="ask for no more points than the split has, or leave n out",
             )
         return tuple(range(size if n is None else n))
-    places = tuple(map(int, index))
+    places = _as_positions(index, size)
     if n is not None or not places or not 0 <= min(places) <= max(places) < size:
         raise InvalidInput.because(
             "index", found="n as well" if n is not None else f"{min(places)} to {max(places)}" if places else "nothing",
             expected=f"positions from 0 to {size - 1}", remedy="ask for points that the split has",
         )  # fmt: skip
     return places
+
+
+def _as_positions(index: Sequence[int], size: int) -> tuple[int, ...]:
+    """Return positions as plain numbers; what is true or false of each point, or has a fraction, is none."""
+    values = list(index)
+    try:
+        if any(isinstance(value, bool) or "bool" in str(getattr(value, "dtype", "")) for value in values):
+            raise TypeError
+        return tuple(map(operator.index, values))
+    except TypeError:
+        raise InvalidInput.because(
+            "index", found=f"{len(values)} values of type {type(values[0]).__name__}, which are no positions",
+            expected=f"whole numbers from 0 to {size - 1}", remedy="take those where a mask is true: mask.nonzero()",
+        ) from None  # fmt: skip
 
 
 def _points(name: str, rows: Rows, places: tuple[int, ...], prepare: Preprocessing | None) -> LabelledPoints:

@@ -65,16 +65,16 @@ class ListedImageNetReader:
     """Reads the images of ImageNet's validation set that the boards use, in the order of their list.
 
     Args:
-        inside: the folder that holds them, below that of the data set; ``{split}`` stands for the split.
+        inside: the folder that holds them, below that of the data set, by split.
     """
 
-    inside: str
+    inside: Mapping[str, str]
 
     def __call__(self, folder: Path, split: str) -> Rows:
         """Return the rows: the images lie in folders by class, or all in one."""
         import numpy as np
 
-        top = folder / self.inside.format(split=split)
+        top = folder / self.inside[split]
         labels = {synset: label for label, synset in enumerate(class_names("imagenet"))}
         listed = listed_images()
         flat = not any((top / synset).is_dir() for synset in labels)
@@ -121,11 +121,15 @@ def _is_class(name: str) -> bool:
 
 
 def _images_in(folder: Path) -> list[str]:
-    files = [entry.name for entry in os.scandir(folder) if not entry.name.startswith(".")]
-    found = [name for name in files if Path(name).suffix.lower() in SUFFIXES]
+    entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
+    found = [entry.name for entry in entries if Path(entry.name).suffix.lower() in SUFFIXES]
     if not found:
-        there = f"no images, {len(files)} other files" if files else "nothing"
-        _refuse(folder, there, f"images ({', '.join(sorted(SUFFIXES))})", "remove the folder, or put its images there")
+        within = sorted(entry.name for entry in entries if entry.is_dir())
+        there = f"no images, {len(entries)} other files" if entries else "nothing"
+        remedy = "remove the folder, or put its images there"
+        if within:
+            there, remedy = f"no images, but the folder {within[0]}", f"if its folders are the classes, name {folder}"
+        _refuse(folder, there, f"images ({', '.join(sorted(SUFFIXES))})", remedy)
     return found
 
 

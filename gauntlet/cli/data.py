@@ -10,7 +10,7 @@ import typer
 from gauntlet.cli.console import EPILOG, AsJson, DataDir, print_json, print_table, table_of
 
 if TYPE_CHECKING:
-    from benchmark.dataset_files import DataSet
+    from benchmark.dataset_entry import DataSet
 
 app = typer.Typer(help="List the data sets, fetch them and check their files.", epilog=EPILOG, no_args_is_help=False)
 

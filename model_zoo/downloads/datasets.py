@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmark.dataset_files import DataFile, DataSet, adopt, find, require, verify
+from benchmark.dataset_entry import DataFile, DataSet
+from benchmark.dataset_files import adopt, find, require, verify
 from benchmark.errors import NotFound
 from model_zoo.downloads.locking import held
 from model_zoo.downloads.places import OFFLINE

@@ -18,7 +18,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from benchmark import dataset_inventory, datasets
-from benchmark.dataset_files import DataFile, DataSet
+from benchmark.dataset_entry import DataFile, DataSet
 from benchmark.dataset_inventory import CLASSES
 from benchmark.dataset_table import DATASETS
 
@@ -129,11 +129,14 @@ def as_written(entry: DataSet, root: Path, sizes: Mapping[str, int]) -> DataSet:
         )
         for form in entry.forms
     )
-    return replace(entry, forms=forms, splits={**entry.splits, **sizes})
+    folders = tuple(folder for form in entry.forms for folder in form.folders)
+    downloads = tuple(measured(file, folders) for file in entry.downloads)
+    return replace(entry, forms=forms, downloads=downloads, splits={**entry.splits, **sizes})
 
 
-def publish(monkeypatch: pytest.MonkeyPatch, name: str, root: Path, sizes: Mapping[str, int]) -> None:
-    """Let what a test has written stand for the published files of a data set."""
-    entries = {**DATASETS, name: as_written(DATASETS[name], root, sizes)}
+def publish(monkeypatch: pytest.MonkeyPatch, name: str, root: Path, sizes: Mapping[str, int], *others: DataSet) -> None:
+    """Let what a test has written stand for the published files of a data set, and other entries for theirs."""
+    written = (as_written(DATASETS[name], root, sizes), *others)
+    entries = {**DATASETS, **{entry.name: entry for entry in written}}
     for module in (datasets, dataset_inventory):
         monkeypatch.setattr(module, "DATASETS", entries)

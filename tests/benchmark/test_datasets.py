@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -68,3 +69,23 @@ def test_unknown_names_are_answered_with_the_known(name: str, split: str, known:
 def test_more_points_than_there_are_cannot_be_had(n: int) -> None:
     with pytest.raises(InvalidInput, match="1 to 500"):
         load("digits", n=n)
+
+
+@pytest.mark.parametrize("index", [[2, 0, 2], (2, 0, 2), np.array([2, 0, 2]), torch.tensor([2, 0, 2])])
+def test_some_points_are_those_at_their_positions(index: Any) -> None:
+    points = load("digits", index=index)
+    assert torch.equal(points.x, load("digits").x[[2, 0, 2]])
+    assert points.index == (2, 0, 2)
+
+
+@pytest.mark.parametrize(
+    "index", [[], [-1], [500], [0.5], ["1"], [True, False], torch.arange(500) % 2 == 0, range(501)]
+)
+def test_what_is_no_position_is_refused(index: Any) -> None:
+    with pytest.raises(InvalidInput, match="index: found"):
+        load("digits", index=index)
+
+
+def test_positions_and_a_number_contradict_each_other() -> None:
+    with pytest.raises(InvalidInput, match="n as well"):
+        load("digits", n=2, index=[0, 1])

@@ -83,6 +83,8 @@ def bad_folder(tmp_path: Path, kind: str) -> Path:
             write_folder(tmp_path)
             (tmp_path / "class9").mkdir()
             (tmp_path / "class9/a.txt").write_text("no image", encoding="ascii")
+        case "a level above":
+            write_folder(tmp_path / "pictures")
         case "splits":
             write_folder(tmp_path / "train/inner")
             write_folder(tmp_path / "val/inner")
@@ -98,6 +100,7 @@ def bad_folder(tmp_path: Path, kind: str) -> Path:
         ("images without classes", "no folders, 1 images"),
         ("a class without images", "class9: found nothing"),
         ("a class of other files", "class9: found no images, 1 other files"),
+        ("a level above", "pictures: found no images, but the folder class0"),
         ("splits", "names of splits"),
         ("missing", "nowhere"),
     ],

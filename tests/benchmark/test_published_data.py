@@ -217,8 +217,8 @@ def test_cinic_has_the_labels_of_cifar(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert {x.numpy().tobytes(): int(y) for x, y in zip(points.x, points.y, strict=True)} == expected
     assert len(set(points.y[:10].tolist())) > 3, "the first points are not of one class"
     assert torch.equal(load("cinic10", n=5, data_dir=tmp_path).x, points.x[:5])
-    shutil.rmtree(tmp_path / "cinic10/test/frog")
-    with pytest.raises(InvalidData, match="no folder frog"):
+    shutil.rmtree(tmp_path / "cinic10/test/cat")
+    with pytest.raises(InvalidData, match="no folder cat"):
         load("cinic10", data_dir=tmp_path)
 
 
@@ -261,8 +261,16 @@ def test_imagenets_folder_may_be_the_users_own(tmp_path: Path) -> None:
     assert torch.equal(load("imagenet", n=1, data_dir=tmp_path).x, load("imagenet", n=1, data_dir=tmp_path / "data").x)
 
 
+def test_a_folder_of_that_name_with_other_images_is_not_imagenet(tmp_path: Path) -> None:
+    write_image(tmp_path / "val/000000000139.jpg", drawn(1)[0])
+    assert available(tmp_path) == ("digits",)
+    with pytest.raises(NotFound, match=r"without val/n09468604/ILSVRC2012_val_00015253\.JPEG"):
+        load("imagenet", data_dir=tmp_path)
+
+
 def test_corrupted_imagenet_is_the_same_list(tmp_path: Path) -> None:
-    name = listed_images()[1]
+    first, name = listed_images()[:2]
+    write_image(tmp_path / "ImageNet-C/fog/2" / first, drawn(1, 224)[0])
     write_image(tmp_path / "ImageNet-C/fog/2" / name, np.full((224, 224, 3), 99, dtype=np.uint8))
     points = load_corrupted("imagenet", "fog", 2, index=[1], data_dir=tmp_path)
     assert points.x.shape == (1, 3, 224, 224)

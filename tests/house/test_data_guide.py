@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from benchmark.dataset_files import DataSet
+from benchmark.dataset_entry import DataSet
 from benchmark.dataset_inventory import CLASSES
 from benchmark.dataset_table import DATASETS
 from benchmark.preprocessing import PREPROCESSINGS

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmark import dataset_inventory, datasets
-from benchmark.dataset_files import DataSet
+from benchmark.dataset_entry import DataSet
 from benchmark.dataset_table import DATASETS
 from benchmark.datasets import load
 from benchmark.errors import InvalidData, NotFound
