@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -169,7 +170,7 @@ def _rows_of_path(name: str | Path, split: str) -> Rows:
 def _places(size: int, n: int | None, index: Sequence[int] | None) -> tuple[int, ...]:
     """Return the positions that are asked for."""
     if index is None:
-        if n is not None and not 0 < n <= size:
+        if n is not None and not _is_count(n, size):
             raise InvalidInput.because(
                 "n",
                 found=n,
@@ -184,6 +185,10 @@ def _places(size: int, n: int | None, index: Sequence[int] | None) -> tuple[int,
             expected=f"positions from 0 to {size - 1}", remedy="ask for points that the split has",
         )  # fmt: skip
     return places
+
+
+def _is_count(n: object, size: int) -> bool:
+    return isinstance(n, Integral) and 0 < int(n) <= size
 
 
 def _as_positions(index: Sequence[int], size: int) -> tuple[int, ...]:

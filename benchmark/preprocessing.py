@@ -12,6 +12,7 @@ from benchmark.errors import InvalidInput, NotFound
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+MAX_SIDE = 4096
 _CHANNEL_MODES = {1: "L", 3: "RGB"}
 
 
@@ -100,10 +101,10 @@ def fitting(shape: tuple[int, int, int]) -> Preprocessing:
     Raises:
         InvalidInput: no image has that shape, or height and width differ.
     """
-    channels, height, width = shape
-    if channels not in _CHANNEL_MODES or height != width or height < 1:
+    channels, height, width = shape if len(shape) == 3 else (0, 0, 0)
+    if channels not in _CHANNEL_MODES or height != width or not 1 <= height <= MAX_SIDE:
         raise InvalidInput.because(
-            "shape", found=shape, expected="1 or 3 channels, and a height that is the width",
+            "shape", found=shape, expected=f"1 or 3 channels, and a height that is the width, up to {MAX_SIDE}",
             remedy='give the shape of another data set\'s images, such as SHAPES["cifar10"]',
         )  # fmt: skip
     return Preprocessing(shorter_side=height, crop=(height, width), channels=channels)

@@ -60,7 +60,7 @@ def _array(path: Path, archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
         if not 0 < size <= min(member.file_size, MAX_BYTES):
             _refuse(
                 path, f"{name} of shape {shape} in {member.file_size:,} bytes",
-                f"all of its values, and at most {MAX_BYTES:,} bytes", "save fewer images in one file",
+                f"all of its values, and at most {MAX_BYTES:,} bytes", "save an image at least, and no more than fit",
             )  # fmt: skip
         values = file.read(size)
         if len(values) != size or file.read(1):

@@ -60,7 +60,7 @@ def rows_of_arrays(path: Path, images: NDArray[Any], labels: NDArray[Any]) -> Ro
         if chosen.dtype != np.uint8:
             raise InvalidData.because(
                 str(path), found=f"images of type {chosen.dtype}", expected="uint8, to be resized or cropped",
-                remedy="resize them before they are saved",
+                remedy="leave preprocessing and shape out: only images of bytes are resized here",
             )  # fmt: skip
         return [_prepared(image, preprocessing) for image in chosen]
 

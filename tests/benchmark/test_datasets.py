@@ -65,8 +65,8 @@ def test_unknown_names_are_answered_with_the_known(name: str, split: str, known:
         load(name, split)
 
 
-@pytest.mark.parametrize("n", [0, -1, 501])
-def test_more_points_than_there_are_cannot_be_had(n: int) -> None:
+@pytest.mark.parametrize("n", [0, -1, 501, 5.0, "5"])
+def test_more_points_than_there_are_cannot_be_had(n: Any) -> None:
     with pytest.raises(InvalidInput, match="1 to 500"):
         load("digits", n=n)
 

@@ -74,6 +74,7 @@ def answer(sandbox: Sandbox, model: Path, scratch: Path, data_dir: Path | None) 
         raise AssertionError(child.log)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", [SandboxLevel.LANDLOCK, SandboxLevel.NAMESPACES])
 def test_a_child_reads_the_points_it_is_asked_about_and_only_the_files_it_is_shown(
     level: SandboxLevel, model: Path, data_dir: Path, tmp_path: Path
