@@ -25,7 +25,7 @@ AS_COLLECTED := --no-loadscope-reorder
 
 .PHONY: help
 help: ## Show this list.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: run
 run: $(READY) ## Start the service on http://127.0.0.1:8000, with its data in ./var; Ctrl-C stops it.
@@ -53,6 +53,10 @@ bench: $(READY) ## Time ours and the peers on the same points; takes up to half 
 .PHONY: formats
 formats: $(READY) ## Compare each family of networks with its exported file, and write docs/benchmarks/formats.md; takes minutes.
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench.formats
+
+.PHONY: overfitting
+overfitting: $(READY) ## See which recipes overfit catastrophically, and write docs/benchmarks/overfitting.md; takes minutes.
+	OMP_NUM_THREADS=1 $(BIN)/python -m bench.overfitting
 
 RUNS ?= 20
 SEED ?= 0

@@ -1,0 +1,247 @@
+"""The page and the figure that bench.overfitting writes, from the numbers that it keeps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_ROOM = Path(__file__).resolve().parents[1] / "docs/benchmarks"
+NUMBERS, PAGE, FIGURE = (_ROOM / f"overfitting.{ending}" for ending in ("json", "md", "svg"))
+
+RECIPES = ("pgd-10", "grad-align", "pgd-2", "fgsm-rs", "fgsm")
+EPSILONS = ("0.1", "0.2", "0.225")
+SEEDS = (0, 1, 2)
+LARGE = EPSILONS[-1]
+PROTOCOL = "pgd(steps=50,restarts=10)"
+
+# Markers and dashes tell the lines apart without colour; the colours are Okabe and Ito's, for every kind of eye.
+_LINES = {
+    "fgsm": ("#d55e00", "o", "-"),
+    "fgsm-rs": ("#e69f00", "s", "--"),
+    "pgd-2": ("#56b4e9", "^", "-."),
+    "pgd-10": ("#0072b2", "D", "-"),
+    "grad-align": ("#009e73", "v", "--"),
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all trainings have in common."""
+
+    size: int = 16
+    width: int = 8
+    epochs: int = 30
+    batch_size: int = 64
+    learning_rate: float = 0.2
+    penalty: float = 2.0
+    validation: int = 120
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch of a training came to, on held-out images."""
+
+    epoch: int
+    one_step_accuracy: float | None
+    robust_accuracy: float | None
+    alignment: float | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one training came to, on the test split."""
+
+    recipe: str
+    epsilon: str
+    seed: int
+    standard_accuracy: float
+    one_step_accuracy: float
+    robust_accuracy: float
+    overfitted_in: int | None
+    seconds: float
+    epochs: tuple[Epoch, ...] = ()
+
+
+@dataclass(frozen=True)
+class Found:
+    """All that was measured, and where."""
+
+    setting: Setting
+    points: int
+    processor: str
+    python: str
+    torch: str
+    minutes: float
+    outcomes: tuple[Outcome, ...]
+
+    def of(self, recipe: str, epsilon: str) -> list[Outcome]:
+        """Return the outcomes of a recipe and an epsilon, one for each seed."""
+        return [one for one in self.outcomes if (one.recipe, one.epsilon) == (recipe, epsilon)]
+
+    @property
+    def example(self) -> Outcome:
+        """The training that the figure follows from epoch to epoch."""
+        return self.of("fgsm", LARGE)[0]
+
+
+def read(path: Path = NUMBERS) -> Found:
+    """Read what was measured."""
+    kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    setting, outcomes = Setting(**kept.pop("setting")), kept.pop("outcomes")
+    return Found(setting=setting, outcomes=tuple(map(_outcome, outcomes)), **kept)
+
+
+def _outcome(kept: dict[str, Any]) -> Outcome:
+    return Outcome(**{**kept, "epochs": tuple(Epoch(**epoch) for epoch in kept["epochs"])})
+
+
+def page(found: Found) -> str:
+    """Return the measurements as Markdown."""
+    setting = found.setting
+    rows = [_row(found, recipe, epsilon) for recipe in RECIPES for epsilon in EPSILONS]
+    return f"""# Catastrophic overfitting: where it comes, and with which recipes it does not
+
+A network that trains on the examples of a single step can learn to resist that step and nothing else
+([Wong et al. 2020](https://arxiv.org/abs/2001.03994),
+[Andriushchenko & Flammarion 2020](https://arxiv.org/abs/2007.02617)). One command trains the same network by
+{len(RECIPES)} recipes, with {len(EPSILONS)} epsilons and {len(SEEDS)} seeds each, and writes this page, its figure and
+[the numbers](overfitting.json):
+
+```
+make overfitting
+```
+
+`python -m bench.overfitting --page` writes page and figure again from the numbers, without training.
+
+![Left: robust accuracy over epsilon by recipe. Right: an FGSM training that overfits, epoch by epoch](overfitting.svg)
+
+## What it says
+
+{_said(found)}
+
+## How it was measured
+
+- **Images**: the digits' training split, enlarged from 8×8 to {setting.size}×{setting.size} pixels between the pixels'
+  middles (bilinear); {setting.validation} of its images are held out. At 8×8 pixels an epsilon large enough for FGSM to
+  overfit (0.4) leaves next to nothing to learn: PGD-10's network classifies a quarter of the clean images correctly.
+- **Network**: `digits_resnet` with {setting.width} channels, whose first layer moves by two pixels.
+- **Training**: {setting.epochs} epochs, batches of {setting.batch_size}, a learning rate that rises to
+  {setting.learning_rate} and falls again, weight decay 0.0005. GradAlign's λ is {setting.penalty} throughout, not the
+  customary one of `gauntlet zoo train`. The weights of the last epoch are measured: no early stopping.
+- **Accuracies** are of all {found.points} points of the test split, enlarged likewise. The attack is `{PROTOCOL}`:
+  PGD of 50 steps from 10 random starts, float32. One step is FGSM.
+- **Overfitted** is what the recipes' own watch says: in some epoch, held-out images resist one step (20 % or more)
+  and at most a tenth of that share resists ten.
+- **Machine**: {found.processor}, two processes with one thread each, shared with other work; Python {found.python},
+  torch {found.torch}. All of it took {found.minutes:.0f} minutes. Another processor rounds differently, and such a
+  training may then overfit in another epoch or not at all.
+
+## Table
+
+Means over the seeds, in brackets the lowest and the highest.
+
+| recipe | epsilon | clean images | under one step | under PGD-50-10 | overfitted | seconds of training |
+|---|---|---|---|---|---|---|
+{chr(10).join(rows)}
+"""
+
+
+def _row(found: Found, recipe: str, epsilon: str) -> str:
+    seeds = found.of(recipe, epsilon)
+    cells = (
+        recipe,
+        epsilon,
+        _ranged([one.standard_accuracy for one in seeds]),
+        _ranged([one.one_step_accuracy for one in seeds]),
+        _ranged([one.robust_accuracy for one in seeds]),
+        f"{sum(one.overfitted_in is not None for one in seeds)} of {len(seeds)}",
+        f"{fmean(one.seconds for one in seeds):.0f}",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _ranged(shares: Sequence[float]) -> str:
+    return f"{fmean(shares):.1%} ({min(shares):.1%} to {max(shares):.1%})"
+
+
+def _said(found: Found) -> str:
+    lines = []
+    for recipe in RECIPES:
+        seen = {
+            epsilon: sum(one.overfitted_in is not None for one in found.of(recipe, epsilon)) for epsilon in EPSILONS
+        }
+        where = ", ".join(f"{count} of {len(SEEDS)} with epsilon {epsilon}" for epsilon, count in seen.items() if count)
+        large = found.of(recipe, LARGE)
+        steps, attacked = ([getattr(one, what) for one in large] for what in ("one_step_accuracy", "robust_accuracy"))
+        lines.append(
+            f"- **{recipe}**: {where or 'none'} overfitted. With epsilon {LARGE} {fmean(steps):.1%} resist one step\n"
+            f"  and {fmean(attacked):.1%} resist PGD-50-10 ({min(attacked):.1%} to {max(attacked):.1%})."
+        )
+    return "\n".join(lines)
+
+
+def draw(found: Found, path: Path) -> None:
+    """Draw the figure; the same numbers give the same file."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context({"svg.hashsalt": "overfitting", "font.size": 10, "axes.grid": True, "grid.alpha": 0.3}):
+        figure = Figure(figsize=(11, 4.6), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        _by_epsilon(left, found)
+        _by_epoch(right, found.example)
+        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+
+
+def _by_epsilon(axes: Axes, found: Found) -> None:
+    for place, recipe in enumerate(RECIPES):
+        colour, marker, dashes = _LINES[recipe]
+        shares = [[100 * one.robust_accuracy for one in found.of(recipe, epsilon)] for epsilon in EPSILONS]
+        means = [fmean(seeds) for seeds in shares]
+        below = [mean - min(seeds) for mean, seeds in zip(means, shares, strict=True)]
+        above = [max(seeds) - mean for mean, seeds in zip(means, shares, strict=True)]
+        # Beside each other, so that no range hides another.
+        at = [float(epsilon) + 0.0025 * (place - len(RECIPES) // 2) for epsilon in EPSILONS]
+        axes.errorbar(
+            at, means, [below, above], color=colour, marker=marker, linestyle=dashes, capsize=3, label=recipe
+        )  # fmt: skip
+    axes.set_xticks([float(epsilon) for epsilon in EPSILONS], EPSILONS)
+    axes.set(
+        title=f"Which recipes hold (mean and range of {len(SEEDS)} seeds)",
+        xlabel="epsilon, in training and attack (Linf)",
+        ylabel="accuracy under PGD-50-10, test split (%)",
+        ylim=(-3, 103),
+    )
+    axes.legend(title="trained with")
+
+
+def _by_epoch(axes: Axes, example: Outcome) -> None:
+    epochs = [one.epoch for one in example.epochs]
+    for label, colour, marker, dashes, values in (
+        ("accuracy under one step", "#d55e00", "o", "-", [one.one_step_accuracy for one in example.epochs]),
+        ("accuracy under ten steps", "#0072b2", "D", "--", [one.robust_accuracy for one in example.epochs]),
+        ("gradient alignment (1 = same direction)", "#000000", "x", ":", [one.alignment for one in example.epochs]),
+    ):
+        # Accuracies in percent, and the cosine on the same scale.
+        at = [100 * value if value is not None else float("nan") for value in values]
+        axes.plot(epochs, at, color=colour, marker=marker, linestyle=dashes, label=label)
+    if example.overfitted_in is not None:
+        axes.axvline(example.overfitted_in, color="#666666", linewidth=1)
+        axes.annotate(
+            f"overfitting seen\nin epoch {example.overfitted_in}", (example.overfitted_in, 101),
+            xytext=(4, 0), textcoords="offset points", va="top", fontsize=9,
+        )  # fmt: skip
+    axes.set(
+        title=f"One FGSM training, epsilon {example.epsilon}, seed {example.seed}",
+        xlabel="epoch",
+        ylabel="held-out images (%); alignment × 100",
+        ylim=(-3, 103),
+    )
+    axes.legend(loc="center left")
