@@ -27,7 +27,6 @@ from torch import nn
 from bench.overfitting_page import (
     EPSILONS,
     FIGURE,
-    LARGE,
     NUMBERS,
     PAGE,
     PROTOCOL,
@@ -133,7 +132,7 @@ def judged(cell: Cell, model: nn.Module, points: LabelledPoints, result: Trained
         robust_accuracy=report.robust_accuracy,
         overfitted_in=result.overfitted_in,
         seconds=seconds,
-        epochs=tuple(epochs) if cell.seed == SEEDS[0] and cell.epsilon == LARGE else (),
+        epochs=tuple(epochs) if cell.seed == SEEDS[0] and cell.epsilon == EPSILONS[-1] else (),
     )
 
 

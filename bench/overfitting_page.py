@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,11 @@ RECIPES = ("pgd-10", "grad-align", "pgd-2", "fgsm-rs", "fgsm")
 EPSILONS = ("0.1", "0.2", "0.225")
 SEEDS = (0, 1, 2)
 LARGE = EPSILONS[-1]
+"""At which FGSM overfits."""
 PROTOCOL = "pgd(steps=50,restarts=10)"
+
+_WEAK = 0.1
+"""Robust accuracy below which the page calls a network weak, whatever the watch has said; of ten classes, chance."""
 
 # Markers and dashes tell the lines apart without colour; the colours are Okabe and Ito's, for every kind of eye.
 _LINES = {
@@ -86,16 +90,23 @@ class Found:
         return [one for one in self.outcomes if (one.recipe, one.epsilon) == (recipe, epsilon)]
 
     @property
+    def seeds(self) -> tuple[int, ...]:
+        """Those with which every recipe and epsilon was measured; fewer than all where the sweep was interrupted."""
+        wanted = len(RECIPES) * len(EPSILONS)
+        return tuple(seed for seed in SEEDS if sum(one.seed == seed for one in self.outcomes) == wanted)
+
+    @property
     def example(self) -> Outcome:
         """The training that the figure follows from epoch to epoch."""
-        return self.of("fgsm", LARGE)[0]
+        return self.of("fgsm", EPSILONS[-1])[0]
 
 
 def read(path: Path = NUMBERS) -> Found:
-    """Read what was measured."""
+    """Read what was measured, with whole seeds alone."""
     kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     setting, outcomes = Setting(**kept.pop("setting")), kept.pop("outcomes")
-    return Found(setting=setting, outcomes=tuple(map(_outcome, outcomes)), **kept)
+    found = Found(setting=setting, outcomes=tuple(map(_outcome, outcomes)), **kept)
+    return replace(found, outcomes=tuple(one for one in found.outcomes if one.seed in found.seeds))
 
 
 def _outcome(kept: dict[str, Any]) -> Outcome:
@@ -139,18 +150,33 @@ make overfitting
   PGD of 50 steps from 10 random starts, float32. One step is FGSM.
 - **Overfitted** is what the recipes' own watch says: in some epoch, held-out images resist one step (20 % or more)
   and at most a tenth of that share resists ten.
-- **Machine**: {found.processor}, two processes with one thread each, shared with other work; Python {found.python},
-  torch {found.torch}. All of it took {found.minutes:.0f} minutes. Another processor rounds differently, and such a
-  training may then overfit in another epoch or not at all.
+- **Machine**: {found.processor}, two processes with one thread each; Python {found.python}, torch {found.torch}. All of
+  it took {found.minutes:.0f} minutes of a clock on the wall, while the two cores had much other work to do; so did the
+  trainings. Another processor rounds differently, and such a training may then overfit in another epoch or not at all.
 
 ## Table
 
-Means over the seeds, in brackets the lowest and the highest.
+{_means(found)}
 
 | recipe | epsilon | clean images | under one step | under PGD-50-10 | overfitted | seconds of training |
 |---|---|---|---|---|---|---|
 {chr(10).join(rows)}
 """
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _seeds(found: Found) -> str:
+    return "one seed" if len(found.seeds) == 1 else f"mean and range of {len(found.seeds)} seeds"
+
+
+def _means(found: Found) -> str:
+    means = "" if len(found.seeds) == 1 else "Means over the seeds, in brackets the lowest and the highest."
+    if len(found.seeds) == len(SEEDS):
+        return means
+    return f"The sweep was interrupted: {len(found.seeds)} of {len(SEEDS)} seeds are here. {means}".strip()
 
 
 def _row(found: Found, recipe: str, epsilon: str) -> str:
@@ -168,6 +194,8 @@ def _row(found: Found, recipe: str, epsilon: str) -> str:
 
 
 def _ranged(shares: Sequence[float]) -> str:
+    if len(shares) == 1:
+        return f"{shares[0]:.1%}"
     return f"{fmean(shares):.1%} ({min(shares):.1%} to {max(shares):.1%})"
 
 
@@ -177,13 +205,28 @@ def _said(found: Found) -> str:
         seen = {
             epsilon: sum(one.overfitted_in is not None for one in found.of(recipe, epsilon)) for epsilon in EPSILONS
         }
-        where = ", ".join(f"{count} of {len(SEEDS)} with epsilon {epsilon}" for epsilon, count in seen.items() if count)
+        where = ", ".join(
+            f"{count} of {len(found.seeds)} with epsilon {epsilon}" for epsilon, count in seen.items() if count
+        )
         large = found.of(recipe, LARGE)
         steps, attacked = ([getattr(one, what) for one in large] for what in ("one_step_accuracy", "robust_accuracy"))
         lines.append(
             f"- **{recipe}**: {where or 'none'} overfitted. With epsilon {LARGE} {fmean(steps):.1%} resist one step\n"
-            f"  and {fmean(attacked):.1%} resist PGD-50-10 ({min(attacked):.1%} to {max(attacked):.1%})."
+            f"  and {_ranged(attacked)} resist PGD-50-10."
         )
+    weak = [recipe for recipe in RECIPES if all(one.robust_accuracy < _WEAK for one in found.of(recipe, LARGE))]
+    lines.append(
+        f"- **Weak, overfitted or not**: with epsilon {LARGE} less than {_WEAK:.0%} is left under PGD-50-10, with any\n"
+        f"  seed, of {', '.join(weak) or 'none'}. The watch's ten steps see less of that."
+    )
+    if "grad-align" in weak:
+        lines.append(
+            "- **Not shown**: that GradAlign holds at the largest epsilon. The watch is silent, and it resists more\n"
+            "  than FGSM's network does, but PGD-10's resists several times as much."
+        )
+    if len(found.seeds) < len(SEEDS):
+        few = f"{len(found.seeds)} of {len(SEEDS)} seeds"
+        lines.append(f"- **Not known**: how much of this is chance; {few} were measured.")
     return "\n".join(lines)
 
 
@@ -193,7 +236,7 @@ def draw(found: Found, path: Path) -> None:
     from matplotlib.figure import Figure
 
     with mpl.rc_context({"svg.hashsalt": "overfitting", "font.size": 10, "axes.grid": True, "grid.alpha": 0.3}):
-        figure = Figure(figsize=(11, 4.6), layout="constrained")
+        figure = Figure(figsize=(11, 5), layout="constrained")
         left, right = figure.subplots(1, 2)
         _by_epsilon(left, found)
         _by_epoch(right, found.example)
@@ -214,20 +257,20 @@ def _by_epsilon(axes: Axes, found: Found) -> None:
         )  # fmt: skip
     axes.set_xticks([float(epsilon) for epsilon in EPSILONS], EPSILONS)
     axes.set(
-        title=f"Which recipes hold (mean and range of {len(SEEDS)} seeds)",
+        title=f"Which recipes hold ({_seeds(found)})",
         xlabel="epsilon, in training and attack (Linf)",
         ylabel="accuracy under PGD-50-10, test split (%)",
         ylim=(-3, 103),
     )
-    axes.legend(title="trained with")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=3, columnspacing=1, fontsize=9)
 
 
 def _by_epoch(axes: Axes, example: Outcome) -> None:
     epochs = [one.epoch for one in example.epochs]
     for label, colour, marker, dashes, values in (
-        ("accuracy under one step", "#d55e00", "o", "-", [one.one_step_accuracy for one in example.epochs]),
-        ("accuracy under ten steps", "#0072b2", "D", "--", [one.robust_accuracy for one in example.epochs]),
-        ("gradient alignment (1 = same direction)", "#000000", "x", ":", [one.alignment for one in example.epochs]),
+        ("under one step (%)", "#d55e00", "o", "-", [one.one_step_accuracy for one in example.epochs]),
+        ("under ten steps (%)", "#0072b2", "D", "--", [one.robust_accuracy for one in example.epochs]),
+        ("gradient alignment (× 100)", "#000000", "x", ":", [one.alignment for one in example.epochs]),
     ):
         # Accuracies in percent, and the cosine on the same scale.
         at = [100 * value if value is not None else float("nan") for value in values]
@@ -241,7 +284,7 @@ def _by_epoch(axes: Axes, example: Outcome) -> None:
     axes.set(
         title=f"One FGSM training, epsilon {example.epsilon}, seed {example.seed}",
         xlabel="epoch",
-        ylabel="held-out images (%); alignment × 100",
+        ylabel="accuracy of held-out images (%), alignment × 100",
         ylim=(-3, 103),
     )
-    axes.legend(loc="center left")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, columnspacing=1, fontsize=9)
