@@ -174,7 +174,7 @@ class _Training:
 
     def _update(self, x: Tensor, y: Tensor, replay: int) -> None:
         standing, replays = self._standing, self._objective.replays
-        rate = _learning_rate(
+        rate = learning_rate(
             (standing.epoch + (standing.batch + replay / replays) / self._batches) / self._epochs, self._recipe
         )
         for group in self._optimizer.param_groups:
@@ -298,7 +298,7 @@ def _diverged(epoch: int, recipe: Recipe) -> TrainingFailed:
     )
 
 
-def _learning_rate(done: float, recipe: Recipe) -> float:
+def learning_rate(done: float, recipe: Recipe) -> float:
     """Return the rate after a part of the training.
 
     Source:
