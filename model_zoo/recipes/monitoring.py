@@ -18,9 +18,9 @@ ITERATIVE = Scheme(steps=10, step_size=0.25, random_start=True)
 LEAST_ONE_STEP, GREATEST_SHARE = 0.3, 0.1
 """From which accuracy under one step, and up to which share of it under ten, a network counts as overfitted.
 
-Measured in 54 trainings on digits with all recipes, from budgets that all of them can defend to such that none can: with
-PGD-10 the share was never below 0.18, and with every recipe 0.2 or more where the network ended up robust; where single
-steps failed it fell to 0 to 0.05. Below 0.3 under one step a network may only have begun to learn.
+Measured in 54 trainings on digits with all recipes, from budgets that all of them can defend to such that none can:
+with PGD-10 the share was never below 0.18, and with every recipe 0.2 or more where the network ended up robust; where
+single steps failed it fell to 0 to 0.05. Below 0.3 under one step a network may only have begun to learn.
 """
 
 REMEDY = (

@@ -37,8 +37,14 @@ def linear() -> nn.Sequential:
     """Two classes of images of 2×2 pixels: the margin is w·x, whose steepest ascent is known."""
     model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2, bias=False))
     weight = torch.tensor([[0.0, 0.0, 0.0, 0.0], [3.0, -2.0, 0.5, 1.0]])
-    model[1].weight.data.copy_(weight)
+    weights_of(model).copy_(weight)
     return model
+
+
+def weights_of(model: nn.Module) -> Tensor:
+    """The weights of a network's last layer, to be changed."""
+    *_, last = model.parameters()
+    return last.data
 
 
 def inner_points(n: int = 6) -> tuple[Tensor, Tensor]:
@@ -103,7 +109,7 @@ def test_what_contradicts_itself_is_refused_by_name(name: str, changes: dict[str
 def test_on_a_linear_model_the_loss_is_that_of_the_worst_perturbation(name: str, norm: str) -> None:
     """Softplus of the margin's wrong side, the margin worsened by epsilon times the weights' dual norm."""
     model, (x, y) = linear(), inner_points()
-    weight = model[1].weight.data[1]
+    weight = weights_of(model)[1]
     margin = (x.flatten(1) @ weight) * (1 - 2 * y)
     wanted = F.softplus(margin + 0.1 * norm_named(norm).dual(weight[None])).mean()
     found = objective_of(recipe(name, norm=norm), seeded()).loss(model, x, y)
@@ -211,7 +217,7 @@ def test_grad_align_leaves_the_running_statistics_that_fgsm_leaves() -> None:
 def test_however_sure_the_network_is_the_penalty_can_be_differentiated(scale: float) -> None:
     points = load("digits", "train", 64)
     model = build("digits_cnn", "digits")
-    model.head.weight.data.mul_(scale)
+    dict(model.named_parameters())["head.weight"].data.mul_(scale)
     y = model(points.x).argmax(1)
     found = GradAlign(seeded(), LINF, SCHEMES["fgsm"], 1.0).loss(model, points.x, y)
     torch.autograd.backward(found.value)
@@ -224,7 +230,8 @@ def plain_trades(model: nn.Module, x: Tensor, y: Tensor, norm: str, beta: float)
 
     def divergence(x_adv: Tensor, image: Tensor) -> Tensor:
         p, q = model(image[None]).softmax(1), model(x_adv[None]).softmax(1)
-        return (p * (p / q).log()).sum()
+        total: Tensor = (p * (p / q).log()).sum()
+        return total
 
     starts = 0.001 * torch.randn(x.shape, generator=seeded(3), dtype=x.dtype)
     losses = []
@@ -295,7 +302,7 @@ def test_free_carries_its_perturbation_from_batch_to_batch() -> None:
     """On a linear model each backward pass moves it by epsilon towards the corner, whichever images are shown."""
     model, (x, y) = linear(), inner_points()
     objective = Free(seeded(), LINF, 8, 0.75)
-    corner = 0.1 * model[1].weight.data[1].sign() * (1 - 2 * y)[:, None]
+    corner = 0.1 * weights_of(model)[1].sign() * (1 - 2 * y)[:, None]
     assert objective.replays == 8
     for images, rows, wanted in ((x, 6, 0.75 * corner), (x + 0.01, 6, corner), (x[:4], 4, corner)):
         found = objective.loss(model, images, y[:rows])
