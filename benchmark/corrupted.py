@@ -18,7 +18,7 @@ from benchmark.datasets import load_corrupted
 from benchmark.ensemble import Snapshot
 from benchmark.errors import InvalidInput
 from benchmark.judging import misclassified
-from benchmark.pipeline import Found, device_named, hardware_of, installed_versions, slot_width, twin_on
+from benchmark.pipeline import Found, device_named, hardware_of, installed_versions, laid_out, slot_width, twin_on
 from benchmark.report import EvaluationReport, Interval, Points, Provenance
 from benchmark.restrictions import POLICY, run_checks
 from benchmark.restrictions.replay import answers_of, replay_check
@@ -135,7 +135,7 @@ def evaluate_corruptions(
     index = tuple(range(len(x))) if index is None else tuple(index)
     if images is None:
         images, source = partial(corrupt_points, x.detach().cpu(), index), GENERATED
-    x, y = x.detach().to(place).contiguous(), y.to(place)
+    x, y = laid_out(x.detach().to(place)), y.to(place)
     model.to(place)
     run = CorruptionRun(dataset, slot_width(batch_size, model, x), place, source=source)
     checks = run_checks(model, x, y, neighbourhood(dataset), twin=twin_on(dataset, place))
