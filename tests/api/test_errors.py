@@ -82,6 +82,8 @@ def test_the_openapi_document_describes_every_route_with_examples(service: Runni
         ("post", "/api/v1/models/{dataset}/{threat_model}/{model_id}/external-evaluations"),
         ("get", "/api/v1/models/{dataset}/{threat_model}/{model_id}/external-evaluations"),
         ("get", "/api/v1/external-evaluations/{external_id}"),
+        ("get", "/api/v1/zoo/checkpoints"),
+        ("get", "/api/v1/zoo/checkpoints/{sha256}"),
     }
     for path, item in document["paths"].items():
         for method, operation in item.items():
