@@ -280,9 +280,10 @@ def _report(card: Card, trained: Trained, output: Path, *, as_json: bool) -> Non
 
 
 def _require_places(output: Path) -> None:
-    if not output.absolute().parent.is_dir() or output.is_dir() or output == _card_path(output):
+    taken = output.suffix in {".toml", ".snapshot"}  # the card's and the snapshot's
+    if not output.absolute().parent.is_dir() or output.is_dir() or taken:
         raise InvalidInput.because(
-            "output", found=repr(str(output)), expected="a file in an existing directory, and no .toml",
+            "output", found=repr(str(output)), expected="a file in an existing directory, and no .toml or .snapshot",
             remedy="choose another path",
         )  # fmt: skip
 

@@ -1,17 +1,19 @@
 """Where an unfinished training stands, in a file from which it goes on bit by bit as if it had not been interrupted.
 
 The file is safetensors: weights, momentum, the generator's state and the present epoch's order as tensors; the settings
-and the figures so far as JSON in its metadata.
+and the figures so far as JSON in its metadata, and a hash of all, for a flipped bit would go into every weight.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -62,7 +64,8 @@ class Snapshot:
     def write(self, path: Path) -> None:
         """Write the file; whoever is killed meanwhile leaves the previous one whole."""
         metadata = {"settings": json.dumps(dict(self.settings)), "standing": self.standing.model_dump_json()}
-        data = save({name: tensor.detach().cpu().contiguous() for name, tensor in self.tensors.items()}, metadata)
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.tensors.items()}
+        data = save(tensors, {**metadata, "sha256": _digest(metadata, tensors)})
         unfinished = path.with_name(f"{path.name}.part")
         with unfinished.open("wb") as file:
             file.write(data)
@@ -100,6 +103,8 @@ def _read(path: Path) -> Snapshot:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+        if metadata.pop("sha256") != _digest(metadata, tensors):
+            raise ValueError("the content is not that of the hash")
         settings = {str(field): str(value) for field, value in json.loads(metadata["settings"]).items()}
         return Snapshot(settings, Standing.model_validate_json(metadata["standing"]), tensors)
     except (SafetensorError, ValidationError, KeyError, ValueError, AttributeError) as error:
@@ -107,3 +112,11 @@ def _read(path: Path) -> Snapshot:
             "snapshot", found=f"{str(path)!r}, which is none or damaged", expected="the file of an unfinished training",
             remedy=_BEGIN_ANEW,
         ) from error  # fmt: skip
+
+
+def _digest(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(json.dumps(sorted(metadata.items())).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
