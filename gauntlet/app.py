@@ -12,7 +12,7 @@ from pathlib import Path
 from alembic.util import CommandError
 from fastapi import FastAPI
 from sqlalchemy.exc import SQLAlchemyError
-from starlette.middleware.gzip import GZipMiddleware
+from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
 import api.errors
 import api.routes
@@ -50,6 +50,8 @@ POINTS_JSON_BYTES = 256 * 1024
 FORM_EXTRA_BYTES = 256 * 1024
 """What a form may hold besides its file."""
 GZIP_FROM_BYTES = 1024
+WEIGHTS = "application/octet-stream"
+"""Large, and smaller by next to nothing when compressed."""
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -185,7 +187,9 @@ def _guard(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
     app.add_middleware(BodyLimit, default=JSON_BYTES, larger=larger)
     app.add_middleware(SameSite)
     app.add_middleware(KnownHost, hosts=settings.hosts_served)
-    app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES)
+    app.add_middleware(
+        GZipMiddleware, minimum_size=GZIP_FROM_BYTES, exclude_content_types=(*DEFAULT_EXCLUDED_CONTENT_TYPES, WEIGHTS)
+    )
     app.add_middleware(api.errors.ErrorBoundary)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(HeadAsGet, unless=api.routes.INTERNAL)

@@ -75,7 +75,10 @@ def load_model(
 
     other = published_card(model_name, dataset, threat_model)
     if other is not None:
-        return (_published(other, model_dir) if pretrained else build_published(other)).to(device)
+        if not pretrained:
+            return build_published(other).to(device)
+        tell_licence(other)
+        return _published(other, model_dir).to(device)
     entry = card(model_name, dataset, threat_model)
     if not pretrained:
         return build(entry.architecture, entry.dataset, entry.recipe.seed).eval().to(device)
@@ -100,7 +103,6 @@ def _published(entry: PublishedCard, model_dir: str | Path | None) -> nn.Module:
     from model_zoo.downloads.fetching import Fetcher
     from model_zoo.downloads.telling import told
 
-    tell_licence(entry)
     own = Path(model_dir) / f"{entry.id}.safetensors" if model_dir is not None else None
     if own is not None and own.is_file():
         return load_published_file(entry, own)

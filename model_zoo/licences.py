@@ -22,7 +22,7 @@ def is_permissive(card: Card | PublishedCard) -> bool:
 
 
 def tell_licence(card: Card | PublishedCard) -> None:
-    """Warn of a licence that is not permissive, or not stated; once for each model."""
+    """Warn of a licence that is not permissive, or not stated; once for each model, where the caller was called."""
     if is_permissive(card) or (card.dataset, card.id) in _told:
         return
     _told.add((card.dataset, card.id))

@@ -51,16 +51,18 @@ def list_models(as_json: AsJson = False) -> None:
             }
         )
         return
-    columns = ("Model", "Data set", "Threat models", "Architecture", "Recipe", "Title")
-    print_table(
-        table_of(
-            columns,
-            [(c.id, c.dataset, ", ".join(c.threat_models), c.architecture, c.recipe.name, c.title) for c in cards()],
-            title="Models",
-        )
-    )
-    others = [(c.id, f"{c.dataset}/{c.threat_model}", c.network, c.parameters, c.title) for c in published()]
-    print_table(table_of(("Model", "Board", "Network", "Parameters", "Title"), others, title="Published checkpoints"))
+    columns = ("Model", "Data set", "Threat models", "Architecture", "Recipe", "Licence", "Title")
+    own = [
+        (c.id, c.dataset, ", ".join(c.threat_models), c.architecture, c.recipe.name, c.licence, c.title)
+        for c in cards()
+    ]
+    print_table(table_of(columns, own, title="Models"))
+    others = [
+        (c.id, f"{c.dataset}/{c.threat_model}", c.network, c.parameters, c.licence or "not stated", c.title)
+        for c in published()
+    ]
+    columns = ("Model", "Board", "Network", "Parameters", "Licence", "Title")
+    print_table(table_of(columns, others, title="Published checkpoints"))
     rows = [(e.name, ", ".join(e.datasets), e.parameters, e.description) for e in ARCHITECTURES.values()]
     print_table(table_of(("Architecture", "Data sets", "Parameters", "Description"), rows, title="Architectures"))
 

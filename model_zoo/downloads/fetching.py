@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.errors import InvalidCheckpoint, NotFound
+from benchmark.errors import InvalidCheckpoint, InvalidInput, NotFound
 from model_zoo.checkpoints.published import load_published_file
 from model_zoo.downloads.locking import Pin, add_pin, held, read_pins
-from model_zoo.downloads.places import MIRROR, OFFLINE, Places
+from model_zoo.downloads.places import CACHE, MIRROR, OFFLINE, Places
 from model_zoo.downloads.sources import Hosts, Source, fetch_from, sources_of
 from model_zoo.downloads.transfer import DownloadFailed, Patience, Progress, fetch
 from model_zoo.registry import PublishedCard
@@ -63,19 +62,25 @@ class Fetcher:
             progress: told how far each transfer is.
         Raises:
             NotFound: it is not in the cache and there is to be no download, or nobody knows where it lies.
-            DownloadFailed: it cannot be had.
+            DownloadFailed: it cannot be had, or the cache cannot be written.
             InvalidCheckpoint: it is another file than was pinned, is malformed, or does not fit its network.
         """
-        found = self._cached(card)
-        if found is not None:
-            return found
-        if self.places.offline:
-            raise self._offline(card)
-        with held(self._root / "locks" / f"{_name(card).replace('/', '+')}.lock"):
-            found = self._cached(card)  # another caller may have been faster
-            if found is None:
-                found = self._from_mirror(card, progress) or self._from_source(card, progress)
-            return found
+        try:
+            found = self._cached(card)
+            if found is not None:
+                return found
+            if self.places.offline:
+                raise self._offline(card)
+            with held(self._root / "locks" / f"{_file_name(card)}.lock"):
+                found = self._cached(card)  # another caller may have been faster
+                if found is None:
+                    found = self._from_mirror(card, progress) or self._from_source(card, progress)
+                return found
+        except OSError as error:
+            raise DownloadFailed.because(
+                "cache", found=f"{error.filename or self._root}: {error.strerror or error}",
+                expected="a folder that can be written", remedy=f"make room there, or name another one with {CACHE}",
+            ) from error  # fmt: skip
 
     def cached(self, card: PublishedCard) -> Fetched | None:
         """Return a card's checkpoint if it is in the cache and what was pinned; else None."""
@@ -109,10 +114,11 @@ class Fetcher:
         pin = self._pin(card)
         if pin is None or self.places.mirror is None:
             return None
-        target = self._root / "partial" / f"{pin.safetensors}.mirrored"
+        target = self._root / "partial" / f"{_file_name(card)}-mirrored"
+        bounded = replace(self.patience, max_bytes=pin.bytes)
         try:
-            fetch(f"{self.places.mirror}/{pin.safetensors}", target, patience=self.patience, progress=progress)
-        except DownloadFailed:
+            fetch(f"{self.places.mirror}/{pin.safetensors}", target, patience=bounded, progress=progress)
+        except InvalidInput:  # whatever it does, the source is still there
             return None
         if _sha256(target) != pin.safetensors:
             target.unlink()
@@ -122,23 +128,31 @@ class Fetcher:
     def _from_source(self, card: PublishedCard, progress: Progress | None) -> Fetched:
         pin = self._pin(card)
         sources = sources_of(card, self.hosts)
-        files = [self._fetched(card, number, source, progress) for number, source in enumerate(sources)]
+        files = [self._fetched(card, number, source, pin, progress) for number, source in enumerate(sources)]
         hashes = tuple(_sha256(file) for file in files)
+        directory = self._root / "converting" / _file_name(card)
+        shutil.rmtree(directory, ignore_errors=True)  # of a process that was killed
+        directory.mkdir(parents=True)
         try:
             if pin is not None and hashes != pin.sources:
                 raise _changed(card, found=hashes, expected=pin.sources)
-            with tempfile.TemporaryDirectory(dir=self._root, prefix="converting-") as directory:
-                whole = convert_published(files, Path(directory), card.entries)
-                load_published_file(card, whole)
-                pin = self._pinned(card, pin, hashes, whole)
-                stored = self._store(whole, pin.safetensors)
+            whole = convert_published(files, directory, card.entries)
+            load_published_file(card, whole)
+            pin = self._pinned(card, pin, hashes, whole)
+            stored = self._store(whole, pin.safetensors)
         finally:
+            shutil.rmtree(directory, ignore_errors=True)
             for file in files:
                 file.unlink(missing_ok=True)
         return Fetched(stored, pin, "source")
 
-    def _fetched(self, card: PublishedCard, number: int, source: Source, progress: Progress | None) -> Path:
-        target = self._root / "partial" / f"{_name(card).replace('/', '+')}-{number}"
+    def _fetched(
+        self, card: PublishedCard, number: int, source: Source, pin: Pin | None, progress: Progress | None
+    ) -> Path:
+        target = self._root / "partial" / f"{_file_name(card)}-{number}"
+        # It is there, and whole, where another member of the ensemble failed or the process was killed after it.
+        if target.is_file() and (pin is None or (_sha256(target),) == pin.sources[number : number + 1]):
+            return target
         fetch_from(source, target, patience=self.patience, progress=progress)
         return target
 
@@ -217,6 +231,10 @@ def _as_safetensors(file: Path, target: Path, key: str | None = None) -> Path:
 
 def _name(card: PublishedCard) -> str:
     return f"{card.dataset}/{card.threat_model}/{card.id}"
+
+
+def _file_name(card: PublishedCard) -> str:
+    return _name(card).replace("/", "+")
 
 
 def _changed(card: PublishedCard, *, found: tuple[str, ...], expected: tuple[str, ...]) -> InvalidCheckpoint:

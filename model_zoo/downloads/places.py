@@ -46,16 +46,21 @@ class Places:
         return cls(Path(environment.get(CACHE) or home / "gauntlet"), said in _YES, mirror or None)
 
 
-def check_address(url: str, field: str) -> None:
+def check_address(url: str, field: str, *, after: str | None = None) -> None:
     """Refuse an address that is not https, or http to this machine.
 
+    Args:
+        url: the address.
+        field: what it is called in the message.
+        after: the address that led to it: one elsewhere may not lead to the services of this machine.
     Raises:
-        InvalidInput: it is.
+        InvalidInput: it may not be asked.
     """
     try:
         parts = urlsplit(url)
         sound = bool(parts.hostname) and parts.username is None
-        sound = sound and (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK))
+        here = parts.scheme == "http" and parts.hostname in _LOOPBACK and not (after or "").startswith("https:")
+        sound = sound and (parts.scheme == "https" or here)
     except ValueError:
         sound = False
     if not sound:

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlencode, urljoin
 
 from benchmark.errors import NotFound
+from model_zoo.downloads.places import check_address
 from model_zoo.downloads.transfer import HtmlInstead, Patience, Progress, fetch
 from model_zoo.registry import PublishedCard
 
@@ -106,7 +107,12 @@ def _confirmed(page: bytes, url: str) -> str | None:
     form.feed(page.decode("utf-8", errors="replace"))
     if form.action is None or "id" not in form.fields:
         return None
-    return f"{urljoin(url, form.action)}?{urlencode(form.fields)}"
+    try:
+        asked = f"{urljoin(url, form.action)}?{urlencode(form.fields)}"
+    except ValueError:  # no address
+        return None
+    check_address(asked, "form", after=url)
+    return asked
 
 
 class _Form(HTMLParser):

@@ -7,12 +7,14 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from itertools import chain
 from pathlib import Path
 
 import httpx
 
 from benchmark.errors import InvalidInput
+from model_zoo.downloads.deadline import Deadline
 from model_zoo.downloads.places import check_address
 
 Progress = Callable[[int, int | None], None]
@@ -48,7 +50,8 @@ class Patience:
         attempts: in all, those that come from where they broke off included.
         pause_s: before the second; each later one waits twice as long, or as long as the server asks, up to a minute.
         silence_s: without a byte, after which an attempt is given up.
-        least_rate: bytes a second over a minute below which an attempt is given up.
+        least_rate: bytes a second over the window below which an attempt is given up.
+        window_s: over which that is measured, and within which an answer must begin.
         max_bytes: size above which a file is refused.
         redirects: most that are followed.
     """
@@ -151,32 +154,36 @@ def _attempt(part: _Part, patience: Patience, progress: Progress | None) -> None
         headers |= {"Range": f"bytes={part.size}-", "If-Range": validator}
     timeout = httpx.Timeout(patience.silence_s, connect=min(patience.silence_s, 15.0))
     try:
-        with httpx.Client(timeout=timeout, follow_redirects=False, trust_env=True) as client:
-            _follow(client, part, headers, patience, progress)
+        with httpx.Client(timeout=timeout, follow_redirects=False, trust_env=True, headers=headers) as client:
+            _follow(client, part, patience, progress)
+    except (httpx.InvalidURL, UnicodeError):  # of names that no host can have
+        raise _failed(part.url, "an address that cannot be asked", "check the address") from None
     except httpx.HTTPError as error:
         raise _Passing(f"the connection broke: {type(error).__name__} {str(error)[:200]}".rstrip()) from None
     except OSError as error:
         raise _failed(part.url, f"the file cannot be written: {error.strerror}", "make room, and try again") from None
 
 
-def _follow(
-    client: httpx.Client, part: _Part, headers: dict[str, str], patience: Patience, progress: Progress | None
-) -> None:
+def _follow(client: httpx.Client, part: _Part, patience: Patience, progress: Progress | None) -> None:
     url = part.url
-    for _ in range(patience.redirects + 1):
-        with client.stream("GET", url, headers=headers) as response:
-            if response.status_code not in _REDIRECTS:
-                _receive(response, part, patience, progress)
-                return
-            url = str(response.url.join(response.headers.get("location", "")))
-        check_address(url, "redirect")
+    with Deadline() as deadline:
+        for _ in range(patience.redirects + 1):
+            request = client.build_request("GET", url, extensions={"trace": deadline.trace})
+            with deadline.within(patience.window_s):
+                response = client.send(request, stream=True)
+            with contextlib.closing(response):
+                if response.status_code not in _REDIRECTS:
+                    _receive(response, part, patience, progress)
+                    return
+                before, url = url, str(response.url.join(response.headers.get("location", "")))
+            check_address(url, "redirect", after=before)
     raise _failed(part.url, f"more than {patience.redirects} redirects", "check the address")
 
 
 def _receive(response: httpx.Response, part: _Part, patience: Patience, progress: Progress | None) -> None:
     status = response.status_code
     if status in _PASSING:
-        raise _Passing(f"the server answers {status}", _retry_after(response))
+        raise _Passing(f"the server answers {status}", retry_after(response))
     if status == 416:  # what is there is no beginning of what the server has
         part.discard()
         raise _Passing("the server has another file now")
@@ -205,7 +212,7 @@ def _write(
     start = _start(chunks, pace) if offset == 0 else b""
     if _is_html(start, response):
         part.discard()
-        raise _html(part.url, start, chunks)
+        raise _html(part.url, start, chunks, pace)
     with part.path.open("ab") as file:
         for chunk in chain((start,), chunks):
             size += len(chunk)
@@ -255,11 +262,12 @@ def _is_html(start: bytes, response: httpx.Response) -> bool:
     return bool(start) and (told or start[:_SNIFFED].lstrip().lower().startswith(_HTML))
 
 
-def _html(url: str, start: bytes, chunks: Iterator[bytes]) -> HtmlInstead:
+def _html(url: str, start: bytes, chunks: Iterator[bytes], pace: _Pace) -> HtmlInstead:
     page = start
-    with contextlib.suppress(httpx.HTTPError):
+    with contextlib.suppress(httpx.HTTPError, _Passing):
         for chunk in chunks:
             page += chunk
+            pace.check(len(page))
             if len(page) > _PAGE_BYTES:
                 break
     error = HtmlInstead.because(
@@ -283,15 +291,19 @@ def _total(response: httpx.Response, offset: int, status: int) -> int | None:
 def _validator(response: httpx.Response) -> str | None:
     """Return what If-Range may carry: a strong ETag, or else the time of the last change."""
     etag = response.headers.get("etag", "")
-    if etag and not etag.startswith("W/"):
-        return str(etag)
-    changed = response.headers.get("last-modified")
-    return None if changed is None else str(changed)
+    known = response.headers.get("last-modified", "") if not etag or etag.startswith("W/") else etag
+    return str(known) if known and known.isascii() else None  # nothing else can be sent back
 
 
-def _retry_after(response: httpx.Response) -> float:
+def retry_after(response: httpx.Response) -> float:
+    """Return for how many seconds the server asks to be left alone; 0 where it says nothing that can be read."""
     text = response.headers.get("retry-after", "")
-    return float(text) if text.isdigit() else 0.0
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, OverflowError):  # neither seconds nor a time
+        return 0.0
 
 
 def _failed(url: str, found: str, remedy: str) -> DownloadFailed:

@@ -30,6 +30,15 @@ def test_what_comes_along_is_listed_and_sent_as_it_is(service: Running) -> None:
     assert "immutable" in response.headers["cache-control"]
 
 
+def test_weights_are_not_compressed_on_the_way(service: Running) -> None:
+    """That would take long, gain nothing, and leave whoever fetches them without a length."""
+    response = service.http.get(f"{ADDRESS}/{BUNDLED.sha256}", headers={"Accept-Encoding": "gzip"})
+    assert "content-encoding" not in response.headers
+    assert int(response.headers["content-length"]) == bundled_checkpoint(BUNDLED).stat().st_size
+    listed = service.http.get(ADDRESS, headers={"Accept-Encoding": "gzip"})
+    assert listed.headers["content-encoding"] == "gzip"
+
+
 def test_a_part_is_sent_to_whoever_goes_on(service: Running) -> None:
     whole = bundled_checkpoint(BUNDLED).read_bytes()
     headers = {"Range": "bytes=1000-", "If-Range": f'"{BUNDLED.sha256}"', "Accept-Encoding": "identity"}
@@ -68,3 +77,12 @@ def test_what_was_fetched_is_passed_on_where_its_licence_lets_anybody(tmp_path: 
     assert fetched.keys() == {"Wong2020Fast"}, "of Ding2020MMA's licence not everybody may make use"
     assert files.path("1" * 64) == folder / f"{'1' * 64}.safetensors"
     assert files.path("2" * 64) is None
+
+
+def test_a_damaged_lock_file_is_the_operators_and_no_answer(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "zoo").mkdir()
+    (tmp_path / "zoo" / "zoo.lock.json").write_text("{")
+    files = PermissiveFiles(Places(tmp_path))
+    assert files.path(BUNDLED.sha256) == bundled_checkpoint(BUNDLED)
+    assert {one.dataset for one in files.listed()} == {"digits"}
+    assert "cannot be passed on" in caplog.text

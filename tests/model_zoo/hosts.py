@@ -130,6 +130,30 @@ def dripping(handler: Handler) -> None:
         handler.close_connection = True
 
 
+def dripping_head(handler: Handler) -> None:
+    """Begin an answer, and send a byte of its head now and then."""
+    try:
+        for byte in b"HTTP/1.1 200 OK\r\nX: " + b"x" * 10_000:
+            handler.wfile.write(bytes((byte,)))
+            handler.wfile.flush()
+            time.sleep(0.05)
+    except OSError:
+        handler.close_connection = True
+
+
+def dripping_page(handler: Handler) -> None:
+    """Send the beginning of a page, and then a byte now and then."""
+    handler.head(200, Content_Length=100_000, Content_Type="text/html")
+    try:
+        handler.wfile.write(PAGE + b" " * 512)
+        for _ in range(10_000):
+            handler.wfile.write(b"x")
+            handler.wfile.flush()
+            time.sleep(0.05)
+    except OSError:
+        handler.close_connection = True
+
+
 def silent(handler: Handler) -> None:
     """Promise everything and send nothing."""
     handler.head(200, Content_Length=10_000)

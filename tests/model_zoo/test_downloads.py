@@ -25,7 +25,7 @@ from torch import Tensor
 
 from benchmark.errors import GauntletError, InvalidCheckpoint, InvalidInput, NotFound
 from model_zoo import licences
-from model_zoo.building import build_published
+from model_zoo.building import build_published, load_model
 from model_zoo.downloads import locking
 from model_zoo.downloads.fetching import Fetcher, convert_published
 from model_zoo.downloads.places import Places
@@ -33,7 +33,7 @@ from model_zoo.downloads.sources import Hosts, hub_source, sources_of
 from model_zoo.downloads.transfer import DownloadFailed, HtmlInstead, Patience
 from model_zoo.licences import LicenceNotice, tell_licence
 from model_zoo.registry import PublishedCard, published
-from tests.model_zoo.hosts import Host, content, host, in_turn, page, status
+from tests.model_zoo.hosts import Host, content, dripping_head, endless, host, in_turn, page, status
 
 CARD = PublishedCard(
     id="Doe2026Careful",
@@ -207,6 +207,13 @@ def test_a_form_that_leads_elsewhere_is_not_followed_without_https(server: Host,
         fetcher.checkpoint(CARD)
 
 
+@pytest.mark.parametrize("action", [b"https://[x", b"//["])
+def test_a_form_without_an_address_is_a_page_like_others(server: Host, fetcher: Fetcher, action: bytes) -> None:
+    server.serve(DRIVE, page(CONFIRM.replace(b"/confirmed", action)))
+    with pytest.raises(HtmlInstead):
+        fetcher.checkpoint(CARD)
+
+
 def test_other_pages_are_no_weights(server: Host, fetcher: Fetcher) -> None:
     server.serve(DRIVE, page())
     with pytest.raises(HtmlInstead, match="HTML page"):
@@ -315,14 +322,27 @@ def test_a_mirror_is_asked_first_and_by_hash(server: Host, fetcher: Fetcher) -> 
     assert server.asked[DRIVE] == 1
 
 
-@pytest.mark.parametrize("wrong", [status(404), status(500), content(b"another file"), page()])
+MIRRORED_WRONG = {
+    "without it": status(404),
+    "that fails": status(500),
+    "with another file": content(b"another file"),
+    "with a page": page(),
+    "that leads elsewhere": status(302, Location="http://example.org/f"),
+    "without end": endless,
+    "that never begins": dripping_head,
+}
+
+
+@pytest.mark.parametrize("wrong", MIRRORED_WRONG.values(), ids=MIRRORED_WRONG)
 def test_a_mirror_that_has_it_not_or_lies_is_passed_over(server: Host, fetcher: Fetcher, wrong: object) -> None:
     first = fetcher.checkpoint(CARD)
     first.path.unlink()
     server.serve(f"/mirror/{first.pin.safetensors}", wrong)  # type: ignore[arg-type]
-    mirrored = replace(fetcher, places=replace(fetcher.places, mirror=f"{server.url}/mirror"))
-    found = mirrored.checkpoint(CARD)
+    places = replace(fetcher.places, mirror=f"{server.url}/mirror")
+    began = time.monotonic()
+    found = replace(fetcher, places=places, patience=replace(QUICK, window_s=0.5)).checkpoint(CARD)
     assert (found.origin, found.pin) == ("source", first.pin)
+    assert time.monotonic() - began < 10
     assert left_over(fetcher) == []
 
 
@@ -383,6 +403,53 @@ def test_a_process_that_is_killed_leaves_what_the_next_goes_on_from(server: Host
     assert left_over(fetcher) == []
 
 
+def test_what_a_killed_process_had_whole_is_not_fetched_again(server: Host, fetcher: Fetcher) -> None:
+    zoo = fetcher.places.cache / "zoo"
+    whole = zoo / "partial" / f"{NAME.replace('/', '+')}-0"
+    half = zoo / "converting" / NAME.replace("/", "+") / "0.safetensors"
+    for path, data in ((whole, PUBLISHED), (half, b"half of it")):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(data)
+    first = fetcher.checkpoint(CARD)
+    assert (first.origin, server.asked.total(), left_over(fetcher)) == ("source", 0, [])
+    first.path.unlink()
+    whole.write_bytes(saved(as_published(seed=2)))  # not what was pinned meanwhile
+    assert fetcher.checkpoint(CARD).pin == first.pin
+    assert (server.asked[DRIVE], left_over(fetcher)) == (1, [])
+
+
+FULL_DISK = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]),) * 2)
+"""
+
+
+@pytest.mark.parametrize("room", [1_000, len(PUBLISHED) - 1, 300_000])
+def test_without_room_nothing_is_kept_as_if_it_were_whole(server: Host, fetcher: Fetcher, room: int) -> None:
+    """While it is fetched, at its very end, and while what was fetched is converted."""
+    if room == 300_000:
+        whole = fetcher.places.cache / "zoo" / "partial" / f"{NAME.replace('/', '+')}-0"
+        whole.parent.mkdir(parents=True)
+        whole.write_bytes(PUBLISHED)
+    arguments = [str(fetcher.places.cache), fetcher.hosts.drive, CARD.model_dump_json(), str(room)]
+    command = [sys.executable, "-c", FULL_DISK + PROGRAM, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert "DownloadFailed" in done.stderr.splitlines()[-1]
+    assert "File too large" in done.stderr.splitlines()[-1]
+    assert stored(fetcher) == {}
+    assert not (fetcher.places.cache / "zoo" / "zoo.lock.json").exists()
+    assert fetcher.checkpoint(CARD).origin == "source"
+    assert left_over(fetcher) == []
+
+
+def test_a_cache_that_cannot_be_written_is_told(server: Host, fetcher: Fetcher, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(DownloadFailed, match=r"cache: .*file") as failed:
+        replace(fetcher, places=Places(tmp_path / "file")).checkpoint(CARD)
+    assert failed.value.detail is not None
+    assert "GAUNTLET_CACHE" in failed.value.detail.remedy
+
+
 @pytest.mark.parametrize(
     ("environment", "field"),
     [
@@ -412,7 +479,8 @@ def test_a_card_without_a_place_says_so() -> None:
 
 def test_cards_of_the_model_zoo_have_a_licence_and_most_a_place() -> None:
     unknown = [card.id for card in published() if not (card.licence and card.permission)]
-    assert unknown == ["Pang2020Bag", "ZhangWang2019Defense"]  # their authors publish them, and say nothing
+    # Their authors publish them and say nothing; of its weights torchvision says that they may have terms of their own.
+    assert unknown == ["Pang2020Bag", "ZhangWang2019Defense", "Standard_R50", "AlexNet", "Standard_R50"]
     placeless = [card.id for card in published() if not (card.google_drive or card.hugging_face or card.url)]
     assert len(placeless) < len(published()) / 10
 
@@ -427,6 +495,34 @@ def test_a_licence_that_is_not_permissive_is_told_once(licence: str | None, monk
         warnings.simplefilter("error")
         tell_licence(card)
         tell_licence(CARD)
+
+
+@pytest.mark.parametrize(
+    ("beginning", "boards", "licence"),
+    [
+        ("Hendrycks2019Using", {"cifar10/Linf"}, "Apache-2.0"),
+        ("Pang2020Boosting", {"cifar10/Linf"}, "Apache-2.0"),
+        ("Gowal2020Uncovering", None, "Apache-2.0"),
+        ("Rebuffi2021Fixing", None, "Apache-2.0"),
+        ("Gowal2021Improving", None, "Apache-2.0"),
+        ("Ding2020MMA", None, "CC-BY-NC-SA-4.0"),
+        ("Rony2019Decoupling", None, "BSD-3-Clause"),
+    ],
+)
+def test_licences_are_those_that_robustbench_states(beginning: str, boards: set[str] | None, licence: str) -> None:
+    """Its LICENSE lists these; all other weights of its zoo are under the MIT licence."""
+    cards = [card for card in published() if card.id.startswith(beginning)]
+    cards = [card for card in cards if boards is None or f"{card.dataset}/{card.threat_model}" in boards]
+    assert {card.licence for card in cards} == {licence}
+
+
+def test_a_licence_is_told_where_the_model_was_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(licences, "_told", set())
+    monkeypatch.setenv("GAUNTLET_OFFLINE", "1")
+    monkeypatch.setenv("GAUNTLET_CACHE", str(tmp_path))
+    with pytest.warns(LicenceNotice) as told, pytest.raises(NotFound):
+        load_model("Ding2020MMA", dataset="cifar10", threat_model="Linf")
+    assert [one.filename for one in told] == [__file__]
 
 
 def test_no_network_and_no_server_is_an_error_of_the_family(fetcher: Fetcher) -> None:

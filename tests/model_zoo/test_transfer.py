@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from email.utils import formatdate
 from pathlib import Path
 
+import httpx
 import pytest
 
 from benchmark.errors import InvalidInput
+from model_zoo.downloads.places import check_address
 from model_zoo.downloads.transfer import DownloadFailed, HtmlInstead, Patience, fetch
+from model_zoo.downloads.transfer import retry_after
 from tests.model_zoo.hosts import (
     PAGE,
     Answer,
@@ -18,6 +23,8 @@ from tests.model_zoo.hosts import (
     content,
     cut,
     dripping,
+    dripping_head,
+    dripping_page,
     endless,
     host,
     in_turn,
@@ -117,6 +124,26 @@ def test_a_server_that_asks_for_patience_gets_it(server: Host, target: Path) -> 
     assert time.monotonic() - began >= 1
 
 
+def test_a_server_may_say_until_when(server: Host, target: Path) -> None:
+    until = formatdate(time.time() + 2, usegmt=True)  # in whole seconds, so more than one from now
+    began = time.monotonic()
+    fetch(server.serve("/f", in_turn(status(503, Retry_After=until), content(DATA))), target, patience=QUICK)
+    assert time.monotonic() - began > 0.8
+
+
+@pytest.mark.parametrize("said", ["\xb2", "soon", "-5", "Thu, 01 Jan 1970 00:00:00 GMT", "9" * 400])
+def test_nonsense_about_patience_is_passed_over(said: str) -> None:
+    answer = httpx.Response(503, headers=[(b"Retry-After", said.encode("latin-1"))])
+    assert not math.isnan(retry_after(answer))
+    assert retry_after(answer) >= 0
+
+
+def test_a_validator_that_cannot_be_sent_back_is_none(server: Host, target: Path) -> None:
+    fetch(server.serve("/f", cut(DATA, 5_000, content(DATA), etag='"\xff"')), target, patience=QUICK)
+    assert target.read_bytes() == DATA
+    assert server.ranges == [None, None]
+
+
 @pytest.mark.parametrize("code", [400, 401, 403, 404, 410])
 def test_what_does_not_pass_is_told_at_once(server: Host, target: Path, code: int) -> None:
     with pytest.raises(DownloadFailed, match=str(code)):
@@ -128,6 +155,8 @@ def test_what_does_not_pass_is_told_at_once(server: Host, target: Path, code: in
 HOPELESS: dict[str, tuple[Answer, str]] = {
     "no end": (endless, "more than"),
     "a byte now and then": (dripping, "only|ended"),
+    "a byte of the head now and then": (dripping_head, "broke"),
+    "a byte of a page now and then": (dripping_page, "HTML page"),
     "silence": (silent, "broke"),
     "nothing": (content(b""), "empty"),
     "too large by its word": (content(b"x" * (2 * len(DATA) + 1)), "2048001 bytes"),
@@ -176,6 +205,21 @@ def test_nothing_is_fetched_from_where_anybody_could_change_it(server: Host, tar
     with pytest.raises(InvalidInput, match="https"):
         fetch(server.serve("/f", status(301, Location=to)), target, patience=QUICK)
     assert not target.exists()
+
+
+def test_what_lies_elsewhere_does_not_lead_to_the_services_of_this_machine() -> None:
+    check_address("http://127.0.0.1:8000/f", "redirect", after="http://127.0.0.1:8001/f")
+    check_address("https://files.example/f", "redirect", after="https://example.org/f")
+    with pytest.raises(InvalidInput, match="redirect"):
+        check_address("http://127.0.0.1:8000/f", "redirect", after="https://example.org/f")
+
+
+@pytest.mark.parametrize(
+    "to", ["https://xn--a/", f"https://{'a' * 70}.org/", "https://[bad/", f"https://{'a' * 70_000}"]
+)
+def test_an_address_that_is_none_is_told(server: Host, target: Path, to: str) -> None:
+    with pytest.raises(DownloadFailed):
+        fetch(server.serve("/f", status(302, Location=to)), target, patience=QUICK)
 
 
 def test_a_disk_that_cannot_be_written_is_told(server: Host, tmp_path: Path) -> None:
