@@ -61,8 +61,8 @@ def list_models(as_json: AsJson = False) -> None:
         (c.id, f"{c.dataset}/{c.threat_model}", c.network, c.parameters, c.licence or "not stated", c.title)
         for c in published()
     ]
-    columns = ("Model", "Board", "Network", "Parameters", "Licence", "Title")
-    print_table(table_of(columns, others, title="Published checkpoints"))
+    headings = ("Model", "Board", "Network", "Parameters", "Licence", "Title")
+    print_table(table_of(headings, others, title="Published checkpoints"))
     rows = [(e.name, ", ".join(e.datasets), e.parameters, e.description) for e in ARCHITECTURES.values()]
     print_table(table_of(("Architecture", "Data sets", "Parameters", "Description"), rows, title="Architectures"))
 

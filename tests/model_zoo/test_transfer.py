@@ -14,8 +14,7 @@ import pytest
 
 from benchmark.errors import InvalidInput
 from model_zoo.downloads.places import check_address
-from model_zoo.downloads.transfer import DownloadFailed, HtmlInstead, Patience, fetch
-from model_zoo.downloads.transfer import retry_after
+from model_zoo.downloads.transfer import DownloadFailed, HtmlInstead, Patience, fetch, retry_after
 from tests.model_zoo.hosts import (
     PAGE,
     Answer,
