@@ -6,7 +6,6 @@ import math
 import time
 from dataclasses import replace
 
-import torch
 from torch import nn
 
 from benchmark.attacks.apgd import Apgd
@@ -22,7 +21,6 @@ from benchmark.protocols import Protocol
 from benchmark.report import Check, CheckOutcome, EvaluationReport
 from benchmark.restrictions import POLICY, run_checks
 from benchmark.restrictions.policy import Policy
-from benchmark.threat_models import ThreatModel, neighbourhood
 
 _SAMPLE = 1_000
 _PROBED = 64
@@ -54,7 +52,7 @@ def admit(
         limit_s: predicted seconds of one worker above which the model is rejected.
         policy: which restrictions.
     """
-    checks = _restrictions(model, points, run.threat_model, run.device, policy)
+    checks = _restrictions(model, points, run, policy)
     if any(check.outcome is CheckOutcome.REJECTED for check in checks):
         return Found(policy.version, checks)
     started = time.monotonic()
@@ -84,7 +82,7 @@ def admit_to_corruptions(
     Where a restriction moves images, it moves them as far as `neighbourhood` says. The predicted cost is that of the
     model and of making the images it is asked about, where they are not published ones.
     """
-    checks = _restrictions(model, points, neighbourhood(run.dataset), run.device, policy)
+    checks = _restrictions(model, points, run, policy)
     if any(check.outcome is CheckOutcome.REJECTED for check in checks):
         return Found(policy.version, checks)
     started = time.monotonic()
@@ -99,20 +97,24 @@ def admit_to_corruptions(
 def _seconds_to_corrupt(points: LabelledPoints) -> float:
     """Return the mean time that making one corrupted image takes, measured on a few in every type."""
     x, index = points.x[:_CORRUPTED].cpu(), points.index[:_CORRUPTED]
-    started = 0.0
-    for corruption in (*CORRUPTIONS, *CORRUPTIONS):  # the first time, much is loaded that stays
-        if corruption == CORRUPTIONS[0]:
-            started = time.monotonic()
-        corrupt_points(x, index, corruption, 3)
+
+    def corrupt_all() -> None:
+        for corruption in CORRUPTIONS:
+            corrupt_points(x, index, corruption, 3)
+
+    corrupt_all()  # the first time, much is loaded that stays
+    started = time.monotonic()
+    corrupt_all()
     return (time.monotonic() - started) / (len(x) * len(CORRUPTIONS))
 
 
 def _restrictions(
-    model: nn.Module, points: LabelledPoints, threat_model: ThreatModel, device: torch.device, policy: Policy
+    model: nn.Module, points: LabelledPoints, run: Run | CorruptionRun, policy: Policy
 ) -> tuple[Check, ...]:
-    classes = CLASSES[threat_model.dataset] if threat_model.dataset else None
-    twin = twin_on(threat_model.dataset, device)
-    return run_checks(model, points.x, points.y, threat_model, classes=classes, twin=twin, policy=policy)
+    dataset = run.threat_model.dataset
+    classes = CLASSES[dataset] if dataset else None
+    twin = twin_on(dataset, run.device)
+    return run_checks(model, points.x, points.y, run.threat_model, classes=classes, twin=twin, policy=policy)
 
 
 def _standard_accuracy(model: nn.Module, points: LabelledPoints, width: int, claimed: float | None) -> Check:

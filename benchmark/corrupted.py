@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.classifier import Classifier, check_classes, check_points, frozen
-from benchmark.corruption_table import CELLS, GENERATED, OFFICIAL, CorruptionCell, CorruptionTable
+from benchmark.corruption_table import CELLS, GENERATED, CorruptionCell, CorruptionTable, source_for
 from benchmark.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from benchmark.datasets import load_corrupted
 from benchmark.ensemble import Snapshot
@@ -23,7 +23,7 @@ from benchmark.report import EvaluationReport, Interval, Points, Provenance
 from benchmark.restrictions import POLICY, run_checks
 from benchmark.restrictions.replay import answers_of, replay_check
 from benchmark.summing_up import build_report, wilson_interval
-from benchmark.threat_models import CORRUPTION_PROTOCOL, neighbourhood
+from benchmark.threat_models import CORRUPTION_PROTOCOL, ThreatModel, neighbourhood
 from benchmark.threat_models import CORRUPTIONS as NO_ATTACKER
 
 SEED = 0
@@ -63,6 +63,11 @@ class CorruptionRun:
     device: torch.device
     checkpoint_sha256: str | None = None
     source: str = GENERATED
+
+    @property
+    def threat_model(self) -> ThreatModel:
+        """How far the restrictions move an image."""
+        return neighbourhood(self.dataset)
 
 
 @dataclass(frozen=True)
@@ -138,7 +143,7 @@ def evaluate_corruptions(
     x, y = laid_out(x.detach().to(place)), y.to(place)
     model.to(place)
     run = CorruptionRun(dataset, slot_width(batch_size, model, x), place, source=source)
-    checks = run_checks(model, x, y, neighbourhood(dataset), twin=twin_on(dataset, place))
+    checks = run_checks(model, x, y, run.threat_model, twin=twin_on(dataset, place))
     return evaluate_cells(model, x, y, index, run, images, found=Found(POLICY.version, checks), progress=progress)
 
 
@@ -158,13 +163,14 @@ def corrupted_images(
         index: their positions in the test split.
         data_dir: folder of the data sets, as for `benchmark.datasets.load`.
     """
-    if dataset is None or dataset not in OFFICIAL:
+    source = source_for(dataset)
+    if dataset is None or source == GENERATED:
         return CorruptedImages(GENERATED, partial(corrupt_points, x, index))
 
     def published(corruption: str, severity: int) -> Tensor:
         return load_corrupted(dataset, corruption, severity, index=index, data_dir=data_dir).x
 
-    return CorruptedImages(OFFICIAL[dataset], published)
+    return CorruptedImages(source, published)
 
 
 def evaluate_cells(
@@ -210,8 +216,7 @@ def evaluate_cells(
             if progress is not None:
                 progress(cells.progress())
             if save is not None:
-                seconds = time.monotonic() - started
-                save(lambda seconds=seconds: cells.snapshot(seconds))  # type: ignore[misc]
+                save(partial(cells.snapshot, time.monotonic() - started))
         replay = replay_check(first, answers_of(judge, flat, y))
     found = found or Found()
     points = _verdicts(index, y, misclassified(clean, y).cpu(), cells.right)

@@ -24,7 +24,7 @@ from benchmark.corrupted import (
     corrupted_images,
     evaluate_cells,
 )
-from benchmark.corruption_table import GENERATED, OFFICIAL
+from benchmark.corruption_table import GENERATED, source_for
 from benchmark.dataset_inventory import dataset_named
 from benchmark.datasets import LabelledPoints
 from benchmark.ensemble import EvaluationProgress, Run, Unannounced
@@ -37,7 +37,7 @@ from benchmark.report import EvaluationReport, Shard
 from benchmark.restrictions import run_checks
 from benchmark.restrictions.policy import policy_of_version
 from benchmark.search_model import Precision
-from benchmark.threat_models import ThreatModel, neighbourhood
+from benchmark.threat_models import ThreatModel
 from benchmark.verdicts import Verdicts
 
 _MOST_THREADS = 1024
@@ -82,8 +82,7 @@ def rerun(
     if report.corruptions is not None:
         return _rerun_corruptions(report, model, _points(report, data_dir, preprocessing), data_dir, progress)
     points = _points(report, data_dir, preprocessing)
-    shards = provenance.shards or (_whole(report),)
-    bounds = list(pairwise(accumulate((shard.points for shard in shards), initial=0)))
+    shards, bounds = _blocks(report)
     runs = [_run(report, shard, first, last) for shard, (first, last) in zip(shards, bounds, strict=True)]
     with _settings(shards[0], deterministic=_admitted(report)):
         whole = _found(report, model, points, runs[0])
@@ -126,24 +125,21 @@ def _rerun_corruptions(
     progress: Callable[[CorruptionProgress], None] | None,
 ) -> EvaluationReport:
     """Classify the corrupted images of a report again, in its shards where it has some."""
-    provenance = report.provenance
-    shards = provenance.shards or (_whole(report),)
-    served = _admitted(report)
+    shards, bounds = _blocks(report)
+    served, in_shards = _admitted(report), report.provenance.shards is not None
     with _settings(shards[0], deterministic=served):
-        whole = _found_on_corruptions(report, model, points, _corruption_run(report, shards[0]))
+        whole = _found(report, model, points, _corruption_run(report, shards[0]))
     pieces = []
-    last = 0
-    for shard in shards:
-        first, last = last, last + shard.points
+    for shard, (first, last) in zip(shards, bounds, strict=True):
         run, x, index = _corruption_run(report, shard), points.x[first:last], points.index[first:last]
         with _settings(shard, deterministic=served):
             piece = evaluate_cells(
                 model.to(run.device), x.to(run.device), points.y[first:last].to(run.device), index, run,
                 _corrupted(run, x, index, data_dir).images,
-                found=None if provenance.shards else whole, progress=progress,
+                found=None if in_shards else whole, progress=progress,
             )  # fmt: skip
         pieces.append(piece)
-    if not provenance.shards:
+    if not in_shards:
         return _named(pieces[0], report)
     checks = worst_of([*whole.checks, *(check for piece in pieces for check in piece.checks)])
     return _named(merge_reports(pieces, checks, policy=whole.policy), report)
@@ -158,7 +154,7 @@ def _corrupted(run: CorruptionRun, x: Tensor, index: Sequence[int], data_dir: st
 def _corruption_run(report: EvaluationReport, shard: Shard) -> CorruptionRun:
     _require_threads(shard)
     source = report.corruptions.source if report.corruptions else GENERATED
-    known = (GENERATED, OFFICIAL.get(report.dataset or "", GENERATED))
+    known = (GENERATED, source_for(report.dataset))
     if source not in known:
         raise InvalidInput.because(
             "corruptions.source", found=source, expected=known[1],
@@ -173,23 +169,6 @@ def _corruption_run(report: EvaluationReport, shard: Shard) -> CorruptionRun:
     )
 
 
-def _found_on_corruptions(
-    report: EvaluationReport, model: nn.Module, points: LabelledPoints, run: CorruptionRun
-) -> Found:
-    codes = {check.code: check for check in report.checks}
-    model.to(run.device)
-    points = LabelledPoints(points.x.to(run.device), points.y.to(run.device), points.index)
-    if "zero_gradient" not in codes:
-        return Found()
-    policy = policy_of_version(report.policy)
-    if _admitted(report):
-        claim = codes.get("standard_accuracy")
-        return admit_to_corruptions(model, points, run, claim.threshold if claim else None, policy=policy)
-    twin = twin_on(report.dataset, run.device)
-    checks = run_checks(model, points.x, points.y, neighbourhood(report.dataset), twin=twin, policy=policy)
-    return Found(policy.version, checks)
-
-
 def _judged(model: nn.Module, points: LabelledPoints, evaluation: Evaluation, run: Run) -> Iterator[Verdicts]:
     """Judge the examples of a shard again, as a service does in a process of its own."""
     places = {index: row for row, index in enumerate(points.index)}
@@ -200,6 +179,12 @@ def _judged(model: nn.Module, points: LabelledPoints, evaluation: Evaluation, ru
             model, points.x[rows], points.y[rows], x_adv.cpu(), index, run.threat_model,
             width=run.width, device=run.device.type,
         )  # fmt: skip
+
+
+def _blocks(report: EvaluationReport) -> tuple[tuple[Shard, ...], list[tuple[int, int]]]:
+    """Return the pieces in which a report was made, and where each begins and ends among the points."""
+    shards = report.provenance.shards or (_whole(report),)
+    return shards, list(pairwise(accumulate((shard.points for shard in shards), initial=0)))
 
 
 def _whole(report: EvaluationReport) -> Shard:
@@ -273,7 +258,7 @@ def _admitted(report: EvaluationReport) -> bool:
     return any(check.code == "predicted_cost" for check in report.checks)
 
 
-def _found(report: EvaluationReport, model: nn.Module, points: LabelledPoints, run: Run) -> Found:
+def _found(report: EvaluationReport, model: nn.Module, points: LabelledPoints, run: Run | CorruptionRun) -> Found:
     """Look again for what the report bears: as a service, as `evaluate` does, or for nothing where it has bare points.
 
     Raises:
@@ -287,11 +272,15 @@ def _found(report: EvaluationReport, model: nn.Module, points: LabelledPoints, r
     policy = policy_of_version(report.policy)
     if _admitted(report):
         claim = codes.get("standard_accuracy")
-        return admit(model, points, run, claim.threshold if claim else None, policy=policy)
+        claimed = claim.threshold if claim else None
+        if isinstance(run, CorruptionRun):
+            return admit_to_corruptions(model, points, run, claimed, policy=policy)
+        return admit(model, points, run, claimed, policy=policy)
     twin = twin_on(report.dataset, run.device)
     checks = run_checks(model, points.x, points.y, run.threat_model, twin=twin, policy=policy)
-    evidence = evidence_of(model, points.x, points.y, points.index, run) if report.evidence else ()
-    return Found(policy.version, checks, evidence)
+    if not report.evidence or isinstance(run, CorruptionRun):
+        return Found(policy.version, checks)
+    return Found(policy.version, checks, evidence_of(model, points.x, points.y, points.index, run))
 
 
 @contextmanager

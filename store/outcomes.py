@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import ValidationError
 
-from benchmark.corruption_table import CELLS, GENERATED, OFFICIAL
+from benchmark.corruption_table import CELLS, source_for
 from benchmark.errors import EvaluationFailed
 from benchmark.report import Check, CheckOutcome, EvaluationReport, Evidence, SandboxLevel, canonical_json
 from benchmark.verdicts import Verdicts
@@ -201,8 +201,7 @@ def _validated(claim: Claim, report_bytes: bytes) -> EvaluationReport:
     of_the_run: dict[str, object] = {"protocol": claim.protocol, "seed": claim.seed, "points": claim.indices}
     if report.corruptions is not None:
         found |= {"corruptions": report.corruptions.places, "corrupted images": report.corruptions.source}
-        source = OFFICIAL.get(claim.submission.dataset, GENERATED)
-        of_the_run |= {"corruptions": CELLS, "corrupted images": source}
+        of_the_run |= {"corruptions": CELLS, "corrupted images": source_for(claim.submission.dataset)}
     _require_own(found, _own(claim) | of_the_run, "report")
     return report
 

@@ -20,7 +20,7 @@ from benchmark import datasets
 from benchmark.admission import admit, admit_to_corruptions
 from benchmark.attacks.base import Source
 from benchmark.corrupted import CorruptionProgress, CorruptionRun, corrupted_images, evaluate_cells
-from benchmark.corruption_table import GENERATED, OFFICIAL
+from benchmark.corruption_table import source_for
 from benchmark.datasets import LabelledPoints
 from benchmark.ensemble import EvaluationProgress, Run, Snapshot, Unannounced
 from benchmark.errors import EvaluationFailed, GauntletError, InvalidCheckpoint
@@ -194,7 +194,7 @@ def _corruption_run(request: Request, model: nn.Module, points: LabelledPoints) 
         _width(request, model, points, device),
         device,
         checkpoint_sha256=request.checkpoint_sha256,
-        source=OFFICIAL.get(request.dataset, GENERATED),
+        source=source_for(request.dataset),
     )
 
 
