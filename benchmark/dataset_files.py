@@ -9,14 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmark.cache import cache_directory
 from benchmark.dataset_entry import DataFile, DataSet, Form
 from benchmark.errors import InvalidData, NotFound
 
 VARIABLE = "GAUNTLET_DATA_DIR"
 """Environment variable that names the folder of all data sets."""
-_CACHE, _WITHIN_CACHE = "GAUNTLET_CACHE", "data"
-"""Environment variable that names the folder of all downloads, and the folder of the data sets in it."""
-_WITHOUT_HOME = Path("/var/cache/gauntlet/data")
+_WITHIN_CACHE = "data"
 
 _VERIFIED: set[tuple[str, str]] = set()
 """Files that this process has hashed, with what was then known of them."""
@@ -37,12 +36,11 @@ class Place:
 
 def data_directory(data_dir: str | Path | None = None) -> Path:
     """Return the folder of all data sets: the one given, else the environment's, else one in the user's cache."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-    cache = Path(os.environ.get(_CACHE) or home / "gauntlet")
+    by_default = cache_directory() / _WITHIN_CACHE
     try:
-        return Path(data_dir or os.environ.get(VARIABLE) or cache / _WITHIN_CACHE).expanduser()
+        return Path(data_dir or os.environ.get(VARIABLE) or by_default).expanduser()
     except RuntimeError:  # a user without a home, as in a container
-        return _WITHOUT_HOME
+        return by_default
 
 
 def find(dataset: DataSet, split: str, root: Path) -> Place | None:

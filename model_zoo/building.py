@@ -100,12 +100,8 @@ def load_model(
 def _published(entry: PublishedCard, model_dir: str | Path | None) -> nn.Module:
     """Load a published checkpoint from the caller's folder, or else from the cache, fetching it if need be."""
     from model_zoo.checkpoints.published import load_published_file
-    from model_zoo.downloads.fetching import Fetcher
-    from model_zoo.downloads.telling import told
+    from model_zoo.downloads.fetching import fetch_checkpoint
 
     own = Path(model_dir) / f"{entry.id}.safetensors" if model_dir is not None else None
-    if own is not None and own.is_file():
-        return load_published_file(entry, own)
-    with told(entry.id) as progress:
-        found = Fetcher().checkpoint(entry, progress)
-    return load_published_file(entry, found.path)
+    path = own if own is not None and own.is_file() else fetch_checkpoint(entry).path
+    return load_published_file(entry, path)

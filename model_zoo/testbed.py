@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -11,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from benchmark.dataset_table import DATASETS
 from benchmark.datasets import LabelledPoints, load
 from benchmark.ensemble import EvaluationProgress, Run
 from benchmark.errors import ErrorDetail, EvaluationFailed, GauntletError, NotFound
@@ -22,7 +22,7 @@ from benchmark.report import EvaluationReport, Points
 from benchmark.threat_models import Board
 from model_zoo.building import load_model
 from model_zoo.checkpoints.published import load_published_file
-from model_zoo.downloads.fetching import Fetcher
+from model_zoo.downloads.fetching import Fetcher, sha256_of
 from model_zoo.licences import tell_licence
 from model_zoo.registry import Card, PublishedCard, bundled_checkpoint, cards, published
 
@@ -61,8 +61,7 @@ class Candidate:
 
     def sha256(self) -> str:
         """Hash its file."""
-        with self.checkpoint.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(self.checkpoint)
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ class Setting:
     def seen_by(self, candidate: Candidate) -> Setting:
         """Return the setting with the images as a model wants them, where its card says what is done to them first."""
         wanted = candidate.card.preprocessing if isinstance(candidate.card, PublishedCard) else None
-        if wanted is None:
+        if wanted in {None, DATASETS[self.board.dataset].preprocessing}:
             return self
         index = self.points.index
         points = load(self.board.dataset, "test", index=index, data_dir=self.data_dir, preprocessing=wanted)

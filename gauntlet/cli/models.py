@@ -69,13 +69,11 @@ def load_named(model: str, dataset: str, threat_model: str, architecture: str | 
 def _fetched(card: PublishedCard) -> Loaded:
     """Load a published checkpoint, fetching it where it is not in the cache."""
     from model_zoo.checkpoints.published import load_published_file
-    from model_zoo.downloads.fetching import Fetcher
-    from model_zoo.downloads.telling import told
+    from model_zoo.downloads.fetching import fetch_checkpoint
     from model_zoo.licences import tell_licence
 
     tell_licence(card)
-    with told(card.id) as progress:
-        found = Fetcher().checkpoint(card, progress)
+    found = fetch_checkpoint(card)
     network = load_published_file(card, found.path)
     return Loaded(network, found.pin.safetensors, card.network, card.id, card.preprocessing)
 

@@ -178,11 +178,9 @@ def _plan(
 
 def fetched(card: PublishedCard) -> Path:
     """Fetch a published checkpoint, and show how far that is."""
-    from model_zoo.downloads.fetching import Fetcher
-    from model_zoo.downloads.telling import told
+    from model_zoo.downloads.fetching import fetch_checkpoint
 
-    with told(card.id) as progress:
-        return Fetcher().checkpoint(card, progress).path
+    return fetch_checkpoint(card).path
 
 
 def _board(name: str) -> Board:

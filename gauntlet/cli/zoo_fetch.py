@@ -20,8 +20,7 @@ def fetch_model(
 
     The variables GAUNTLET_CACHE, GAUNTLET_OFFLINE and GAUNTLET_ZOO_MIRROR say where to keep it and whom to ask.
     """
-    from model_zoo.downloads.fetching import Fetcher
-    from model_zoo.downloads.telling import told
+    from model_zoo.downloads.fetching import fetch_checkpoint
     from model_zoo.licences import is_permissive
     from model_zoo.registry import card, published_card
 
@@ -32,8 +31,7 @@ def fetch_model(
             "model", found=f"{own.id}, which comes along", expected="a published checkpoint",
             remedy="there is nothing to fetch: load it",
         )  # fmt: skip
-    with told(entry.id, silent=as_json) as progress:
-        found = Fetcher().checkpoint(entry, progress)
+    found = fetch_checkpoint(entry, silent=as_json)
     if as_json:
         print_json(
             {

@@ -10,11 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmark.cache import VARIABLE
 from benchmark.errors import InvalidCheckpoint, InvalidInput, NotFound
 from model_zoo.checkpoints.published import load_published_file
 from model_zoo.downloads.locking import Pin, add_pin, held, read_pins
-from model_zoo.downloads.places import CACHE, MIRROR, OFFLINE, Places
+from model_zoo.downloads.places import MIRROR, OFFLINE, Places
 from model_zoo.downloads.sources import Hosts, Source, fetch_from, sources_of
+from model_zoo.downloads.telling import told
 from model_zoo.downloads.transfer import DownloadFailed, Patience, Progress, fetch
 from model_zoo.registry import PublishedCard
 
@@ -66,25 +68,32 @@ class Fetcher:
             InvalidCheckpoint: it is another file than was pinned, is malformed, or does not fit its network.
         """
         try:
-            found = self._cached(card)
+            found = self.cached(card)
             if found is not None:
                 return found
             if self.places.offline:
                 raise self._offline(card)
             with held(self._root / "locks" / f"{_file_name(card)}.lock"):
-                found = self._cached(card)  # another caller may have been faster
+                found = self.cached(card)  # another caller may have been faster
                 if found is None:
                     found = self._from_mirror(card, progress) or self._from_source(card, progress)
                 return found
         except OSError as error:
             raise DownloadFailed.because(
                 "cache", found=f"{error.filename or self._root}: {error.strerror or error}",
-                expected="a folder that can be written", remedy=f"make room there, or name another one with {CACHE}",
+                expected="a folder that can be written", remedy=f"make room there, or name another one with {VARIABLE}",
             ) from error  # fmt: skip
 
     def cached(self, card: PublishedCard) -> Fetched | None:
         """Return a card's checkpoint if it is in the cache and what was pinned; else None."""
-        return self._cached(card)
+        pin = self._pin(card)
+        path = self._stored(pin.safetensors) if pin is not None else None
+        if pin is None or path is None or not path.is_file():
+            return None
+        if sha256_of(path) != pin.safetensors:
+            path.unlink(missing_ok=True)  # damaged: to be fetched again
+            return None
+        return Fetched(path, pin, "cache")
 
     @property
     def _root(self) -> Path:
@@ -100,16 +109,6 @@ class Fetcher:
     def _pin(self, card: PublishedCard) -> Pin | None:
         return read_pins(self._pins).get(_name(card))
 
-    def _cached(self, card: PublishedCard) -> Fetched | None:
-        pin = self._pin(card)
-        path = self._stored(pin.safetensors) if pin is not None else None
-        if pin is None or path is None or not path.is_file():
-            return None
-        if _sha256(path) != pin.safetensors:
-            path.unlink(missing_ok=True)  # damaged: to be fetched again
-            return None
-        return Fetched(path, pin, "cache")
-
     def _from_mirror(self, card: PublishedCard, progress: Progress | None) -> Fetched | None:
         pin = self._pin(card)
         if pin is None or self.places.mirror is None:
@@ -120,7 +119,7 @@ class Fetcher:
             fetch(f"{self.places.mirror}/{pin.safetensors}", target, patience=bounded, progress=progress)
         except InvalidInput:  # whatever it does, the source is still there
             return None
-        if _sha256(target) != pin.safetensors:
+        if sha256_of(target) != pin.safetensors:
             target.unlink()
             return None
         return Fetched(self._store(target, pin.safetensors), pin, "mirror")
@@ -129,7 +128,7 @@ class Fetcher:
         pin = self._pin(card)
         sources = sources_of(card, self.hosts)
         files = [self._fetched(card, number, source, pin, progress) for number, source in enumerate(sources)]
-        hashes = tuple(_sha256(file) for file in files)
+        hashes = tuple(sha256_of(file) for file in files)
         directory = self._root / "converting" / _file_name(card)
         shutil.rmtree(directory, ignore_errors=True)  # of a process that was killed
         directory.mkdir(parents=True)
@@ -151,13 +150,13 @@ class Fetcher:
     ) -> Path:
         target = self._root / "partial" / f"{_file_name(card)}-{number}"
         # It is there, and whole, where another member of the ensemble failed or the process was killed after it.
-        if target.is_file() and (pin is None or (_sha256(target),) == pin.sources[number : number + 1]):
+        if target.is_file() and (pin is None or (sha256_of(target),) == pin.sources[number : number + 1]):
             return target
         fetch_from(source, target, patience=self.patience, progress=progress)
         return target
 
     def _pinned(self, card: PublishedCard, pin: Pin | None, hashes: tuple[str, ...], whole: Path) -> Pin:
-        sha256 = _sha256(whole)
+        sha256 = sha256_of(whole)
         if pin is not None:
             if sha256 != pin.safetensors:
                 raise _changed(card, found=(sha256,), expected=(pin.safetensors,))
@@ -185,6 +184,19 @@ class Fetcher:
             remedy=f"unset {OFFLINE}, or load it once where there is a network and copy that folder; "
             f"or name a folder with {card.id}.safetensors as model_dir",
         )
+
+
+def fetch_checkpoint(card: PublishedCard, *, silent: bool = False) -> Fetched:
+    """Return a card's checkpoint as the environment lets it be got, and show how far a download is.
+
+    Args:
+        card: whose.
+        silent: whether to show nothing.
+    Raises:
+        GauntletError: as `Fetcher.checkpoint` does.
+    """
+    with told(card.id, silent=silent) as progress:
+        return Fetcher().checkpoint(card, progress)
 
 
 def convert_published(files: list[Path], directory: Path, entries: Sequence[str] = ()) -> Path:
@@ -247,6 +259,7 @@ def _changed(card: PublishedCard, *, found: tuple[str, ...], expected: tuple[str
     )
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in lower-case hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

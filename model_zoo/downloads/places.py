@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from benchmark.cache import cache_directory
 from benchmark.errors import InvalidInput
 
-CACHE, OFFLINE, MIRROR = "GAUNTLET_CACHE", "GAUNTLET_OFFLINE", "GAUNTLET_ZOO_MIRROR"
+OFFLINE, MIRROR = "GAUNTLET_OFFLINE", "GAUNTLET_ZOO_MIRROR"
 _YES, _NO = frozenset(("1", "true", "yes", "on")), frozenset(("", "0", "false", "no", "off"))
 _LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
 
@@ -42,8 +43,7 @@ class Places:
         mirror = environment.get(MIRROR, "").strip().rstrip("/")
         if mirror:
             check_address(mirror, MIRROR)
-        home = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        return cls(Path(environment.get(CACHE) or home / "gauntlet"), said in _YES, mirror or None)
+        return cls(cache_directory(environment), said in _YES, mirror or None)
 
 
 def check_address(url: str, field: str, *, after: str | None = None) -> None:
