@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -21,14 +20,13 @@ from api.metrics import Metrics
 from api.readiness import Probes
 from api.routes import blobs
 from api.routes.blobs import WorkerAccess
-from benchmark import dataset_inventory
 from benchmark.dataset_files import data_directory
 from benchmark.errors import GauntletError, InvalidInput
 from gauntlet import __version__
 from gauntlet.access import Access, Handled, log_request
 from gauntlet.admission import ZooAdmission
 from gauntlet.bundled import submit_zoo
-from gauntlet.data import datasets_of
+from gauntlet.data import datasets_of, sandbox_with_data
 from gauntlet.guards import BodyLimit, HeadAsGet, KnownHost, SameSite, SecurityHeaders
 from gauntlet.settings import Settings, read_settings
 from gauntlet.storage import open_blobs, require_own_storage
@@ -42,7 +40,6 @@ from store.services import Services
 from worker.dispatcher import Dispatcher, Options
 from worker.handover import MAX_FILE_BYTES
 from worker.limits import Limits
-from worker.sandbox import find_sandbox
 
 JSON_BYTES = 64 * 1024
 POINTS_JSON_BYTES = 256 * 1024
@@ -222,7 +219,7 @@ def limits_of(settings: Settings, scratch: Path) -> Limits:
     data_dir = data_directory(settings.data_dir).absolute()
     return Limits(
         scratch=scratch,
-        sandbox=replace(find_sandbox(settings.sandbox_minimum), readable=dataset_inventory.paths(data_dir)),
+        sandbox=sandbox_with_data(settings.sandbox_minimum, data_dir),
         data_dir=data_dir,
         lease_ms=settings.lease_ms,
         beat_ms=settings.beat_ms,

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from benchmark import dataset_inventory
 from benchmark.dataset_files import data_directory
 from benchmark.errors import EvaluationFailed
 from benchmark.report import SandboxLevel
 from benchmark.threat_models import official_board
 from gauntlet.client import sha256_of
+from gauntlet.data import sandbox_with_data
 from model_zoo.checkpoints.formats import check_fits
 from worker import messages, process
 from worker.messages import Checked, Failed, Request
-from worker.sandbox import Sandbox, find_sandbox
+from worker.sandbox import Sandbox
 
 _HEAR_S = 0.5
 _LIMIT_S = 3600.0
@@ -43,7 +42,7 @@ def check_submission(
     board = official_board(dataset, threat_model)
     check_fits(path, architecture)
     data_dir = data_directory().absolute()
-    sandbox = replace(find_sandbox(SandboxLevel.LIMITS), readable=dataset_inventory.paths(data_dir))
+    sandbox = sandbox_with_data(SandboxLevel.LIMITS, data_dir)
     with tempfile.TemporaryDirectory() as directory:
         shutil.copyfile(path, Path(directory) / messages.MODEL_FILE)
         request = Request(

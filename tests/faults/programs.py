@@ -26,10 +26,10 @@ import ctypes, json, sys
 ctypes.CDLL(None).prctl(1, 9)
 import worker.process
 worker.process.COMMAND = tuple(json.loads(sys.argv.pop()))
-import gauntlet.app
+import gauntlet.data
 from benchmark.report import SandboxLevel
 from worker.sandbox import Sandbox
-gauntlet.app.find_sandbox = lambda _: Sandbox(SandboxLevel.LIMITS)
+gauntlet.data.find_sandbox = lambda _: Sandbox(SandboxLevel.LIMITS)
 from gauntlet.cli import main
 main()
 """

@@ -53,7 +53,7 @@ class SubmissionPage(Page):
     @property
     def attacked(self) -> bool:
         """Whether its board has an attacker."""
-        return self.view.submission.threat_model != CORRUPTIONS
+        return is_attacked(self.view)
 
     @property
     def ended(self) -> bool:
@@ -95,6 +95,11 @@ def cancel_submission(submission_id: str, store: Store) -> Response:
     return RedirectResponse(submission_address(view.id), status_code=303)
 
 
+def is_attacked(view: SubmissionView) -> bool:
+    """Tell whether the submission's board has an attacker."""
+    return view.submission.threat_model != CORRUPTIONS
+
+
 def timeline(view: SubmissionView) -> tuple[Step, ...]:
     """Return the states passed, the present one, and those ahead if all goes well."""
     steps = [Step(state=step.state, place="done", at_ms=step.at_ms, reason=step.reason) for step in view.transitions]
@@ -114,7 +119,7 @@ def overall(progress: Progress) -> float | None:
 
 def summary(view: SubmissionView) -> str:
     """Say where the submission stands and, where it did not succeed, who is to blame."""
-    attacked = view.submission.threat_model != CORRUPTIONS
+    attacked = is_attacked(view)
     work, score = ("attacks", "Robust accuracy") if attacked else ("corrupted images", "Accuracy on corruptions")
     match view.state:
         case State.RECEIVED | State.QUEUED:
