@@ -9,8 +9,6 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +28,7 @@ from model_zoo.testbed import choose
 from store.outcomes import finish_check
 from store.submissions import submit
 from store.views import NewSubmission
+from tests.gauntlet.inside import Command, Found, command
 from tests.gauntlet.test_cli import ROOT, gauntlet
 from tests.running import Running
 from tests.store import material
@@ -69,34 +68,9 @@ NOT_A_FUNCTION = 3
 """
 
 
-@dataclass(frozen=True)
-class Found:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Attack = Callable[..., Found]
-
-
 @pytest.fixture
-def attack(capsys: pytest.CaptureFixture[str]) -> Attack:
-    """Runs the command within this process, for torch takes seconds to load."""
-
-    def run(*arguments: str) -> Found:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main(["zoo", "attack", *arguments])
-        out, err = capsys.readouterr()
-        return Found(int(ended.value.code or 0), out, err)
-
-    return run
+def attack(capsys: pytest.CaptureFixture[str]) -> Command:
+    return command(capsys, "zoo", "attack")
 
 
 @pytest.fixture
@@ -134,7 +108,7 @@ def test_a_built_in_attack_over_the_board_as_people_call_it() -> None:
         assert (row["points"], row["refused"], row["error"], row["findings"]) == (10, 0, None, [])
 
 
-def test_points_are_compared_with_what_the_board_broke(attack: Attack) -> None:
+def test_points_are_compared_with_what_the_board_broke(attack: Command) -> None:
     found = attack("--attack", "fgsm", *FEW, "--json")
     assert found.code == 0
     for model, row in rows(found).items():
@@ -150,7 +124,7 @@ def test_points_are_compared_with_what_the_board_broke(attack: Attack) -> None:
     assert rows(found)["Digits_PGD2"]["board"]["missed"]
 
 
-def test_an_attack_of_ones_own_is_run_and_judged(attack: Attack, own: Path) -> None:
+def test_an_attack_of_ones_own_is_run_and_judged(attack: Command, own: Path) -> None:
     ours = attack("--attack", f"{own}:fgsm", *FEW, "--json")
     theirs = attack("--attack", "fgsm", *FEW, "--json")
     assert ours.code == 0
@@ -162,7 +136,7 @@ def test_an_attack_of_ones_own_is_run_and_judged(attack: Attack, own: Path) -> N
         assert (row["forward_passes"], row["backward_passes"], row["refused"]) == (attacked, attacked, 0)
 
 
-def test_examples_over_the_budget_are_counted_and_break_nothing(attack: Attack, own: Path) -> None:
+def test_examples_over_the_budget_are_counted_and_break_nothing(attack: Command, own: Path) -> None:
     found = attack("--attack", f"{own}:too_far", *FEW, "--json")
     assert found.code == 0
     for row in rows(found).values():
@@ -174,7 +148,7 @@ def test_examples_over_the_budget_are_counted_and_break_nothing(attack: Attack, 
     assert "over the budget" in table.out
 
 
-def test_a_failure_has_a_row_and_no_number(attack: Attack, own: Path, tmp_path: Path) -> None:
+def test_a_failure_has_a_row_and_no_number(attack: Command, own: Path, tmp_path: Path) -> None:
     output = tmp_path / "run"
     found = attack("--attack", f"{own}:tells_models_apart", *FEW, "--json", "--output", str(output))
     assert found.code == ExitCode.FAILED
@@ -221,7 +195,7 @@ def test_a_failure_has_a_row_and_no_number(attack: Attack, own: Path, tmp_path: 
     ],
 )  # fmt: skip
 def test_what_cannot_be_run_is_refused(
-    attack: Attack, own: Path, arguments: tuple[str, ...], field: str, words: str
+    attack: Command, own: Path, arguments: tuple[str, ...], field: str, words: str
 ) -> None:
     found = attack(*arguments, "--json")
     assert found.code == ExitCode.INVALID
@@ -242,7 +216,7 @@ def test_what_cannot_be_run_is_refused(
         ("\0", "null"),
     ],
 )
-def test_a_file_that_cannot_be_run_is_told_with_its_line(attack: Attack, own: Path, source: str, words: str) -> None:
+def test_a_file_that_cannot_be_run_is_told_with_its_line(attack: Command, own: Path, source: str, words: str) -> None:
     own.write_text(source, encoding="utf-8")
     (own.parent / "sibling.py").write_text("1 / 0\n", encoding="utf-8")
     found = attack("--attack", f"{own}:fgsm", *FEW)
@@ -252,7 +226,7 @@ def test_a_file_that_cannot_be_run_is_told_with_its_line(attack: Attack, own: Pa
     assert len(found.err.splitlines()) == 1
 
 
-def test_a_file_finds_those_beside_it_and_is_read_anew(attack: Attack, tmp_path: Path) -> None:
+def test_a_file_finds_those_beside_it_and_is_read_anew(attack: Command, tmp_path: Path) -> None:
     """It may be called like a module that is there, and may have changed within a second."""
     folder = tmp_path / "mine"
     folder.mkdir()
@@ -268,7 +242,7 @@ def test_a_file_finds_those_beside_it_and_is_read_anew(attack: Attack, tmp_path:
     assert not (folder / "__pycache__" / "torch.cpython-311.pyc").exists()
 
 
-def test_a_run_writes_what_others_can_use(attack: Attack, own: Path, tmp_path: Path) -> None:
+def test_a_run_writes_what_others_can_use(attack: Command, own: Path, tmp_path: Path) -> None:
     output = tmp_path / "deep" / "run"
     arguments = ("--attack", f"{own}:fgsm", *FEW)
     found = attack(*arguments, "--output", str(output), "--examples")
@@ -294,7 +268,7 @@ def test_a_run_writes_what_others_can_use(attack: Attack, own: Path, tmp_path: P
         assert examples.dtype == np.float32
 
 
-def test_a_run_goes_on_where_it_stopped(attack: Attack, own: Path, tmp_path: Path) -> None:
+def test_a_run_goes_on_where_it_stopped(attack: Command, own: Path, tmp_path: Path) -> None:
     output = ("--output", str(tmp_path / "run"))
     arguments = ("--attack", f"{own}:fgsm", *FEW, *output)
     first = attack(*arguments, "--json")
@@ -356,13 +330,13 @@ def _without_times(found: Found) -> Any:
     return content
 
 
-def test_a_folder_that_cannot_be_made_is_told_before_anything_runs(attack: Attack, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_told_before_anything_runs(attack: Command, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     found = attack("--attack", "fgsm", *FEW, "--output", str(tmp_path / "file" / "run"))
     assert_refused_here(found, "output", "choose another path")
 
 
-def test_an_ensemble_can_be_run_in_the_boards_place(attack: Attack, tmp_path: Path) -> None:
+def test_an_ensemble_can_be_run_in_the_boards_place(attack: Command, tmp_path: Path) -> None:
     arguments = ("--attack", "fgsm", *FEW, "--reference", "apgd-ce(steps=3)", "--output", str(tmp_path / "run"))
     found = attack(*arguments, "--json")
     board = rows(found)["Digits_PGD2"]["board"]
@@ -394,7 +368,7 @@ def publish(service: Running, name: str, points: EvaluationReport, content: byte
     material.finish(db, blobs, work, report.to_bytes())
 
 
-def test_the_board_of_a_service_is_compared_with(attack: Attack, service: Running) -> None:
+def test_the_board_of_a_service_is_compared_with(attack: Command, service: Running) -> None:
     """One entry is of the very file, one bears the name of another file, and one model has none."""
     files = {model: card(model, "digits", "Linf") for model in ("Digits_PGD2", "Digits_PGD10")}
     report = EvaluationReport.model_validate_json(bundled_report(files["Digits_PGD2"], "Linf").read_bytes())
@@ -423,7 +397,7 @@ def test_the_board_of_a_service_is_compared_with(attack: Attack, service: Runnin
     assert ended.value.code == 0
 
 
-def test_a_service_that_does_not_answer_is_told_before_anything_runs(attack: Attack, own: Path) -> None:
+def test_a_service_that_does_not_answer_is_told_before_anything_runs(attack: Command, own: Path) -> None:
     found = attack("--attack", f"{own}:fgsm", *FEW, "--server", "http://127.0.0.1:9", "--json")
     assert found.code == ExitCode.UNREACHABLE
     assert found.json["error"]["code"] == "service_unreachable"

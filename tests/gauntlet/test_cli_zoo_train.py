@@ -8,49 +8,21 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from gauntlet.cli import main
 from gauntlet.cli.console import ExitCode
 from model_zoo.card_files import read_card
+from tests.gauntlet.inside import Command, Found, command
 from tests.gauntlet.test_cli import gauntlet
 
 FGSM = ("fgsm-rs", "--epsilon", "0.2", "--architecture", "digits_cnn", "--epochs", "1")
 
 
-@dataclass(frozen=True)
-class Found:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Zoo = Callable[..., Found]
-
-
 @pytest.fixture
-def zoo(capsys: pytest.CaptureFixture[str]) -> Zoo:
-    """Runs the command within this process, for torch takes seconds to load."""
-
-    def run(*arguments: str) -> Found:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main(["zoo", *arguments])
-        out, err = capsys.readouterr()
-        return Found(int(ended.value.code or 0), out, err)
-
-    return run
+def zoo(capsys: pytest.CaptureFixture[str]) -> Command:
+    return command(capsys, "zoo")
 
 
 def test_a_network_is_trained_and_trained_again_from_its_card_as_people_do_it(tmp_path: Path) -> None:
@@ -76,7 +48,7 @@ def test_a_network_is_trained_and_trained_again_from_its_card_as_people_do_it(tm
     }  # fmt: skip
 
 
-def test_another_seed_is_not_as_on_the_card(zoo: Zoo) -> None:
+def test_another_seed_is_not_as_on_the_card(zoo: Command) -> None:
     table = zoo("train", *FGSM, "--output", "a.safetensors")
     assert table.code == 0
     assert "Robust accuracy, at most" in table.out
@@ -106,7 +78,7 @@ BUDGET = ("--epsilon", "0.2")
         (("fgsm", *BUDGET, "--id", "no spaces"), "id", "no spaces"),
     ],
 )
-def test_what_cannot_be_trained_is_refused(zoo: Zoo, arguments: tuple[str, ...], field: str, words: str) -> None:
+def test_what_cannot_be_trained_is_refused(zoo: Command, arguments: tuple[str, ...], field: str, words: str) -> None:
     found = zoo("train", *arguments, "--output", "a.safetensors", "--json")
     assert found.code == ExitCode.INVALID
     (line,) = found.err.splitlines()
@@ -119,21 +91,21 @@ def test_what_cannot_be_trained_is_refused(zoo: Zoo, arguments: tuple[str, ...],
 
 @pytest.mark.parametrize("output", ["nowhere/a.safetensors", ".", "a.toml", "a.snapshot"])
 @pytest.mark.parametrize("command", [("train", *FGSM), ("retrain", "Digits_PGD2")])
-def test_an_output_that_cannot_be_is_refused(zoo: Zoo, command: tuple[str, ...], output: str) -> None:
+def test_an_output_that_cannot_be_is_refused(zoo: Command, command: tuple[str, ...], output: str) -> None:
     """The snapshot's path above all: it is removed in the end."""
     found = zoo(*command, "--output", output, "--json")
     assert found.code == ExitCode.INVALID
     assert found.json["error"]["detail"]["field"] == "output"
 
 
-def test_a_file_that_is_no_card_is_refused(zoo: Zoo) -> None:
+def test_a_file_that_is_no_card_is_refused(zoo: Command) -> None:
     Path("a.toml").write_text("id = [", encoding="utf-8")
     found = zoo("retrain", "a.toml", "--output", "b.safetensors", "--json")
     assert found.code == ExitCode.INVALID
     assert found.json["error"]["detail"]["field"] == "card"
 
 
-def interrupt(zoo: Zoo, *arguments: str) -> Found:
+def interrupt(zoo: Command, *arguments: str) -> Found:
     """Run the command and send SIGINT as soon as it listens for it."""
     before = signal.getsignal(signal.SIGINT)
 
@@ -151,7 +123,7 @@ def interrupt(zoo: Zoo, *arguments: str) -> Found:
         thread.join()
 
 
-def test_ctrl_c_leaves_a_snapshot_from_which_it_goes_on_to_the_same_bits(zoo: Zoo) -> None:
+def test_ctrl_c_leaves_a_snapshot_from_which_it_goes_on_to_the_same_bits(zoo: Command) -> None:
     arguments = ("train", *FGSM, "--epochs", "4")
     assert zoo(*arguments, "--output", "whole.safetensors").code == 0
     found = interrupt(zoo, *arguments, "--output", "a.safetensors")

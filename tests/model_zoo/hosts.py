@@ -6,9 +6,10 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import chain, repeat
 
 Answer = Callable[["Handler"], None]
 PAGE = b"<!DOCTYPE html><html><head><title>Sign in</title></head><body>Quota exceeded</body></html>"
@@ -118,40 +119,33 @@ def endless(handler: Handler) -> None:
         handler.close_connection = True
 
 
-def dripping(handler: Handler) -> None:
-    """Send a byte now and then, so that the connection is never silent."""
-    handler.head(200, Content_Length=10_000)
+def _drip(handler: Handler, parts: Iterable[bytes]) -> None:
+    """Send a part now and then, so that the connection is never silent."""
     try:
-        for _ in range(10_000):
-            handler.wfile.write(b"x")
+        for part in parts:
+            handler.wfile.write(part)
             handler.wfile.flush()
             time.sleep(0.05)
     except OSError:
         handler.close_connection = True
+
+
+def dripping(handler: Handler) -> None:
+    """Send a byte now and then."""
+    handler.head(200, Content_Length=10_000)
+    _drip(handler, repeat(b"x", 10_000))
 
 
 def dripping_head(handler: Handler) -> None:
     """Begin an answer, and send a byte of its head now and then."""
-    try:
-        for byte in b"HTTP/1.1 200 OK\r\nX: " + b"x" * 10_000:
-            handler.wfile.write(bytes((byte,)))
-            handler.wfile.flush()
-            time.sleep(0.05)
-    except OSError:
-        handler.close_connection = True
+    head = b"HTTP/1.1 200 OK\r\nX: " + b"x" * 10_000
+    _drip(handler, (bytes((byte,)) for byte in head))
 
 
 def dripping_page(handler: Handler) -> None:
     """Send the beginning of a page, and then a byte now and then."""
     handler.head(200, Content_Length=100_000, Content_Type="text/html")
-    try:
-        handler.wfile.write(PAGE + b" " * 512)
-        for _ in range(10_000):
-            handler.wfile.write(b"x")
-            handler.wfile.flush()
-            time.sleep(0.05)
-    except OSError:
-        handler.close_connection = True
+    _drip(handler, chain((PAGE + b" " * 512,), repeat(b"x", 10_000)))
 
 
 def silent(handler: Handler) -> None:

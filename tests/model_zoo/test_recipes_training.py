@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,6 +34,7 @@ from model_zoo.recipes.loop import learning_rate
 from model_zoo.recipes.monitoring import Measurement, measure
 from model_zoo.recipes.snapshots import read_snapshot
 from tests.house.layout import ROOT
+from tests.model_zoo.trainings import until
 
 RECIPES = ("standard", "fgsm", "fgsm-rs", "pgd-2", "pgd-3", "free-2", "grad-align", "trades")
 
@@ -55,17 +55,6 @@ def trained(wanted: Recipe, seed: int = 0, points: LabelledPoints | None = None,
     return train_network(model, points or few(), wanted, **options)  # type: ignore[arg-type]
 
 
-def after(batches: int) -> Callable[[float], bool]:
-    """Let so many batches pass, then interrupt."""
-    left = [batches]
-
-    def proceed(_done: float) -> bool:
-        left[0] -= 1
-        return left[0] > 0
-
-    return proceed
-
-
 def equal(one: Trained, other: Trained) -> bool:
     """Bit by bit, and number by number."""
     same = all(torch.equal(one.state[name], other.state[name]) for name in one.state)
@@ -80,9 +69,9 @@ def test_an_interrupted_training_goes_on_as_if_it_had_not_been(name: str, tmp_pa
     told: list[TrainingProgress] = []
     whole = trained(wanted, progress=told.append)
     with pytest.raises(TrainingInterrupted):
-        trained(wanted, proceed=after(4), snapshots=snapshots)
+        trained(wanted, proceed=until(4), snapshots=snapshots)
     with pytest.raises(TrainingInterrupted):
-        trained(wanted, 7, proceed=after(2), snapshots=resuming)
+        trained(wanted, 7, proceed=until(2), snapshots=resuming)
     torch.manual_seed(99)
     resumed = trained(wanted, 8, snapshots=resuming)
     assert equal(whole, resumed)
@@ -116,7 +105,7 @@ def test_a_snapshot_of_other_settings_is_refused_by_the_field(
 ) -> None:
     path = tmp_path / "x.snapshot"
     with pytest.raises(TrainingInterrupted):
-        trained(recipe("grad-align"), proceed=after(1), snapshots=Snapshots(path))
+        trained(recipe("grad-align"), proceed=until(1), snapshots=Snapshots(path))
     with pytest.raises(Conflict) as caught:
         trained(recipe("grad-align", **change), snapshots=Snapshots(path, resume=True))
     assert caught.value.detail is not None
@@ -127,7 +116,7 @@ def test_a_snapshot_of_other_settings_is_refused_by_the_field(
 def test_a_snapshot_of_other_images_or_another_network_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.snapshot"
     with pytest.raises(TrainingInterrupted):
-        trained(recipe(), proceed=after(1), snapshots=Snapshots(path, {"architecture": "digits_resnet"}))
+        trained(recipe(), proceed=until(1), snapshots=Snapshots(path, {"architecture": "digits_resnet"}))
     resuming = Snapshots(path, {"architecture": "digits_resnet"}, resume=True)
     with pytest.raises(Conflict, match="images"):
         trained(recipe(), points=few(91), snapshots=resuming)

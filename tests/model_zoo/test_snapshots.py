@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from benchmark.errors import InvalidCheckpoint
 from model_zoo.recipes import Snapshots, Trained, TrainingInterrupted, train_network, write_checkpoint
 from model_zoo.recipes.snapshots import read_snapshot
 from tests.house.layout import ROOT
-from tests.model_zoo.trainings import bits, network, recipe
+from tests.model_zoo.trainings import bits, network, recipe, until
 
 POINTS = load("digits", "train", 96)
 CHANGES = {"validation": 16, "early_stopping": True, "augmentation": "crop-flip"}
@@ -24,18 +23,6 @@ CHANGES = {"validation": 16, "early_stopping": True, "augmentation": "crop-flip"
 
 def train(name: str, epochs: int = 2, **options: object) -> Trained:
     return train_network(network(), POINTS, recipe(name, epochs=epochs, **CHANGES), **options)  # type: ignore[arg-type]
-
-
-def until(batches: int) -> Callable[[float], bool]:
-    """Return what says to go on until some batches are done."""
-    left = batches
-
-    def proceed(_done: float) -> bool:
-        nonlocal left
-        left -= 1
-        return left > 0
-
-    return proceed
 
 
 def interrupt(path: Path, name: str, batches: int, *, resume: bool = False) -> None:

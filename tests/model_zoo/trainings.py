@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -35,3 +35,15 @@ def network() -> nn.Module:
 def bits(state: Mapping[str, Tensor]) -> dict[str, bytes]:
     """Return each tensor's bytes."""
     return {name: tensor.detach().contiguous().numpy().tobytes() for name, tensor in state.items()}
+
+
+def until(batches: int) -> Callable[[float], bool]:
+    """Return what says to go on until some batches are done."""
+    left = batches
+
+    def proceed(_done: float) -> bool:
+        nonlocal left
+        left -= 1
+        return left > 0
+
+    return proceed
