@@ -12,9 +12,11 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
+from benchmark.data_formats.classes import listed_images
 from store.boards import get_model
 from store.tables import RunRow, TransitionRow
 from store.views import Purpose, State
+from tests.benchmark.data_files import drawn, write_image
 from tests.faults.boundaries import merging, wait_at
 from tests.faults.cases import FLAGGED, USUAL, Case
 from tests.faults.programs import Program
@@ -72,7 +74,13 @@ def test_a_worker_that_lacks_something_claims_nothing_that_needs_it(stack: Stack
     stack.undisturbed(TINY)
     for worker in stack.workers:
         worker.stop()
-    unfit = stack.program("unfit", "worker", WORKER_DATASETS="mnist" if lacking == "data set" else "digits")
+    write_image(stack.directory / "data/imagenet/val" / listed_images()[0], drawn(1, 256)[0])  # by which it is told
+    unfit = stack.program(
+        "unfit",
+        "worker",
+        WORKER_DATASETS="imagenet" if lacking == "data set" else "digits",
+        DATA_DIR=str(stack.directory / "data"),
+    )
     try:
         unfit.said("worker")
         submission_id = stack.submit(replace(TINY, needs_cuda=lacking == "device"))
