@@ -26,6 +26,11 @@ Count = Annotated[int, Field(ge=0)]
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 
 
+def corrupted_name(dataset: str) -> str:
+    """Return the name of the data set that holds the published corrupted images of another."""
+    return f"{dataset}-c"
+
+
 def source_for(dataset: str | None) -> str:
     """Return the name of the corrupted images that all models of a data set are asked about."""
     return OFFICIAL.get(dataset or "", GENERATED)

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from benchmark.corruption_table import corrupted_name
 from benchmark.data_formats.image_folder import open_image_folder
 from benchmark.data_formats.npz import open_npz
 from benchmark.dataset_inventory import CLASSES, available, open_split, unknown_dataset
@@ -127,7 +128,7 @@ def load_corrupted(
         data_dir: likewise.
         preprocessing: likewise.
     """
-    name = f"{dataset}-c"
+    name = corrupted_name(dataset)
     if name not in DATASETS:
         raise NotFound.because(
             "dataset", found=f"no corrupted images of {dataset}",

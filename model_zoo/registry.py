@@ -39,7 +39,7 @@ class ArchitectureEntry:
     description: str
     module: str
     network: str
-    arguments: Mapping[str, int]
+    arguments: Mapping[str, bool | int]
     parameters: int
 
 
@@ -61,6 +61,42 @@ _ENTRIES = (
         network="DigitsResNet",
         arguments={"width": 8},
         parameters=10_978,
+    ),
+    ArchitectureEntry(
+        name="mnist_cnn",
+        datasets=("mnist", "fashion-mnist"),
+        description="two convolutions of stride 2 and two linear layers, no normalisation",
+        module="model_zoo.architectures.mnist_cnn",
+        network="MnistCnn",
+        arguments={},
+        parameters=166_406,
+    ),
+    ArchitectureEntry(
+        name="preact_resnet18",
+        datasets=("cifar10", "cifar100", "svhn"),
+        description="ResNet-18 with BatchNorm before each convolution",
+        module="model_zoo.architectures.resnet",
+        network="PreActResNet",
+        arguments={"final_norm": True},
+        parameters=11_172_170,
+    ),
+    ArchitectureEntry(
+        name="resnet18",
+        datasets=("cifar10", "cifar100", "svhn"),
+        description="ResNet-18 with a 3×3 stem",
+        module="model_zoo.architectures.resnet",
+        network="ResNet",
+        arguments={"depth": 18},
+        parameters=11_173_962,
+    ),
+    ArchitectureEntry(
+        name="wrn_28_10",
+        datasets=("cifar10", "cifar100", "svhn"),
+        description="wide residual network of 28 layers and ten times the channels",
+        module="model_zoo.architectures.wide_resnet",
+        network="WideResNet",
+        arguments={"depth": 28, "width": 10},
+        parameters=36_479_194,
     ),
 )
 ARCHITECTURES: Mapping[str, ArchitectureEntry] = {entry.name: entry for entry in _ENTRIES}

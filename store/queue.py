@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 
-from sqlalchemy import Select, case, func, select, update
+from sqlalchemy import Select, case, func, or_, select, update
 from sqlalchemy.orm import Session
 
+from benchmark.corruption_table import OFFICIAL, corrupted_name
+from benchmark.threat_models import CORRUPTIONS
 from store.database import Database, database_now_ms, ring_after_commit, upsert
 from store.states import lock_submission
 from store.tables import RunRow, ShardRow, ShareRow, SubmissionRow
@@ -79,7 +81,10 @@ def next_work(worker: Worker) -> Select[ShardRow, RunRow, SubmissionRow]:
         .group_by(SubmissionRow.submitter)
         .subquery()
     )
-    runnable = [SubmissionRow.dataset.in_(worker.datasets)]
+    runnable = [
+        SubmissionRow.dataset.in_(worker.datasets),
+        or_(SubmissionRow.threat_model != CORRUPTIONS, SubmissionRow.dataset.not_in(_uncorrupted(worker))),
+    ]
     if not worker.has_cuda:
         runnable.append(RunRow.needs_cuda.is_(False))
     turn = (
@@ -111,6 +116,11 @@ def next_work(worker: Worker) -> Select[ShardRow, RunRow, SubmissionRow]:
         .limit(1)
         .with_for_update(of=ShardRow, skip_locked=True)
     )
+
+
+def _uncorrupted(worker: Worker) -> list[str]:
+    """Return the data sets whose corrupted images are published and not at this worker."""
+    return [name for name in OFFICIAL if corrupted_name(name) not in worker.datasets]
 
 
 def serve(session: Session, submitter: str) -> None:

@@ -29,6 +29,7 @@ DataDir = Annotated[
     Path | None,
     typer.Option(help="Folder of the data sets.", show_default="GAUNTLET_DATA_DIR, or ~/.cache/gauntlet/data"),
 ]
+Device = Annotated[str, typer.Option(help='Where to run, such as "cuda".')]
 Preprocessing = Annotated[
     str | None, typer.Option(help='What is done to images first, such as "Crop288".', show_default="the data set's")
 ]

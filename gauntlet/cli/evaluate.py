@@ -12,7 +12,7 @@ import typer
 
 from benchmark.errors import InvalidInput
 from benchmark.threat_models import official_board
-from gauntlet.cli.console import DataDir, ExitCode, Preprocessing, percent, print_table, table_of
+from gauntlet.cli.console import DataDir, Device, ExitCode, Preprocessing, percent, print_table, table_of
 from gauntlet.cli.models import load_named
 from gauntlet.cli.progress import evaluation_bar
 from gauntlet.cli.reports import require_writable, threat_of
@@ -36,7 +36,7 @@ def evaluate(
         typer.Option(min=2, help="Evaluate under N seeds, from --seed on, and show their spread.", show_default="one"),
     ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Points in a batch.", show_default="64")] = None,
-    device: Annotated[str, typer.Option(help='Where to run, such as "cuda".')] = "cpu",
+    device: Device = "cpu",
     data_dir: DataDir = None,
     preprocessing: Preprocessing = None,
     evidence: Annotated[

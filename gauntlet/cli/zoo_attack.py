@@ -13,7 +13,7 @@ import typer
 
 from benchmark.errors import InvalidInput
 from benchmark.threat_models import official_board
-from gauntlet.cli.console import AsJson, DataDir, ExitCode, print_json, progress_bar
+from gauntlet.cli.console import AsJson, DataDir, Device, ExitCode, print_json, progress_bar
 from gauntlet.cli.progress import standing_text
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def attack_zoo(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of all random draws.")] = 0,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Points in a batch.", show_default="64")] = None,
-    device: Annotated[str, typer.Option(help='Where to run, such as "cuda".')] = "cpu",
+    device: Device = "cpu",
     model_dir: Annotated[
         Path | None, typer.Option(help="Folder of published checkpoints, <id>.safetensors.", show_default="none")
     ] = None,

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from benchmark.errors import Conflict, InvalidInput
-from gauntlet.cli.console import AsJson, percent, print_json, print_table, progress_bar, table_of
+from gauntlet.cli.console import AsJson, DataDir, Device, percent, print_json, print_table, progress_bar, table_of
 from gauntlet.cli.models import bundled_card
 
 if TYPE_CHECKING:
     from types import FrameType
+
+    import torch
 
     from benchmark.datasets import LabelledPoints
     from model_zoo.recipes import Trained, TrainingProgress
@@ -74,6 +76,8 @@ def train_model(
     model_id: Annotated[str | None, typer.Option("--id", help="Id on the card.", show_default="from output")] = None,
     licence: Annotated[str, typer.Option(help="Licence on the card.")] = "not stated",
     resume: Resume = False,
+    device: Device = "cpu",
+    data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a network by a recipe, and write its checkpoint and its card.
@@ -83,13 +87,15 @@ def train_model(
     """
     _require_places(output)
     from benchmark import datasets
+    from benchmark.pipeline import device_named
     from model_zoo import registry
     from model_zoo.card_files import write_card
     from model_zoo.recipes import carding, making, write_checkpoint
 
+    place = device_named(device)
     network = architecture or making.customary_architecture(dataset)
     registry.architecture(network, dataset)
-    points = datasets.load(dataset, "train")
+    points = datasets.load(dataset, "train", data_dir=data_dir)
     wanted = making.Wanted(
         recipe,
         dataset,
@@ -117,7 +123,7 @@ def train_model(
         architecture=network,
         licence=licence,
     )
-    trained = _train(card, points, output, resume=resume, silent=as_json)
+    trained = _train(card, points, output, place, resume=resume, silent=as_json)
     card = carding.completed(card, trained, write_checkpoint(trained.state, output))
     write_card(card, _card_path(output))
     _snapshot_path(output).unlink(missing_ok=True)
@@ -132,19 +138,23 @@ def retrain_model(
     epochs: Annotated[int | None, typer.Option(min=1, help="How long.", show_default="the card's")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Another seed.", show_default="the card's")] = None,
     resume: Resume = False,
+    device: Device = "cpu",
+    data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a model again as its card says, and say whether the checkpoint is the card's, bit by bit."""
     _require_places(output)
     from benchmark import datasets
+    from benchmark.pipeline import device_named
     from model_zoo.card_files import read_card
     from model_zoo.recipes import write_checkpoint
 
+    place = device_named(device)
     card = read_card(Path(model)) if Path(model).is_file() else bundled_card(model, dataset, threat_model)
     changes = {"epochs": epochs, "seed": seed}
     recipe = card.recipe.model_copy(update={name: value for name, value in changes.items() if value is not None})
-    points = datasets.load(card.dataset, "train")
-    trained = _train(card.model_copy(update={"recipe": recipe}), points, output, resume=resume, silent=as_json)
+    points = datasets.load(card.dataset, "train", data_dir=data_dir)
+    trained = _train(card.model_copy(update={"recipe": recipe}), points, output, place, resume=resume, silent=as_json)
     sha256 = write_checkpoint(trained.state, output)
     _snapshot_path(output).unlink(missing_ok=True)
     if as_json:
@@ -153,7 +163,9 @@ def retrain_model(
         print(f"{output}: sha256 {sha256}, {'as' if sha256 == card.sha256 else 'not as'} on the card")
 
 
-def _train(card: Card, points: LabelledPoints, output: Path, *, resume: bool, silent: bool) -> Trained:
+def _train(
+    card: Card, points: LabelledPoints, output: Path, device: torch.device, *, resume: bool, silent: bool
+) -> Trained:
     """Train as a card says, with a bar, and leave a snapshot where it is interrupted."""
     from model_zoo import build
     from model_zoo.recipes import Snapshots, TrainingInterrupted, train_network
@@ -173,7 +185,7 @@ def _train(card: Card, points: LabelledPoints, output: Path, *, resume: bool, si
 
         try:
             return train_network(
-                build(card.architecture, card.dataset, card.recipe.seed),
+                build(card.architecture, card.dataset, card.recipe.seed).to(device),
                 points,
                 card.recipe,
                 progress=tell,

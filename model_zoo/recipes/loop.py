@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -93,7 +94,7 @@ def train_network(
     training = _Training(model, points, recipe, snapshots.names if snapshots is not None else {})
     if snapshots is not None and snapshots.resume:
         training.restore(read_snapshot(snapshots.path, training.settings))
-    with _repeatable():
+    with _repeatable(training.device):
         written = time.monotonic()
         while not training.ended:
             training.advance()
@@ -114,7 +115,7 @@ class _Training:
 
     def __init__(self, model: nn.Module, points: LabelledPoints, recipe: Recipe, names: Mapping[str, str]) -> None:
         self._model = model
-        self._device = next(model.parameters()).device
+        self.device = next(model.parameters()).device
         self._recipe = recipe
         self._points, self._held_out = _split(points, recipe.validation)
         self._budget = ThreatModel(recipe.norm, recipe.epsilon) if recipe.norm and recipe.epsilon else None
@@ -135,6 +136,7 @@ class _Training:
         self.settings: Mapping[str, str] = {
             **names,
             **{f"recipe.{name}": str(value) for name, value in recipe.model_dump().items()},
+            "device": self.device.type,
             "network": hashlib.sha256(repr(model).encode()).hexdigest(),
             "images": _digest(points),
         }
@@ -167,7 +169,7 @@ class _Training:
             x, y = self._points.x[rows], self._points.y[rows]
             if self._recipe.augmentation == "crop-flip":
                 x = shifted(x, MARGIN, True, self._generator)
-            x, y = x.to(self._device), y.to(self._device)
+            x, y = x.to(self.device), y.to(self.device)
             for replay in range(self._objective.replays):
                 self._update(x, y, replay)
             standing.batch += 1
@@ -243,7 +245,7 @@ class _Training:
         }
         for name, tensor in snapshot.tensors.items():
             part, _, rest = name.partition(".")
-            parts[part][rest] = tensor.to(self._device) if part != "random" else tensor
+            parts[part][rest] = tensor.to(self.device) if part != "random" else tensor
         self._model.load_state_dict(parts["model"])
         for name, parameter in self._model.named_parameters():
             if name in parts["momentum"]:
@@ -312,13 +314,19 @@ def learning_rate(done: float, recipe: Recipe) -> float:
 
 
 @contextmanager
-def _repeatable() -> Iterator[None]:
-    """Compute on one thread with deterministic kernels, and restore the caller's settings."""
+def _repeatable(device: torch.device) -> Iterator[None]:
+    """Compute on one thread with deterministic kernels, and restore the caller's settings.
+
+    On a GPU some layers have no such kernel; there they warn, and the training is repeatable but for their rounding.
+    """
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS asks for, before its first product
     torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
     try:
         yield
     finally:
         torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(deterministic)
+        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)

@@ -44,7 +44,11 @@ class Setting:
 
 _REFERENCE = Setting(128, 0.3)
 """Andriushchenko & Flammarion 2020, for a pre-activation ResNet-18 on CIFAR-10."""
-_SETTINGS: Mapping[str, Setting] = {"digits": Setting(64, 0.1, "digits_resnet")}
+_SETTINGS: Mapping[str, Setting] = {
+    "digits": Setting(64, 0.1, "digits_resnet"),
+    "mnist": Setting(128, 0.05),
+    "fashion-mnist": Setting(128, 0.05),
+}
 
 
 @dataclass(frozen=True)

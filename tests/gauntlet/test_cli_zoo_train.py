@@ -14,6 +14,8 @@ import pytest
 
 from gauntlet.cli.console import ExitCode
 from model_zoo.card_files import read_card
+from tests.benchmark.data_files import of_form, publish
+from tests.benchmark.test_published_data import write_cifar10
 from tests.gauntlet.inside import Command, Found, command
 from tests.gauntlet.test_cli import gauntlet
 
@@ -56,6 +58,30 @@ def test_another_seed_is_not_as_on_the_card(zoo: Command) -> None:
     assert zoo("retrain", "a.toml", "--seed", "1", "--output", "c.safetensors").out.endswith(", not as on the card\n")
 
 
+def test_another_data_set_is_read_from_the_folder_named(
+    zoo: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With the network that its papers train: small files of CIFAR-10's form, two updates."""
+    write_cifar10(tmp_path, *of_form("cifar10", 8))
+    publish(monkeypatch, "cifar10", tmp_path, {"train": 40})
+    options = ("--epsilon", "8/255", "--epochs", "1", "--batch-size", "20", "--augmentation", "crop-flip", "--json")
+    found = zoo(
+        "train",
+        "fgsm-rs",
+        *options,
+        "--dataset",
+        "cifar10",
+        "--data-dir",
+        str(tmp_path),
+        "--output",
+        "a.safetensors",
+        "--json",
+    )
+    assert found.code == 0
+    assert (found.json["card"]["architecture"], found.json["card"]["dataset"]) == ("preact_resnet18", "cifar10")
+    assert found.json["card"]["recipe"]["validation"] == 5
+
+
 BUDGET = ("--epsilon", "0.2")
 
 
@@ -76,6 +102,8 @@ BUDGET = ("--epsilon", "0.2")
         (("fgsm", *BUDGET, "--architecture", "no_such_net"), "architecture", "digits_cnn"),
         (("fgsm", *BUDGET, "--resume"), "snapshot", "leave out --resume"),
         (("fgsm", *BUDGET, "--id", "no spaces"), "id", "no spaces"),
+        (("fgsm", *BUDGET, "--device", "tpu"), "device", "tpu"),
+        (("fgsm", *BUDGET, "--dataset", "cifar10", "--data-dir", "no_data"), "dataset cifar10, split train", "no_data"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(zoo: Command, arguments: tuple[str, ...], field: str, words: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import model_zoo
-from benchmark.datasets import SHAPES
+from benchmark.datasets import CLASSES, SHAPES
 from benchmark.errors import InvalidCheckpoint, NotFound
 from benchmark.threat_models import official_board
 from model_zoo.recipes.perturbations import SCHEMES
@@ -27,7 +27,7 @@ def test_an_architecture_is_what_its_entry_says(name: str) -> None:
         if position == 0:
             assert sum(weights.numel() for weights in model.parameters()) == entry.parameters
         logits = model(torch.rand(3, *SHAPES[dataset]))
-        assert logits.shape == (3, 10)
+        assert logits.shape == (3, CLASSES[dataset])
         assert logits.dtype == torch.float32
 
 

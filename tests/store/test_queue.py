@@ -13,7 +13,7 @@ from store.database import Database
 from store.outcomes import finish_check
 from store.queue import FOLLOW_UP, blocks, queue_again, set_priority, view_queue
 from store.submissions import cancel, submit
-from store.tables import RunRow, ShardRow
+from store.tables import RunRow, ShardRow, SubmissionRow
 from store.views import Purpose, SubmissionView
 from store.workers import Worker
 from tests.store.material import LEASE_MS, Rules, a_worker, check, must_claim, new_submission, running
@@ -129,6 +129,26 @@ def test_work_goes_to_who_has_its_data_set_and_a_device(
         session.query(RunRow).one().needs_cuda = True
     fit = Worker.model_validate({"name": "w"} | worker)
     assert (claim(db, fit, LEASE_MS) is not None) is can
+
+
+@pytest.mark.parametrize(
+    ("threat_model", "datasets", "can"),
+    [
+        ("corruptions", ("cifar10",), False),
+        ("corruptions", ("cifar10", "cifar100-c"), False),
+        ("corruptions", ("cifar10", "cifar10-c"), True),
+        ("corruptions", ("cifar10-c",), False),
+        ("Linf", ("cifar10",), True),
+    ],
+)
+def test_corrupted_images_that_are_published_must_be_at_the_worker_too(
+    db: Database, blobs: LocalBlobs, threat_model: str, datasets: tuple[str, ...], can: bool
+) -> None:
+    sent(db, blobs, "elsewhere")
+    with db.transaction() as session:
+        submission = session.query(SubmissionRow).one()
+        submission.dataset, submission.threat_model = "cifar10", threat_model
+    assert (claim(db, Worker(name="w", datasets=datasets), LEASE_MS) is not None) is can
 
 
 def test_the_bell_rings_once_work_can_be_seen(db: Database, blobs: LocalBlobs, bell: Bell) -> None:
