@@ -243,6 +243,8 @@ def _publish(
         submission_id=submission.id,
         report_id=stored.id,
         published_ms=now,
+        owner_id=submission.owner_id,
+        anonymous=submission.anonymous,
     )
     session.add(entry)
     session.flush()

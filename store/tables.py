@@ -78,6 +78,18 @@ class SubmissionRow(Base):
     zoo_id: Mapped[str | None]
     submitter: Mapped[str] = mapped_column(index=True)
     """For whom it counts where submitters share the workers; never shown."""
+    owner_id: Mapped[str | None] = mapped_column(ForeignKey("account.id"), index=True)
+    """Who sent it; NULL where nobody was signed in, and for the models that come along."""
+    private_checkpoint: Mapped[bool] = mapped_column(default=True)
+    """Whether the file is never given to others."""
+    zoo_consent: Mapped[bool] = mapped_column(default=False)
+    """Whether its author agrees to its being listed in the zoo."""
+    anonymous: Mapped[bool] = mapped_column(default=False)
+    """Whether title, authors, paper and venue are hidden, as double-blind review demands."""
+    embargo_until_ms: Mapped[int | None] = mapped_column(BigInteger)
+    """When they are revealed; NULL for when the owner says so."""
+    approval: Mapped[str] = mapped_column(default="none")
+    """"none" where nobody need agree to its publication, else "pending", "approved" or "declined"."""
     state: Mapped[str]
     reason: Mapped[str]
     fault: Mapped[str | None]
@@ -237,6 +249,15 @@ class EntryRow(Base):
     submission_id: Mapped[str | None] = mapped_column(ForeignKey("submission.id"))
     report_id: Mapped[int | None] = mapped_column(ForeignKey("report.id"))
     published_ms: Mapped[int | None] = mapped_column(BigInteger)
+    owner_id: Mapped[str | None] = mapped_column(ForeignKey("account.id"), index=True)
+    """Who may edit venue and links: whoever submitted it, or has claimed it."""
+    anonymous: Mapped[bool] = mapped_column(default=False)
+    """Whether the names are hidden for now."""
+    expires_ms: Mapped[int | None] = mapped_column(BigInteger)
+    """When an unverified entry ends; NULL for all others."""
+    withdrawn_ms: Mapped[int | None] = mapped_column(BigInteger)
+    """When it was withdrawn; such an entry never ranks, and its page says why."""
+    withdrawn_reason: Mapped[str] = mapped_column(default="")
 
 
 # Boards in the order of their ranking; SQLite does with less, see the migration.
@@ -296,6 +317,139 @@ class ExternalRow(Base):
     newly_broken: Mapped[int | None]
     created_ms: Mapped[int] = mapped_column(BigInteger)
     concluded_ms: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class AccountRow(Base):
+    """A person, or a program that acts for one."""
+
+    __tablename__ = "account"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    """Begins with the time of creation in hexadecimal, so ids sort in the order of arrival."""
+    name: Mapped[str] = mapped_column(unique=True)
+    """What they sign in with, in lower case; that of a deleted account is its id."""
+    email: Mapped[str | None] = mapped_column(unique=True)
+    """In lower case; never shown to others."""
+    team: Mapped[str]
+    """Whom they submit for; shown with their entries."""
+    password_hash: Mapped[str | None]
+    """By argon2id; NULL while only a link lets them in."""
+    role: Mapped[str]
+    """"submitter", "maintainer" or "admin"."""
+    disabled: Mapped[bool]
+    created_ms: Mapped[int] = mapped_column(BigInteger)
+    deleted_ms: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class SessionRow(Base):
+    """A browser that somebody is signed in with. Of what it shows only the hash is kept."""
+
+    __tablename__ = "session"
+
+    sha256: Mapped[str] = mapped_column(primary_key=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("account.id"), index=True)
+    created_ms: Mapped[int] = mapped_column(BigInteger)
+    expires_ms: Mapped[int] = mapped_column(BigInteger)
+
+
+class TokenRow(Base):
+    """What a program shows to act for an account. Only the hash is kept."""
+
+    __tablename__ = "token"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("account.id"), index=True)
+    name: Mapped[str]
+    """What its owner calls it."""
+    sha256: Mapped[str] = mapped_column(unique=True)
+    scopes: Mapped[str]
+    """What it may do, a JSON array of "read", "submit" and "moderate"."""
+    created_ms: Mapped[int] = mapped_column(BigInteger)
+    expires_ms: Mapped[int | None] = mapped_column(BigInteger)
+    used_ms: Mapped[int | None] = mapped_column(BigInteger)
+    revoked_ms: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class LinkRow(Base):
+    """A link that lets somebody in once, to choose a password."""
+
+    __tablename__ = "link"
+
+    sha256: Mapped[str] = mapped_column(primary_key=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("account.id"), index=True)
+    expires_ms: Mapped[int] = mapped_column(BigInteger)
+
+
+class AuditRow(Base):
+    """Something that somebody with an account did; never updated."""
+
+    __tablename__ = "audit"
+    __table_args__ = (Index(None, "subject"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at_ms: Mapped[int] = mapped_column(BigInteger)
+    actor: Mapped[str]
+    """The account's id; empty where the service itself acted."""
+    action: Mapped[str]
+    """Such as "approve" or "sign_in"."""
+    subject: Mapped[str]
+    """What it was done to, such as "submission 0194…"."""
+    detail: Mapped[str]
+    """More of it, a JSON object."""
+
+
+class ClaimRow(Base):
+    """Somebody says that a reported entry is theirs, or that it is wrong."""
+
+    __tablename__ = "claim"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    entry_id: Mapped[int] = mapped_column(ForeignKey("entry.id"), index=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("account.id"), index=True)
+    kind: Mapped[str]
+    """"claim" or "dispute"."""
+    message: Mapped[str]
+    state: Mapped[str]
+    """"open", "accepted" or "declined"."""
+    reply: Mapped[str]
+    created_ms: Mapped[int] = mapped_column(BigInteger)
+    concluded_ms: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class WebhookRow(Base):
+    """An address that is told of what happens to an account's submissions."""
+
+    __tablename__ = "webhook"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("account.id"), index=True)
+    url: Mapped[str]
+    secret: Mapped[str]
+    """Key of the signature that each message bears."""
+    created_ms: Mapped[int] = mapped_column(BigInteger)
+
+
+class NoticeRow(Base):
+    """A message on its way to somebody: written with what it tells of, sent afterwards."""
+
+    __tablename__ = "notice"
+    __table_args__ = (Index(None, "state", "due_ms"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("account.id"), index=True)
+    channel: Mapped[str]
+    """"email" or "webhook"."""
+    target: Mapped[str]
+    """Id of the webhook; empty for e-mail, which goes to the account's address."""
+    event: Mapped[str]
+    """Such as "submission.published"."""
+    content: Mapped[str]
+    """A JSON object."""
+    state: Mapped[str]
+    """"due", "sent" or "failed"."""
+    attempts: Mapped[int]
+    due_ms: Mapped[int] = mapped_column(BigInteger)
+    error: Mapped[str]
 
 
 class LeaseRow(Base):
