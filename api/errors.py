@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 API_PATHS = ("/api/", "/internal/", "/healthz", "/readyz", "/metrics")
 _STATUS = {
     "unauthorized": 401,
+    "forbidden": 403,
     "not_found": 404,
     "method_not_allowed": 405,
     "conflict": 409,

@@ -28,6 +28,7 @@ from gauntlet.admission import ZooAdmission
 from gauntlet.bundled import submit_zoo
 from gauntlet.data import datasets_of, sandbox_with_data
 from gauntlet.guards import BodyLimit, HeadAsGet, KnownHost, SameSite, SecurityHeaders
+from gauntlet.identity import Identity
 from gauntlet.settings import Settings, read_settings
 from gauntlet.storage import open_blobs, require_own_storage
 from gauntlet.zoo_files import PermissiveFiles
@@ -181,6 +182,7 @@ def _guard(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
         ("POST", "/submit"): settings.max_checkpoint_bytes + FORM_EXTRA_BYTES,
         ("POST", "/models/"): settings.max_checkpoint_bytes + FORM_EXTRA_BYTES,
     }
+    app.add_middleware(Identity, db=app.state.services.db, open_house=settings.open_house)
     app.add_middleware(BodyLimit, default=JSON_BYTES, larger=larger)
     app.add_middleware(SameSite)
     app.add_middleware(KnownHost, hosts=settings.hosts_served)

@@ -90,6 +90,11 @@ class Settings(BaseSettings):
     worker_token: Token | None = None
     """What workers show the service to read and write its files over HTTP: at least 32 letters, digits or . _ ~ + / -,
     the same on both sides, and kept secret. Without it the service offers workers no files."""
+    registration: Literal["open", "closed"] = "open"
+    """Whether people may make accounts for themselves: open, or closed, where administrators invite them."""
+    accounts: Literal["auto", "needed", "optional"] = "auto"
+    """Whether work is taken only from people with an account: needed or optional; auto needs one unless the service
+    answers to the names of its own machine alone."""
     max_checkpoint_bytes: Annotated[int, Field(gt=0)] = 512 * MEBIBYTE
     """Size in bytes above which an uploaded checkpoint is refused."""
     worker_children: Annotated[int, Field(ge=0, le=256)] = 2
@@ -152,6 +157,13 @@ class Settings(BaseSettings):
         if self.allowed_hosts:
             return self.allowed_hosts
         return LOOPBACK if self.host in LOOPBACK else ("*",)
+
+    @property
+    def open_house(self) -> bool:
+        """Whether work is taken from people without an account."""
+        if self.accounts == "auto":
+            return self.hosts_served == LOOPBACK
+        return self.accounts == "optional"
 
     @property
     def secrets(self) -> frozenset[str]:

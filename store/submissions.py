@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import secrets
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import ColumnElement, func, or_, select, true, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from benchmark.errors import Conflict
 from benchmark.threat_models import Board
+from store.actors import PUBLIC, Actor, Scope, require_changeable, require_visible
 from store.admission import Admission, admit, admit_fields
 from store.blobs import Blobs
 from store.database import Database, database_now_ms, take_turns
 from store.errors import QueueFull
 from store.queue import NORMAL, queue_work
 from store.seeds import key_of_run, seed_of_key
-from store.states import OPEN, move, submission_not_found
+from store.states import OPEN, move
 from store.submission_views import view_submissions
 from store.tables import EntryRow, RunRow, ShardRow, SubmissionRow, TransitionRow
 from store.views import NewSubmission, Purpose, State, SubmissionView
@@ -36,6 +37,7 @@ def submit(
     admission: Admission,
     *,
     submitter: str = "",
+    owner_id: str | None = None,
     max_open: int = MAX_OPEN,
 ) -> SubmissionView:
     """Take a submission in and queue its check.
@@ -46,6 +48,7 @@ def submit(
         new: the submission.
         admission: what is known of the zoo.
         submitter: for whom it counts in the fair share, see `store.submitters`.
+        owner_id: the account that sends it; None where nobody is signed in.
         max_open: submissions on their way to a result at which no more are taken in.
     Raises:
         NotFound: there is no such board.
@@ -56,7 +59,9 @@ def submit(
         QueueFull: too many submissions are waiting.
     """
     new, board = admit(new, blobs, admission)
-    return _take_in(db, new, board, baseline=False, zoo_id=None, submitter=submitter, max_open=max_open)
+    return _take_in(
+        db, new, board, baseline=False, zoo_id=None, submitter=submitter, owner_id=owner_id, max_open=max_open
+    )
 
 
 def require_admissible(
@@ -96,41 +101,59 @@ def ensure_submission(
         return present
 
 
-def cancel(db: Database, submission_id: str) -> SubmissionView:
+def cancel(db: Database, submission_id: str, who: Actor | None = None) -> SubmissionView:
     """Cancel a submission at once; whoever works on it learns of it with its next sign of life.
 
+    Args:
+        db: the database.
+        submission_id: which one.
+        who: who asks; None for the service itself, as below.
     Raises:
-        NotFound: there is no such submission.
+        NotFound: there is no such submission, or they may not see it.
+        SignInNeeded: they must say who they are.
+        Forbidden: it is not theirs.
         Conflict: it has already ended.
     """
     with db.transaction() as session:
+        require_changeable(who, session.get(SubmissionRow, submission_id), submission_id)
         move(session, submission_id, State.CANCELLED, reason="cancelled by request")
         close_shards(session, submission_id, "cancelled")
         return view_submissions(session, [session.get_one(SubmissionRow, submission_id, populate_existing=True)])[0]
 
 
-def get_submission(db: Database, submission_id: str) -> SubmissionView:
+def get_submission(db: Database, submission_id: str, who: Actor | None = None) -> SubmissionView:
     """Return a submission with its live state.
 
     Raises:
-        NotFound: there is no such submission.
+        NotFound: there is no such submission, or they may not see it.
     """
     with db.snapshot() as session:
-        row = session.get(SubmissionRow, submission_id)
-        if row is None:
-            raise submission_not_found(submission_id)
+        row = require_visible(who, session.get(SubmissionRow, submission_id), submission_id)
         return view_submissions(session, [row])[0]
 
 
-def list_submissions(db: Database, limit: int = 50) -> tuple[SubmissionView, ...]:
-    """Return the newest submissions, the newest first."""
+def list_submissions(
+    db: Database, limit: int = 50, who: Actor | None = None, *, own: bool = False
+) -> tuple[SubmissionView, ...]:
+    """Return the newest submissions that somebody may see, the newest first.
+
+    Args:
+        db: the database.
+        limit: most of them.
+        who: who asks.
+        own: only those that are theirs.
+    """
+    wanted = select(SubmissionRow).where(_seen_by(who)).order_by(SubmissionRow.id.desc()).limit(limit)
+    if own:
+        wanted = wanted.where(SubmissionRow.owner_id == (who.account_id if who is not None else None))
     with db.snapshot() as session:
-        rows = session.scalars(select(SubmissionRow).order_by(SubmissionRow.id.desc()).limit(limit)).all()
-        return view_submissions(session, rows)
+        return view_submissions(session, session.scalars(wanted).all())
 
 
-def list_open(db: Database, dataset: str, threat_model: str, limit: int = 200) -> tuple[SubmissionView, ...]:
-    """Return the submissions on their way to a board, the oldest first."""
+def list_open(
+    db: Database, dataset: str, threat_model: str, limit: int = 200, who: Actor | None = None
+) -> tuple[SubmissionView, ...]:
+    """Return the submissions on their way to a board that somebody may see, the oldest first."""
     with db.snapshot() as session:
         rows = session.scalars(
             select(SubmissionRow)
@@ -138,6 +161,7 @@ def list_open(db: Database, dataset: str, threat_model: str, limit: int = 200) -
                 SubmissionRow.state.in_(OPEN),
                 SubmissionRow.dataset == dataset,
                 SubmissionRow.threat_model == threat_model,
+                _seen_by(who),
             )
             .order_by(SubmissionRow.id)
             .limit(limit)
@@ -151,6 +175,16 @@ def count_open(db: Database) -> dict[tuple[str, str], int]:
     with db.snapshot() as session:
         counts = session.execute(select(*board, func.count()).where(SubmissionRow.state.in_(OPEN)).group_by(*board))
         return {(dataset, threat_model): count for dataset, threat_model, count in counts}
+
+
+def _seen_by(who: Actor | None) -> ColumnElement[bool]:
+    """Return the condition that `Actor.may_see` is, for many rows at once."""
+    if who is None or who.moderates:
+        return true()
+    public = or_(SubmissionRow.owner_id.is_(None), SubmissionRow.state.in_(PUBLIC))
+    if who.account_id is None or Scope.READ not in who.scopes:
+        return public
+    return or_(public, SubmissionRow.owner_id == who.account_id)
 
 
 def close_shards(session: Session, submission_id: str, state: str) -> None:
@@ -189,6 +223,7 @@ def _take_in(
     baseline: bool,
     zoo_id: str | None,
     submitter: str,
+    owner_id: str | None = None,
     max_open: int | None = None,
 ) -> SubmissionView:
     try:
@@ -197,7 +232,9 @@ def _take_in(
             _require_free_name(session, new)
             if max_open is not None:
                 _require_room(session, submitter, max_open)
-            return _insert(session, new, board, baseline=baseline, zoo_id=zoo_id, submitter=submitter)
+            return _insert(
+                session, new, board, baseline=baseline, zoo_id=zoo_id, submitter=submitter, owner_id=owner_id
+            )
     except IntegrityError:
         raise _name_taken(new) from None  # the database itself lets no second one in
 
@@ -252,7 +289,14 @@ def _same_name(column: InstrumentedAttribute[str], new: NewSubmission) -> Column
 
 
 def _insert(
-    session: Session, new: NewSubmission, board: Board, *, baseline: bool, zoo_id: str | None, submitter: str
+    session: Session,
+    new: NewSubmission,
+    board: Board,
+    *,
+    baseline: bool,
+    zoo_id: str | None,
+    submitter: str,
+    owner_id: str | None,
 ) -> SubmissionView:
     now = database_now_ms(session)
     row = SubmissionRow(
@@ -261,6 +305,7 @@ def _insert(
         baseline=baseline,
         zoo_id=zoo_id,
         submitter=submitter,
+        owner_id=owner_id,
         state=State.RECEIVED,
         reason="",
         fault=None,

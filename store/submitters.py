@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import hashlib
 
+from store.actors import Actor
 from store.database import Database
 from store.tables import SUBMITTER_SALT, MetaRow
+
+
+def submitter_of(db: Database, who: Actor, address: str) -> str:
+    """Return for whom somebody's work counts: their account, or else the network address that they ask from."""
+    return who.submitter or submitter_at(db, address)
 
 
 def submitter_at(db: Database, address: str) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from urllib.parse import urlencode
 
 from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
 
 from benchmark.errors import Conflict, GauntletError, InvalidInput, InvalidSubmission, TooLarge
 from store.errors import QueueFull, StorageFull, StorageUnavailable
@@ -23,6 +25,12 @@ def room_for(longest: int) -> int:
 def client_of(request: Request) -> str:
     """Return the address that the request comes from."""
     return request.client.host if request.client else ""
+
+
+def to_sign_in(request: Request) -> Response:
+    """Send the browser to the page where people sign in, and from there back to this one."""
+    target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    return RedirectResponse(f"/sign-in?{urlencode({'next': target})}", status_code=303)
 
 
 def refuse(form: FormReader, field: str, found: str, expected: str, remedy: str) -> None:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
 from starlette.responses import Response
 
+from store.actors import ANYBODY, Actor
 from store.views import MOST_ROWS
 from web import formats, glossary
 
@@ -38,17 +39,20 @@ class Page(BaseModel):
 
 def render(request: Request, page: Page, status: int = 200) -> Response:
     """Render the page; a reader who has these bytes already gets 304 instead."""
-    body = as_html(page).encode()
+    # An error may come before it is known who asks.
+    viewer = getattr(request.state, "actor", ANYBODY)
+    body = as_html(page, viewer).encode()
     etag = f'W/"{hashlib.sha256(body).hexdigest()[:32]}"'
-    headers = {"Cache-Control": "no-cache", "ETag": etag}
+    kept = "private, no-cache" if viewer.account_id else "no-cache"
+    headers = {"Cache-Control": kept, "ETag": etag, "Vary": "Cookie"}
     if request.method in {"GET", "HEAD"} and status == 200 and request.headers.get("if-none-match") == etag:
         return Response(status_code=304, headers=headers)
     return Response(body, status_code=status, headers=headers, media_type="text/html; charset=utf-8")
 
 
-def as_html(page: Page) -> str:
-    """Fill in the page's template."""
-    return _environment().get_template(page.template).render(page=page)
+def as_html(page: Page, viewer: Actor = ANYBODY) -> str:
+    """Fill in the page's template, for somebody in particular."""
+    return _environment().get_template(page.template).render(page=page, viewer=viewer)
 
 
 def board_address(dataset: str, threat_model: str, **query: str | None) -> str:

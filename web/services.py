@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from store.actors import Actor
 from store.services import Services
 
 
@@ -17,3 +18,14 @@ def _services(request: Request) -> Services:
 
 
 Store = Annotated[Services, Depends(_services)]
+
+
+def _who(request: Request) -> Actor:
+    actor = request.state.actor
+    if not isinstance(actor, Actor):
+        raise TypeError("the application has no gauntlet.identity.Identity before its routes")
+    return actor
+
+
+Who = Annotated[Actor, Depends(_who)]
+"""Who asks."""

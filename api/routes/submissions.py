@@ -8,9 +8,10 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from api.errors import responses
 from api.schemas import SubmissionList, SubmissionRequest
-from api.services import Store
+from api.services import Store, Who
+from store.actors import require_account, require_sender
 from store.submissions import cancel, get_submission, list_submissions, submit
-from store.submitters import submitter_at
+from store.submitters import submitter_of
 from store.views import SubmissionView
 
 router = APIRouter(prefix="/submissions", tags=["submissions"])
@@ -18,28 +19,38 @@ router = APIRouter(prefix="/submissions", tags=["submissions"])
 SubmissionId = Annotated[str, Path(max_length=100, description="Id that the submission got when it was received")]
 
 
-@router.post("", status_code=201, responses=responses(400, 409, 503))
-def post_submission(body: SubmissionRequest, request: Request, response: Response, store: Store) -> SubmissionView:
+@router.post("", status_code=201, responses=responses(400, 401, 403, 409, 503))
+def post_submission(
+    body: SubmissionRequest, *, request: Request, response: Response, store: Store, who: Who
+) -> SubmissionView:
     """Submit a checkpoint that was uploaded before; its live state is at the address in Location."""
-    submitter = submitter_at(store.db, request.client.host if request.client else "")
-    view = submit(store.db, store.blobs, body.as_new(), store.admission, submitter=submitter)
+    require_sender(who)
+    submitter = submitter_of(store.db, who, request.client.host if request.client else "")
+    view = submit(store.db, store.blobs, body.as_new(), store.admission, submitter=submitter, owner_id=who.account_id)
     response.headers["Location"] = request.url_for("read_submission", submission_id=view.id).path
     return view
 
 
-@router.get("", responses=responses())
-def read_submissions(store: Store, limit: Annotated[int, Query(ge=1, le=500)] = 100) -> SubmissionList:
-    """List submissions, the latest first."""
-    return SubmissionList(submissions=list_submissions(store.db, limit))
+@router.get("", responses=responses(401, 403))
+def read_submissions(
+    store: Store,
+    who: Who,
+    limit: Annotated[int, Query(ge=1, le=500, description="Most submissions to return")] = 100,
+    own: Annotated[bool, Query(description="Only those of the account that asks")] = False,
+) -> SubmissionList:
+    """List the submissions that whoever asks may see, the latest first."""
+    if own:
+        require_account(who)
+    return SubmissionList(submissions=list_submissions(store.db, limit, who, own=own))
 
 
 @router.get("/{submission_id}", responses=responses(404))
-def read_submission(submission_id: SubmissionId, store: Store) -> SubmissionView:
+def read_submission(submission_id: SubmissionId, store: Store, who: Who) -> SubmissionView:
     """Return a submission with its live state, progress and checks."""
-    return get_submission(store.db, submission_id)
+    return get_submission(store.db, submission_id, who)
 
 
-@router.post("/{submission_id}/cancel", responses=responses(404, 409))
-def cancel_submission(submission_id: SubmissionId, store: Store) -> SubmissionView:
+@router.post("/{submission_id}/cancel", responses=responses(401, 403, 404, 409))
+def cancel_submission(submission_id: SubmissionId, store: Store, who: Who) -> SubmissionView:
     """Cancel a submission that has no result yet; the workers drop it within seconds."""
-    return cancel(store.db, submission_id)
+    return cancel(store.db, submission_id, who)

@@ -10,7 +10,8 @@ from starlette.concurrency import run_in_threadpool
 from api.errors import responses
 from api.receiving import receive
 from api.schemas import Upload
-from api.services import Store
+from api.services import Store, Who
+from store.actors import require_sender
 
 router = APIRouter(prefix="/uploads", tags=["uploads"])
 
@@ -20,7 +21,7 @@ Sha256 = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of 
 @router.put(
     "/{sha256}",
     status_code=201,
-    responses={200: {"model": Upload, "description": "It had been there already"}, **responses(507)},
+    responses={200: {"model": Upload, "description": "It had been there already"}, **responses(401, 403, 507)},
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -28,7 +29,7 @@ Sha256 = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of 
         }
     },
 )
-async def put_upload(sha256: Sha256, request: Request, response: Response, store: Store) -> Upload:
+async def put_upload(sha256: Sha256, request: Request, response: Response, store: Store, who: Who) -> Upload:
     """Store a checkpoint or adversarial examples under the file's hash.
 
     A checkpoint is a safetensors file, a `.pt2` file, or a state dict of torch.save; examples are a `.npy` file or a
@@ -37,6 +38,7 @@ async def put_upload(sha256: Sha256, request: Request, response: Response, store
     The body is the file itself. 201 when it was stored, 200 when it had been there already. Nothing is kept of a file
     that is broken off, too large, of another hash, or whose content is none of these.
     """
+    require_sender(who)
     limit = store.admission.max_checkpoint_bytes
     existed = await run_in_threadpool(store.blobs.exists, sha256)
     writer = await run_in_threadpool(store.blobs.writer, limit)

@@ -11,13 +11,14 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict
 
 from benchmark.errors import InvalidInput
+from store.actors import Actor
 from store.boards import get_board, list_points
 from store.services import Services
 from store.submissions import list_open
 from store.views import Badge, BoardView, Sort, SubmissionView
 from web.charts import Scatter, scatter
 from web.rendering import Page, board_address, render
-from web.services import Store
+from web.services import Store, Who
 
 router = APIRouter()
 
@@ -126,7 +127,9 @@ class BoardPage(Page):
         )
 
 
-def board_page(services: Services, dataset: str, threat_model: str, query: BoardQuery) -> BoardPage:
+def board_page(
+    services: Services, dataset: str, threat_model: str, query: BoardQuery, who: Actor | None = None
+) -> BoardPage:
     """Return what the page of a board shows.
 
     Raises:
@@ -136,7 +139,7 @@ def board_page(services: Services, dataset: str, threat_model: str, query: Board
     if not board.rows and query.page > 1:
         query = query.model_copy(update={"page": _pages(board)})
         board = _page_of(services, dataset, threat_model, query)
-    running = list_open(services.db, dataset, threat_model) if board.evaluated_here else ()
+    running = list_open(services.db, dataset, threat_model, who=who) if board.evaluated_here else ()
     points = list_points(services.db, dataset, threat_model, query.search, query.badge)
     address = f"/api/v1/leaderboards/{board.dataset}/{board.threat_model}"
     view = query.filters
@@ -160,10 +163,11 @@ def show_board(
     dataset: str,
     threat_model: str,
     store: Store,
+    who: Who,
     query: Annotated[BoardQuery, Depends(BoardQuery.read)],
 ) -> Response:
     """Show a leaderboard."""
-    return render(request, board_page(store, dataset, threat_model, query))
+    return render(request, board_page(store, dataset, threat_model, query, who))
 
 
 def _page_of(services: Services, dataset: str, threat_model: str, query: BoardQuery) -> BoardView:

@@ -11,19 +11,20 @@ from starlette.responses import RedirectResponse
 
 from benchmark.errors import Conflict, GauntletError, InvalidExamples, InvalidInput, NotFound
 from benchmark.threat_models import official_board
+from store.actors import ANYBODY, Actor, require_sender
 from store.admission import LONGEST
 from store.blobs import BlobWriter
 from store.errors import StorageFull, StorageUnavailable
 from store.externals import LONGEST_ATTACK, points_to_attack, require_external_room, submit_external
 from store.positions import read_positions
 from store.services import Services
-from store.submitters import submitter_at
+from store.submitters import submitter_of
 from store.views import NewExternal
-from web.forms import SHORT, accuracy_in, client_of, refuse, room_for, status_of
+from web.forms import SHORT, accuracy_in, client_of, refuse, room_for, status_of, to_sign_in
 from web.multipart import WHOLE_FORM, FormReader, read_form
 from web.pages.error import Problem
 from web.rendering import Page, external_address, model_address, render
-from web.services import Store
+from web.services import Store, Who
 
 router = APIRouter()
 
@@ -105,14 +106,21 @@ ADDRESS = "/models/{dataset}/{threat_model}/{model_id}/external"
 
 
 @router.get(ADDRESS)
-def show_external_form(request: Request, dataset: str, threat_model: str, model_id: str, store: Store) -> Response:
-    """Show the empty form."""
+def show_external_form(
+    request: Request, dataset: str, threat_model: str, model_id: str, *, store: Store, who: Who
+) -> Response:
+    """Show the empty form, to those who may send it."""
+    if not who.may_send:
+        return to_sign_in(request)
     return render(request, external_form_page(store, (dataset, threat_model, model_id), {}))
 
 
 @router.post(ADDRESS)
-async def post_external(request: Request, dataset: str, threat_model: str, model_id: str, store: Store) -> Response:
+async def post_external(
+    request: Request, dataset: str, threat_model: str, model_id: str, *, store: Store, who: Who
+) -> Response:
     """Take examples in; or show the form again, with everything that was filled in."""
+    require_sender(who)
     place = (dataset, threat_model, model_id)
     await run_in_threadpool(points_to_attack, store.db, place)  # raises where there is no form, before a byte is stored
 
@@ -121,7 +129,7 @@ async def post_external(request: Request, dataset: str, threat_model: str, model
 
     form = await read_form(request, LIMITS, FILE_FIELD, open_file)
     try:
-        external_id = await run_in_threadpool(take_in, store, place, form, client_of(request))
+        external_id = await run_in_threadpool(take_in, store, place, form, client_of(request), who)
     finally:
         form.discard()
     if external_id is not None:
@@ -131,7 +139,7 @@ async def post_external(request: Request, dataset: str, threat_model: str, model
     return render(request, page, status_of(errors))
 
 
-def take_in(services: Services, place: Place, form: FormReader, address: str = "") -> str | None:
+def take_in(services: Services, place: Place, form: FormReader, address: str = "", who: Actor = ANYBODY) -> str | None:
     """Submit what the form holds and return the evaluation's id; None where the form has errors, which it then holds.
 
     The file becomes a blob only once everything else is known to be right: nothing stays of a form that is refused.
@@ -139,7 +147,7 @@ def take_in(services: Services, place: Place, form: FormReader, address: str = "
     if form.file is None and WHOLE_FORM not in form.errors:
         refuse(form, FILE_FIELD, "no file", "adversarial examples", "choose the file")
     new = _as_external(form)
-    submitter = submitter_at(services.db, address)
+    submitter = submitter_of(services.db, who, address)
     count = _note_refusals(services, place, form, new, submitter)
     if form.errors or form.file is None:
         return None

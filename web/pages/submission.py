@@ -9,13 +9,14 @@ from pydantic import BaseModel, ConfigDict
 from starlette.responses import RedirectResponse
 
 from benchmark.threat_models import CORRUPTIONS
+from store.actors import Actor
 from store.services import Services
 from store.states import LEGAL, OPEN
 from store.submissions import cancel, get_submission
 from store.views import Progress, State, SubmissionView
 from web.formats import as_sentence, percent, span, words
 from web.rendering import Page, model_address, render, submission_address
-from web.services import Store
+from web.services import Store, Who
 
 router = APIRouter()
 
@@ -61,13 +62,13 @@ class SubmissionPage(Page):
         return self.view.state not in OPEN
 
 
-def submission_page(services: Services, submission_id: str) -> SubmissionPage:
+def submission_page(services: Services, submission_id: str, who: Actor | None = None) -> SubmissionPage:
     """Return what the page of a submission shows.
 
     Raises:
-        NotFound: there is no such submission.
+        NotFound: there is no such submission, or they may not see it.
     """
-    view = get_submission(services.db, submission_id)
+    view = get_submission(services.db, submission_id, who)
     new = view.submission
     published = view.state is State.PUBLISHED
     return SubmissionPage(
@@ -83,15 +84,15 @@ def submission_page(services: Services, submission_id: str) -> SubmissionPage:
 
 
 @router.get("/submissions/{submission_id}")
-def show_submission(request: Request, submission_id: str, store: Store) -> Response:
+def show_submission(request: Request, submission_id: str, store: Store, who: Who) -> Response:
     """Show a submission."""
-    return render(request, submission_page(store, submission_id))
+    return render(request, submission_page(store, submission_id, who))
 
 
 @router.post("/submissions/{submission_id}/cancel")
-def cancel_submission(submission_id: str, store: Store) -> Response:
+def cancel_submission(submission_id: str, store: Store, who: Who) -> Response:
     """Cancel a submission and show it again."""
-    view = cancel(store.db, submission_id)
+    view = cancel(store.db, submission_id, who)
     return RedirectResponse(submission_address(view.id), status_code=303)
 
 

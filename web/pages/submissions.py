@@ -6,12 +6,13 @@ from typing import ClassVar
 
 from fastapi import APIRouter, Request, Response
 
+from store.actors import Actor
 from store.services import Services
 from store.states import OPEN
 from store.submissions import list_submissions
 from store.views import SubmissionView
 from web.rendering import Page, render
-from web.services import Store
+from web.services import Store, Who
 
 router = APIRouter()
 
@@ -29,9 +30,9 @@ class SubmissionsPage(Page):
     limit: int
 
 
-def submissions_page(services: Services) -> SubmissionsPage:
+def submissions_page(services: Services, who: Actor | None = None) -> SubmissionsPage:
     """Return what the list of submissions shows."""
-    views = list_submissions(services.db, SHOWN)
+    views = list_submissions(services.db, SHOWN, who)
     return SubmissionsPage(
         title="Submissions",
         refresh_s=REFRESH_S if any(view.state in OPEN for view in views) else None,
@@ -41,6 +42,6 @@ def submissions_page(services: Services) -> SubmissionsPage:
 
 
 @router.get("/submissions")
-def show_submissions(request: Request, store: Store) -> Response:
+def show_submissions(request: Request, store: Store, who: Who) -> Response:
     """Show the newest submissions."""
-    return render(request, submissions_page(store))
+    return render(request, submissions_page(store, who))

@@ -12,18 +12,19 @@ from starlette.responses import RedirectResponse
 
 from benchmark.errors import GauntletError, InvalidCheckpoint, InvalidInput, TooLarge
 from benchmark.threat_models import BOARDS, Board
+from store.actors import ANYBODY, Actor, require_sender
 from store.admission import LONGEST, admit_fields
 from store.blobs import BlobWriter
 from store.errors import StorageFull, StorageUnavailable
 from store.services import Services
 from store.submissions import require_admissible, submit
-from store.submitters import submitter_at
+from store.submitters import submitter_of
 from store.views import ExtraData, NewSubmission
-from web.forms import SHORT, accuracy_in, client_of, refuse, room_for, status_of
+from web.forms import SHORT, accuracy_in, client_of, refuse, room_for, status_of, to_sign_in
 from web.multipart import WHOLE_FORM, FormReader, read_form
 from web.pages.error import Problem
 from web.rendering import Page, render, submission_address
-from web.services import Store
+from web.services import Store, Who
 
 router = APIRouter()
 
@@ -97,22 +98,26 @@ def submit_page(
 
 
 @router.get("/submit")
-def show_submit(request: Request, store: Store, board: str = "") -> Response:
-    """Show the empty form."""
+def show_submit(request: Request, store: Store, who: Who, board: str = "") -> Response:
+    """Show the empty form, to those who may send it."""
+    if not who.may_send:
+        return to_sign_in(request)
     chosen = board if board in {one.name for one in BOARDS} else ""
     return render(request, submit_page(store, {"board": chosen, "extra_data": ExtraData.UNKNOWN.value}))
 
 
 @router.post("/submit")
-async def post_submit(request: Request, store: Store) -> Response:
+async def post_submit(request: Request, store: Store, who: Who) -> Response:
     """Take a submission in; or show the form again, with everything that was filled in."""
+
+    require_sender(who)
 
     def open_file() -> BlobWriter:
         return store.blobs.writer(store.admission.max_checkpoint_bytes)
 
     form = await read_form(request, LIMITS, FILE_FIELD, open_file)
     try:
-        submission_id = await run_in_threadpool(take_in, store, form, client_of(request))
+        submission_id = await run_in_threadpool(take_in, store, form, client_of(request), who)
     finally:
         form.discard()
     if submission_id is not None:
@@ -123,7 +128,7 @@ async def post_submit(request: Request, store: Store) -> Response:
     return render(request, page, status_of(errors))
 
 
-def take_in(services: Services, form: FormReader, address: str = "") -> str | None:
+def take_in(services: Services, form: FormReader, address: str = "", who: Actor = ANYBODY) -> str | None:
     """Submit what the form holds and return the submission's id; None where the form has errors, which it then holds.
 
     The file becomes a blob only once everything else is known to be right: nothing stays of a form that is refused.
@@ -135,10 +140,12 @@ def take_in(services: Services, form: FormReader, address: str = "") -> str | No
         return None
     try:
         new = new.model_copy(update={"checkpoint_sha256": form.file.sha256})
-        submitter = submitter_at(services.db, address)
+        submitter = submitter_of(services.db, who, address)
         require_admissible(services.db, new, services.admission, submitter=submitter)
         form.file.commit(check=services.admission.check_file)
-        return submit(services.db, services.blobs, new, services.admission, submitter=submitter).id
+        return submit(
+            services.db, services.blobs, new, services.admission, submitter=submitter, owner_id=who.account_id
+        ).id
     except GauntletError as error:
         form.errors[_field_of(error)] = error
         return None
