@@ -339,6 +339,7 @@ def test_provenance_says_what_ran(short: Protocol) -> None:
     assert provenance.seconds > 0
 
 
+@pytest.mark.slow
 def test_callers_gradients_and_modes_do_not_matter(short: Protocol) -> None:
     """Points that want gradients; inference mode, no_grad and autocast around the call: always the same result."""
     model, x, y = _case(4, n=20)

@@ -214,6 +214,7 @@ def test_search_form_stands_in_the_report(protocol: str) -> None:
     assert report.protocol == f"{protocol}-1"
 
 
+@pytest.mark.slow
 def test_precise_search_and_preview_find_nearly_the_same() -> None:
     model = load_model("Digits_Standard", dataset="digits", threat_model="Linf")
     data = datasets.load("digits", "test", 24)

@@ -169,6 +169,7 @@ def test_an_unreachable_service_is_three() -> None:
         assert_refused(found, ExitCode.UNREACHABLE, "http://127.0.0.1:1")
 
 
+@pytest.mark.slow
 def test_evaluates_a_zoo_model_and_a_file_to_the_same_report(tmp_path: Path) -> None:
     written = tmp_path / "report.json"
     of_file = gauntlet(

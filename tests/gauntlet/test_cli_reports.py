@@ -90,6 +90,7 @@ def test_reproduces_a_report_of_the_zoo_by_its_hash(of_zoo: Path) -> None:
     assert found.stdout == "The result is bit-identical: 60 points, examples equal.\n"
 
 
+@pytest.mark.slow
 def test_reproduces_a_report_of_a_file(tmp_path: Path) -> None:
     checkpoint = tmp_path / "mine.safetensors"
     shutil.copy(bundled_checkpoint(CARD), checkpoint)
@@ -115,6 +116,7 @@ def test_reproduces_a_report_that_is_older_than_examples_and_architectures(tmp_p
     assert (found.returncode, found.stdout) == (0, "The result is bit-identical: 60 points.\n")
 
 
+@pytest.mark.slow
 def test_an_architecture_that_nothing_names_must_be_given(tmp_path: Path) -> None:
     checkpoint, path = tmp_path / "mine.safetensors", tmp_path / "report.json"
     checkpoint.write_bytes(save(load(bundled_checkpoint(CARD).read_bytes()), metadata={"note": "another hash"}))
@@ -125,6 +127,7 @@ def test_an_architecture_that_nothing_names_must_be_given(tmp_path: Path) -> Non
     assert gauntlet(*command, "--architecture", CARD.architecture).returncode == 0
 
 
+@pytest.mark.slow
 def test_says_what_differs_environment_first(tmp_path: Path, of_zoo: Path) -> None:
     recorded = json.loads(of_zoo.read_bytes())["provenance"]
     other = {"seed": 4, "hardware": "an abacus", "versions": recorded["versions"] | {"torch": "0.1"}}

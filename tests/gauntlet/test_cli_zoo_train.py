@@ -27,6 +27,7 @@ def zoo(capsys: pytest.CaptureFixture[str]) -> Command:
     return command(capsys, "zoo")
 
 
+@pytest.mark.slow
 def test_a_network_is_trained_and_trained_again_from_its_card_as_people_do_it(tmp_path: Path) -> None:
     """Both in processes of their own, and the same bits."""
     output = tmp_path / "mine.safetensors"

@@ -73,6 +73,7 @@ def test_none_of_them_ran_code(ends: dict[str, Outcome], folder: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == sorted(str(number) for number in range(len(CASES)))
 
 
+@pytest.mark.slow
 def test_raw_loading_of_exported_networks_runs_code(honest: Path, tmp_path: Path) -> None:
     """Were this to fail, the cases above would show nothing; torch may also have mended one."""
     found = tried(FIRING, honest, tmp_path, "torch.export.load")

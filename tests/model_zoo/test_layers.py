@@ -116,6 +116,7 @@ def test_a_network_that_changes_its_images_is_run_as_it_is_and_changes_nothing(t
         assert search_model(loaded, images, answers).layout == "contiguous"
 
 
+@pytest.mark.slow
 def test_an_exported_network_is_evaluated_as_its_original_in_either_precision(tmp_path: Path) -> None:
     entry = card("Digits_PGD10", "digits", "Linf")
     network = load_checkpoint(bundled_checkpoint(entry), entry.architecture, "digits")

@@ -131,9 +131,7 @@ INTERRUPTED = ("claim", "cancel", "finish", "fail", "release all", "sweep")
 
 # Who could take each other's rows, wait crosswise or decide by what is no longer so.
 DANGEROUS = [
-    ("shards waiting", "claim", "claim"),
     ("shards waiting", "claim", "cancel"),
-    ("shards waiting", "cancel", "claim"),
     ("check held", "finish", "cancel"),
     ("check held", "cancel", "finish"),
     ("check held", "sweep", "finish"),

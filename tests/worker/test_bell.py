@@ -73,6 +73,7 @@ def test_a_broker_that_is_gone_is_told_once_and_not_waited_for(
         assert heard(server.url) == [[5]]
 
 
+@pytest.mark.slow
 def test_a_broker_that_hangs_holds_nobody_up_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """All who ring meanwhile wait for the same one try."""
     with RedisServer() as server:

@@ -126,6 +126,7 @@ def test_a_child_killed_in_the_middle_of_an_attack_changes_no_result(
     assert services.blobs.read(examples) == undisturbed[1]
 
 
+@pytest.mark.slow
 def test_a_submission_cancelled_in_the_middle_of_an_attack_ends_its_child(services: Services, tmp_path: Path) -> None:
     work = claimed_shard(services, ROBUST)
     thread = threading.Thread(target=run, args=(services, work, limits(tmp_path, save_every_s=0.1)))

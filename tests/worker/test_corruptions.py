@@ -7,6 +7,7 @@ import signal
 import threading
 from pathlib import Path
 
+import pytest
 from safetensors.torch import load
 
 from benchmark import evaluate_corruptions
@@ -50,6 +51,7 @@ def test_a_check_asks_what_this_board_asks_and_is_that_of_the_command_line(servi
     assert [check.code for check in local.checks] == codes
 
 
+@pytest.mark.slow
 def test_a_child_that_was_killed_goes_on_and_finds_what_the_library_finds(services: Services, tmp_path: Path) -> None:
     work = claimed_shard(services, MODEL, POINTS, CORRUPTIONS)
     how = limits(tmp_path, save_every_s=0.05)

@@ -219,6 +219,7 @@ threading.Event().wait()
 """
 
 
+@pytest.mark.slow
 def test_a_killed_service_takes_its_children_along_and_goes_on_at_once(services: Services, tmp_path: Path) -> None:
     """The lease is 90 seconds long, but the next service of the same directory need not wait for it."""
     view = submitted(services, "Digits_PGD10")

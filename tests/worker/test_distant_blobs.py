@@ -60,6 +60,7 @@ def test_a_worker_without_the_services_disk_evaluates(service: Running, tmp_path
     assert service.services.blobs.size(examples) > 10 * 64 * 4
 
 
+@pytest.mark.slow
 def test_a_transfer_may_take_longer_than_the_lease(service: Running, tmp_path: Path) -> None:
     work = claimed_shard(service.services)
     beat(service.services.db, work, LEASE_MS, Progress())  # from now on it is as short as that

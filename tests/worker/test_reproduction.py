@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import pytest
 import torch
 from sqlalchemy import delete, select
 
@@ -38,6 +39,7 @@ def cut_short(services: Services, submission_id: str) -> int:
         return run_row.id
 
 
+@pytest.mark.slow
 def test_a_report_of_several_shards_is_reproduced_bit_for_bit(services: Services, tmp_path: Path) -> None:
     view = submitted(services, "Digits_PGD2")
     run_id = cut_short(services, view.id)

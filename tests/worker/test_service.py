@@ -137,6 +137,7 @@ def test_a_signal_ends_it_and_gives_its_work_back(services: Services, tmp_path: 
     assert list_workers(services.db) == ()
 
 
+@pytest.mark.slow
 def test_it_waits_for_a_broker_and_hears_it_again_after_it_was_away(services: Services, tmp_path: Path) -> None:
     with RedisServer() as server:
         server.kill()
