@@ -261,6 +261,9 @@ class Provenance(Part):
     """Wall time of the evaluation; of all shards together where there were several."""
     sandbox: SandboxLevel | None = None
     """What was around the process that ran the model, the weakest of all shards'; None where it was the caller's."""
+    preprocessing: Name | None = None
+    """What was done to the images first, such as "Res256Crop224"; None where they are taken as they are, or the data
+    set's own way was."""
 
 
 class EvaluationReport(Part):
@@ -350,6 +353,8 @@ class EvaluationReport(Part):
             del attack["seconds"]
         for name in ("seconds", "hardware", "architecture", "zoo_id", "shards", "sandbox"):
             del content["provenance"][name]
+        if self.provenance.preprocessing is None:
+            del content["provenance"]["preprocessing"]
         return hashlib.sha256(canonical_json(content)).hexdigest()
 
 

@@ -60,7 +60,7 @@ def rerun(
         report: what to repeat; nothing in it is trusted.
         model: the model it is about.
         data_dir: folder of the data sets, as for `benchmark.datasets.load`.
-        preprocessing: likewise; a report does not tell it.
+        preprocessing: likewise; by default what the report says.
         progress: as for `evaluate`; where there are shards, each begins anew.
     Returns:
         The report of the repeated evaluation.
@@ -235,6 +235,7 @@ def _points(report: EvaluationReport, data_dir: str | Path | None, preprocessing
             "dataset", found="none", expected="a data set by name",
             remedy="repeat the call of evaluate() that made this report: only its caller has the points",
         )  # fmt: skip
+    preprocessing = preprocessing or report.provenance.preprocessing
     size = dataset_named(report.dataset).splits.get("test", 0)
     beyond = [index for index in report.points.index if index >= size]
     if beyond:

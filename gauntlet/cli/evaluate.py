@@ -70,6 +70,7 @@ def evaluate(
     prepared = preprocessing or loaded.preprocessing
     labelled = datasets.load(dataset, "test", points, data_dir=data_dir, preprocessing=prepared)
     names = {"checkpoint_sha256": loaded.sha256, "architecture": loaded.architecture, "zoo_id": loaded.zoo_id}
+    names["preprocessing"] = prepared
     reports = []
     for number in range(seed, seed + (seeds or 1)):
         with evaluation_bar(silent=to_stdout) as show:

@@ -58,7 +58,13 @@ def test_hash_of_results_leaves_out_times_and_hardware_and_nothing_else() -> Non
     with_timed = report.model_copy(update={"checks": (*report.checks, timed)})
     with_measured = report.model_copy(update={"checks": (*report.checks, measured)})
     assert with_timed.results_sha256() == report.results_sha256() != with_measured.results_sha256()
-    for changes in ({"seed": 1}, {"slot_width": 8}, {"threads": 2}, {"versions": {"torch": "2"}}):
+    for changes in (
+        {"seed": 1},
+        {"slot_width": 8},
+        {"threads": 2},
+        {"versions": {"torch": "2"}},
+        {"preprocessing": "a"},
+    ):
         assert report_of(MIXED, **changes).results_sha256() != report.results_sha256()
     assert report_of([*MIXED[:-1], "square"]).results_sha256() != report.results_sha256()
     assert report_of(MIXED, first=1).results_sha256() != report.results_sha256()

@@ -142,6 +142,7 @@ def test_another_seed_is_another_result(model: nn.Module) -> None:
         ({}, {"device": "abacus"}, "device"),
         ({}, {"threads": 10**12}, "threads"),
         ({}, {"threads": 0}, "threads"),
+        ({}, {"preprocessing": "Res512"}, "preprocessing"),
     ],
 )
 def test_what_cannot_be_repeated_here_is_refused(
