@@ -50,6 +50,10 @@ fidelity: $(READY) ## Compare verdicts with the reference's code, attack by atta
 bench: $(READY) ## Time ours and the peers on the same points; takes up to half an hour.
 	$(BIN)/python -m bench.engine
 
+.PHONY: bench-service
+bench-service: $(READY) ## Time the service's boards beside a route that does nothing; needs wrk, and takes two minutes.
+	$(BIN)/python -m bench.service
+
 .PHONY: formats
 formats: $(READY) ## Compare each family of networks with its exported file, and write docs/benchmarks/formats.md; takes minutes.
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench.formats

@@ -10,7 +10,7 @@ from store.actors import Actor
 from store.services import Services
 
 
-def _services(request: Request) -> Services:
+async def _services(request: Request) -> Services:
     services = request.app.state.services
     if not isinstance(services, Services):
         raise TypeError("the application was not made by gauntlet.app.create_app")
@@ -20,7 +20,7 @@ def _services(request: Request) -> Services:
 Store = Annotated[Services, Depends(_services)]
 
 
-def _who(request: Request) -> Actor:
+async def _who(request: Request) -> Actor:
     actor = request.state.actor
     if not isinstance(actor, Actor):
         raise TypeError("the application has no gauntlet.identity.Identity before its routes")

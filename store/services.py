@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from store.admission import Admission
 from store.blobs import Blobs
 from store.database import Database
+from store.rendered import Rendered
 
 
 @dataclass(frozen=True)
@@ -18,9 +19,11 @@ class Services:
         blobs: large files by content.
         admission: what the store must know of the model zoo.
         max_checkpoint_bytes: size above which an upload is refused.
+        rendered: answers of this process that need not be made anew.
     """
 
     db: Database
     blobs: Blobs
     admission: Admission
     max_checkpoint_bytes: int
+    rendered: Rendered = field(default_factory=Rendered)

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, MetaData, Text, TypeDecorator, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    literal_column,
+    text,
+)
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -258,8 +269,12 @@ class EntryRow(Base):
     withdrawn_ms: Mapped[int | None] = mapped_column(BigInteger)
     """When it was withdrawn; such an entry never ranks, and its page says why."""
     withdrawn_reason: Mapped[str] = mapped_column(default="")
+    revision: Mapped[int] = mapped_column(default=0, onupdate=literal_column("revision + 1"))
+    """How often the row was changed. The database counts, so that of two who change it at once none is lost."""
 
 
+# What tells whether a board has changed, without looking at its rows.
+Index("ix_entry_revision", EntryRow.dataset, EntryRow.threat_model, EntryRow.revision, EntryRow.id)
 # Boards in the order of their ranking; SQLite does with less, see the migration.
 Index(
     "ix_entry_ranking",

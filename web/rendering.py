@@ -14,10 +14,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from store.actors import ANYBODY, Actor
+from store.rendered import Answer
 from store.views import MOST_ROWS
 from web import formats, glossary
 
 ROOM = Path(__file__).parent
+HTML = "text/html; charset=utf-8"
 
 
 class Page(BaseModel):
@@ -47,7 +49,17 @@ def render(request: Request, page: Page, status: int = 200) -> Response:
     headers = {"Cache-Control": kept, "ETag": etag, "Vary": "Cookie"}
     if request.method in {"GET", "HEAD"} and status == 200 and request.headers.get("if-none-match") == etag:
         return Response(status_code=304, headers=headers)
-    return Response(body, status_code=status, headers=headers, media_type="text/html; charset=utf-8")
+    return Response(body, status_code=status, headers=headers, media_type=HTML)
+
+
+def respond(request: Request, answer: Answer) -> Response:
+    """Send a page that was rendered before, for readers who are not signed in."""
+    headers = {"Cache-Control": "no-cache", "ETag": answer.etag, "Vary": "Cookie, Accept-Encoding"}
+    if answer.is_known(request.headers.get("if-none-match")):
+        return Response(status_code=304, headers=headers)
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        return Response(answer.packed, headers=headers | {"Content-Encoding": "gzip"}, media_type=HTML)
+    return Response(answer.plain, headers=headers, media_type=HTML)
 
 
 def as_html(page: Page, viewer: Actor = ANYBODY) -> str:

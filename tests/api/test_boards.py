@@ -6,7 +6,10 @@ import pytest
 
 from benchmark.report import EvaluationReport, Points
 from benchmark.threat_models import BOARDS
+from store.accounts import NewAccount, register
 from store.boards import get_board, get_model, list_boards
+from store.sign_in import sign_in
+from store.tables import EntryRow
 from store.views import Sort
 from tests.api.shape import assert_error
 from tests.running import Running
@@ -99,3 +102,41 @@ def test_a_reported_model_has_no_report(service: Running) -> None:
 def test_knows_no_other_model(service: Running) -> None:
     assert_error(service.http.get("/api/v1/models/cifar10/Linf/Nobody"), 404, "not_found", "model")
     assert_error(service.http.get("/api/v1/models/cifar10/L9/Nobody"), 404, "not_found", "board")
+
+
+def test_a_board_is_given_again_until_an_entry_changes(service: Running) -> None:
+    address = "/api/v1/leaderboards/cifar10/L2"
+    first = service.http.get(address)
+    etag = {"If-None-Match": first.headers["etag"]}
+    assert service.http.get(address).content == first.content
+    unchanged = service.http.get(address, headers=etag)
+    assert (unchanged.status_code, unchanged.content) == (304, b"")
+    with service.services.db.transaction() as session:
+        entry = session.query(EntryRow).filter_by(dataset="cifar10", threat_model="L2").first()
+        assert entry is not None
+        entry.venue = "A venue of its own"
+    changed = service.http.get(address, headers=etag)
+    assert (changed.status_code, changed.headers["etag"] != etag["If-None-Match"]) == (200, True)
+    assert "A venue of its own" in changed.text
+
+
+@pytest.mark.parametrize("address", ["/api/v1/leaderboards/cifar10/L2", "/boards/cifar10/L2"])
+@pytest.mark.parametrize("query", ["", "?search=wide"])
+def test_a_board_comes_packed_to_those_who_take_it(service: Running, address: str, query: str) -> None:
+    plain = service.http.get(address + query, headers={"Accept-Encoding": "identity"})
+    packed = service.http.get(address + query, headers={"Accept-Encoding": "gzip"})
+    assert "content-encoding" not in plain.headers
+    assert packed.headers["content-encoding"] == "gzip"
+    assert packed.content == plain.content
+    assert "Accept-Encoding" in packed.headers["vary"]
+
+
+def test_a_page_for_somebody_signed_in_is_never_given_to_others(service: Running) -> None:
+    register(service.services.db, NewAccount(name="jane-doe", password="correct horse battery"))
+    secret = sign_in(service.services.db, "jane-doe", "correct horse battery")
+    cookies = {"Cookie": f"gauntlet_session={secret}"}
+    before = service.http.get("/boards/cifar10/L2")
+    own = service.http.get("/boards/cifar10/L2", headers=cookies)
+    assert own.headers["cache-control"] == "private, no-cache"
+    assert "Cookie" in own.headers["vary"]
+    assert service.http.get("/boards/cifar10/L2").content == before.content

@@ -13,11 +13,12 @@ from pydantic import BaseModel, ConfigDict
 from benchmark.errors import InvalidInput
 from store.actors import Actor
 from store.boards import get_board, list_points
+from store.rendered import standing_of
 from store.services import Services
 from store.submissions import list_open
 from store.views import Badge, BoardView, Sort, SubmissionView
 from web.charts import Scatter, scatter
-from web.rendering import Page, board_address, render
+from web.rendering import Page, as_html, board_address, render, respond
 from web.services import Store, Who
 
 router = APIRouter()
@@ -40,9 +41,7 @@ class BoardQuery(BaseModel):
     page: int = 1
 
     @classmethod
-    def read(
-        cls, search: Annotated[str, Query(max_length=200)] = "", badge: str = "", sort: str = "", page: str = ""
-    ) -> Self:
+    def read(cls, search: str = "", badge: str = "", sort: str = "", page: str = "") -> Self:
         """Read the parameters of the address; empty ones say nothing.
 
         Raises:
@@ -157,6 +156,13 @@ def board_page(
     )
 
 
+async def _asked(
+    search: Annotated[str, Query(max_length=200)] = "", badge: str = "", sort: str = "", page: str = ""
+) -> BoardQuery:
+    """Read the parameters without waiting for a thread to do so."""
+    return BoardQuery.read(search, badge, sort, page)
+
+
 @router.get("/boards/{dataset}/{threat_model}")
 def show_board(
     request: Request,
@@ -164,10 +170,18 @@ def show_board(
     threat_model: str,
     store: Store,
     who: Who,
-    query: Annotated[BoardQuery, Depends(BoardQuery.read)],
+    query: Annotated[BoardQuery, Depends(_asked)],
 ) -> Response:
-    """Show a leaderboard."""
-    return render(request, board_page(store, dataset, threat_model, query, who))
+    """Show a leaderboard; to people who are not signed in one that was rendered before, where nothing has changed."""
+    standing = standing_of(store.db, dataset, threat_model)
+    # Kept, any words that anybody asks for would drive out what is asked for again and again.
+    if who.account_id is not None or standing.under_way or query.search:
+        return render(request, board_page(store, dataset, threat_model, query, who))
+
+    def make() -> bytes:
+        return as_html(board_page(store, dataset, threat_model, query, who)).encode()
+
+    return respond(request, store.rendered.get(("page", dataset, threat_model, query), standing, make))
 
 
 def _page_of(services: Services, dataset: str, threat_model: str, query: BoardQuery) -> BoardView:
