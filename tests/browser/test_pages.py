@@ -121,6 +121,7 @@ def populate(service: Running) -> list[str]:
         *(f"/submissions/{view.id}" for view in (rejected, running, waiting)),
         "/about",
         "/about#flagged",
+        "/api/v1/docs",
     ]
 
 
@@ -138,6 +139,14 @@ def test_every_page_opens_without_complaint_and_fits(
                 "getComputedStyle(document.documentElement).backgroundColor.match(/\\d+/g).map(Number)[0]"
             )
             assert (lightness < 100) == dark, address
+        assert watched.complaints == []
+
+
+def test_the_rest_interface_is_listed(browser: Browser, service: Running) -> None:
+    with opened(browser, service) as watched:
+        watched.page.goto("/api/v1/docs")
+        watched.page.locator(".opblock").first.wait_for()
+        assert watched.page.locator(".opblock").count() >= 10
         assert watched.complaints == []
 
 
