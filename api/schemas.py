@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from store.submission_log import LogLine
 from store.views import BoardSummary, ExternalView, NewExternal, NewSubmission, SubmissionView
 
 
@@ -50,6 +51,12 @@ class SubmissionList(BaseModel):
     """Submissions, the latest first."""
 
     submissions: tuple[SubmissionView, ...]
+
+
+class LogLines(BaseModel):
+    """What happened to a submission, in order, and last how its work stands."""
+
+    lines: tuple[LogLine, ...]
 
 
 class ExternalRequest(NewExternal):

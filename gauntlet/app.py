@@ -16,6 +16,7 @@ from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddle
 import api.errors
 import api.routes
 import web
+from api.events import Streams
 from api.metrics import Metrics
 from api.readiness import Probes
 from api.routes import blobs
@@ -92,6 +93,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.services = services
     app.state.probes = _probes(settings, services)
     app.state.metrics = Metrics(services, __version__, settings.metrics_token)
+    app.state.streams = Streams()
     app.state.failure = None
     app.state.zoo = PermissiveFiles(Places.from_environment())
     if settings.worker_token is not None:

@@ -85,6 +85,12 @@ class Actor(View):
             return True
         return self.moderates or (submission.owner_id == self.account_id and Scope.READ in self.scopes)
 
+    def may_read_log(self, submission: SubmissionRow) -> bool:
+        """Tell whether they may read all that happened to a submission, failures of the service included."""
+        if submission.owner_id is None or self.moderates:
+            return True
+        return submission.owner_id == self.account_id and Scope.READ in self.scopes
+
     def may_change(self, submission: SubmissionRow) -> bool:
         """Tell whether they may cancel, withdraw or edit a submission."""
         if self.moderates:

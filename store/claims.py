@@ -17,10 +17,12 @@ from sqlalchemy import ColumnElement, and_, select, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
+from store.audit import note
 from store.database import Database, database_now_ms, is_lock_conflict, ring_after_commit
 from store.errors import StaleClaim
 from store.queue import next_work, serve
 from store.states import Fault, lock_submission, move
+from store.submission_log import FAILED_ATTEMPT, name_of, presentable
 from store.submission_views import as_submitted
 from store.submissions import close_run, close_shards
 from store.tables import ExternalRow, RunRow, ShardRow, WorkerRow
@@ -266,6 +268,15 @@ def fail_attempt(db: Database, claim: Claim, reason: str, fault: Fault) -> None:
             fail_run(session, claim.run_id, reason, fault)
         else:
             _put_back(session, claim)
+            note(
+                session,
+                None,
+                FAILED_ATTEMPT,
+                f"submission {claim.submission_id}",
+                attempt=str(claim.attempt),
+                piece=name_of(claim.kind, claim.first, claim.last),
+                reason=presentable(reason),
+            )
 
 
 def fail_run(session: Session, run_id: int, reason: str, fault: Fault) -> str | None:
