@@ -19,6 +19,15 @@ class Upload(BaseModel):
     bytes: int
 
 
+class PartialUpload(BaseModel):
+    """What has arrived of a file that comes in several goes."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"sha256": "9f" * 32, "received": 65_536}]})
+
+    sha256: str
+    received: int
+
+
 class SubmissionRequest(NewSubmission):
     """A submission; a field that it does not know is an error, not ignored."""
 

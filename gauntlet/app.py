@@ -18,6 +18,7 @@ import api.routes
 import web
 from api.events import Streams
 from api.metrics import Metrics
+from api.parts import Parts
 from api.readiness import Probes
 from api.routes import blobs
 from api.routes.blobs import WorkerAccess
@@ -94,6 +95,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.probes = _probes(settings, services)
     app.state.metrics = Metrics(services, __version__, settings.metrics_token)
     app.state.streams = Streams()
+    app.state.parts = Parts(settings.var_dir.absolute() / "parts")
     app.state.failure = None
     app.state.zoo = PermissiveFiles(Places.from_environment())
     if settings.worker_token is not None:

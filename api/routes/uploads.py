@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Header, Path, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from api.errors import responses
+from api.parts import Parts, Range
 from api.receiving import receive
-from api.schemas import Upload
+from api.schemas import PartialUpload, Upload
 from api.services import Store, Who
-from store.actors import require_sender
+from store.actors import Actor, require_sender
+from store.services import Services
+from store.submitters import submitter_of
 
 router = APIRouter(prefix="/uploads", tags=["uploads"])
 
@@ -21,7 +24,12 @@ Sha256 = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of 
 @router.put(
     "/{sha256}",
     status_code=201,
-    responses={200: {"model": Upload, "description": "It had been there already"}, **responses(401, 403, 507)},
+    response_model=Upload,
+    responses={
+        200: {"model": Upload, "description": "It had been there already"},
+        202: {"model": PartialUpload, "description": "These bytes have arrived, and the rest may follow"},
+        **responses(401, 403, 409, 503, 507),
+    },
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -29,7 +37,16 @@ Sha256 = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of 
         }
     },
 )
-async def put_upload(sha256: Sha256, request: Request, response: Response, store: Store, who: Who) -> Upload:
+async def put_upload(
+    sha256: Sha256,
+    request: Request,
+    response: Response,
+    store: Store,
+    who: Who,
+    content_range: Annotated[
+        str | None, Header(description="Which bytes of the file these are, such as bytes 0-99/200", max_length=100)
+    ] = None,
+) -> Upload | Response:
     """Store a checkpoint or adversarial examples under the file's hash.
 
     A checkpoint is a safetensors file, a `.pt2` file, or a state dict of torch.save; examples are a `.npy` file or a
@@ -37,13 +54,27 @@ async def put_upload(sha256: Sha256, request: Request, response: Response, store
 
     The body is the file itself. 201 when it was stored, 200 when it had been there already. Nothing is kept of a file
     that is broken off, too large, of another hash, or whose content is none of these.
+
+    With Content-Range a file comes in several goes: what has arrived stays for a day, also of a request that is broken
+    off, and the next goes on from there. 202 while some is missing.
     """
     require_sender(who)
     limit = store.admission.max_checkpoint_bytes
     existed = await run_in_threadpool(store.blobs.exists, sha256)
+    parts: Parts = request.app.state.parts
+    sender = await run_in_threadpool(_sender, request, store, who)
+    if content_range is not None:
+        there = Range.read(content_range, limit)
+        received = await parts.append(sender, sha256, there, request.stream())
+        if received < there.size:
+            part = PartialUpload(sha256=sha256, received=received)
+            return Response(part.model_dump_json(), status_code=202, media_type="application/json")
     writer = await run_in_threadpool(store.blobs.writer, limit)
     try:
-        size = await receive(request, writer)
+        if content_range is None:
+            size = await receive(request, writer)
+        else:
+            size = await run_in_threadpool(parts.finish, sender, sha256, writer)
         await run_in_threadpool(writer.commit, sha256, store.admission.check_upload)
     finally:
         writer.abort()
@@ -52,7 +83,20 @@ async def put_upload(sha256: Sha256, request: Request, response: Response, store
     return Upload(sha256=sha256, bytes=size)
 
 
+@router.get("/{sha256}/part", responses=responses(401, 403))
+def get_part(sha256: Sha256, request: Request, store: Store, who: Who) -> PartialUpload:
+    """Tell how many bytes have arrived of a file that comes in several goes; 0 where nobody has begun with it."""
+    require_sender(who)
+    parts: Parts = request.app.state.parts
+    return PartialUpload(sha256=sha256, received=parts.received(_sender(request, store, who), sha256))
+
+
 @router.get("/{sha256}", responses=responses(404))
 def get_upload(sha256: Sha256, store: Store) -> Upload:
     """Tell whether a file is here, so that it need not be sent again."""
     return Upload(sha256=sha256, bytes=store.blobs.size(sha256))
+
+
+def _sender(request: Request, store: Services, who: Actor) -> str:
+    """Return whose unfinished uploads are meant."""
+    return submitter_of(store.db, who, request.client.host if request.client else "")
