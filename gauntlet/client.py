@@ -14,9 +14,12 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from api.schemas import BoardList, ErrorResponse, SubmissionList
-from benchmark.errors import ErrorDetail, GauntletError
+from api.schemas import BoardList, ErrorResponse, LogLines, PartialUpload, SubmissionList
+from benchmark.errors import ErrorDetail, GauntletError, InvalidInput
 from benchmark.report import EvaluationReport
+from gauntlet.tokens import find_token
+from store.accounts import AccountView
+from store.submission_log import LogLine
 from store.views import (
     Badge,
     BoardRow,
@@ -31,6 +34,8 @@ from store.views import (
 )
 
 CHUNK_BYTES = 1024 * 1024
+UPLOAD_ATTEMPTS, FIRST_PAUSE_S = 5, 0.5
+"""How often an upload goes on after a broken connection; the pause before it doubles each time."""
 ATTEMPTS = 3
 """How often a leaderboard is read anew because it changed between its parts."""
 FINAL_STATES = frozenset({State.REJECTED, State.PUBLISHED, State.WITHDRAWN, State.FAILED, State.CANCELLED})
@@ -87,6 +92,7 @@ class Client:
 
     Args:
         base_url: where it is, such as "http://127.0.0.1:8000".
+        token: of an account; by default the one in GAUNTLET_TOKEN or in the system's keyring, where there is one.
         timeout: seconds to wait for an answer.
         transport: how to reach it, where not over the network.
     """
@@ -95,12 +101,18 @@ class Client:
         self,
         base_url: str = "http://127.0.0.1:8000",
         *,
+        token: str | None = None,
         timeout: float = 30.0,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self.base_url = base_url.rstrip("/")
+        token = token or find_token(self.base_url)
+        # Redirects are not followed, so that nobody else is ever shown the token.
+        shown = {"Authorization": f"Bearer {_sound(token)}"} if token else {}
         try:
-            self._http = httpx.Client(base_url=f"{self.base_url}/api/v1", timeout=timeout, transport=transport)
+            self._http = httpx.Client(
+                base_url=f"{self.base_url}/api/v1", timeout=timeout, transport=transport, headers=shown
+            )
         except httpx.InvalidURL:
             raise self._unreachable("an address that cannot be read") from None
 
@@ -130,11 +142,36 @@ class Client:
         sha256 = sha256_of(path)
         there = self._send("GET", f"/uploads/{sha256}", accept=404)
         if there.status_code == 404:
-            content = _chunks(path, size, progress)
-            self._send("PUT", f"/uploads/{sha256}", content=content, headers={"Content-Length": str(size)})
+            self._send_all(path, sha256, size, progress)
         if progress is not None:
             progress(size, size)
         return Uploaded(sha256, size)
+
+    def _send_all(self, path: Path, sha256: str, size: int, progress: BytesDone | None) -> None:
+        """Send a file, and after a broken connection what had not arrived, a few times."""
+        for attempt in range(UPLOAD_ATTEMPTS):
+            try:
+                first = self._read(PartialUpload, self._send("GET", f"/uploads/{sha256}/part")).received
+                headers = {"Content-Length": str(size - first)}
+                if size:
+                    headers["Content-Range"] = f"bytes {first}-{size - 1}/{size}"
+                self._send("PUT", f"/uploads/{sha256}", content=_chunks(path, first, size, progress), headers=headers)
+            except (ServiceUnreachable, RefusedByService) as error:
+                # The service may not know yet that the last connection has ended, and take this one for a second.
+                refused = isinstance(error, RefusedByService) and error.status != 409
+                if refused or attempt + 1 == UPLOAD_ATTEMPTS:
+                    raise
+                time.sleep(FIRST_PAUSE_S * 2**attempt)
+            else:
+                return
+
+    def account(self) -> AccountView:
+        """Return the account that the token is of."""
+        return self._read(AccountView, self._send("GET", "/account"))
+
+    def log(self, submission_id: str) -> tuple[LogLine, ...]:
+        """Return what happened to a submission, in order, and last how its work stands."""
+        return self._read(LogLines, self._send("GET", _path("submissions", submission_id, "log"))).lines
 
     def submit(self, submission: NewSubmission) -> SubmissionView:
         """Submit a checkpoint that was uploaded before."""
@@ -154,9 +191,28 @@ class Client:
 
         Args:
             submission_id: which one.
-            every: seconds between two looks.
+            every: seconds between two looks, where the service cannot tell of changes by itself.
         """
-        return _changes(lambda: self.get_submission(submission_id), lambda view: view.state in FINAL_STATES, every)
+        last: SubmissionView | None = None
+        for view in self._told(submission_id):
+            last = view
+            yield view
+        if last is not None and last.state in FINAL_STATES:
+            return
+        looks = _changes(lambda: self.get_submission(submission_id), lambda view: view.state in FINAL_STATES, every)
+        yield from (view for view in looks if view != last)
+
+    def _told(self, submission_id: str) -> Iterator[SubmissionView]:
+        """Yield what the service tells of a submission by itself, for as long as it does."""
+        try:
+            with self._http.stream("GET", _path("submissions", submission_id, "events")) as response:
+                if not response.is_success:
+                    return
+                for line in response.iter_lines():
+                    if line.startswith("data: "):
+                        yield SubmissionView.model_validate_json(line.removeprefix("data: "))
+        except (httpx.TransportError, httpx.InvalidURL, ValidationError):
+            return
 
     def cancel(self, submission_id: str) -> SubmissionView:
         """Cancel a submission that has no result yet."""
@@ -290,9 +346,21 @@ def _path(*parts: str) -> str:
     return "".join(f"/{quote(part, safe='')}" for part in parts)
 
 
-def _chunks(path: Path, size: int, progress: BytesDone | None) -> Iterator[bytes]:
-    done = 0
+def _sound(token: str) -> str:
+    """Return a token that can be sent, without what a copy brings along; its content is told to nobody."""
+    token = token.strip()
+    if not (token.isascii() and token.isprintable() and " " not in token):
+        raise InvalidInput.because(
+            "token", found="characters that no token has", expected="a token of an account",
+            remedy="copy it again from the page of your account",
+        )  # fmt: skip
+    return token
+
+
+def _chunks(path: Path, first: int, size: int, progress: BytesDone | None) -> Iterator[bytes]:
+    done = first
     with path.open("rb") as file:
+        file.seek(first)
         while chunk := file.read(CHUNK_BYTES):
             yield chunk
             done += len(chunk)

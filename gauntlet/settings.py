@@ -21,7 +21,7 @@ MEBIBYTE = 1024 * 1024
 PREFIX = "GAUNTLET_"
 FILE = "_FILE"
 """What follows the name of a setting where the variable names a file that holds its value."""
-OF_OTHERS = frozenset(f"{PREFIX}{name}" for name in ("SERVER", "CACHE", "OFFLINE", "ZOO_MIRROR"))
+OF_OTHERS = frozenset(f"{PREFIX}{name}" for name in ("SERVER", "TOKEN", "CACHE", "OFFLINE", "ZOO_MIRROR"))
 """Of commands and libraries: where a service is, where data and downloads lie. No settings of the service itself."""
 Device = Annotated[str, Field(pattern=r"^(cpu|cuda(:\d{1,3})?)$")]
 """The processor, or a CUDA device by number."""

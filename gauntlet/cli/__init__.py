@@ -11,11 +11,13 @@ import typer
 from benchmark.errors import ErrorDetail, GauntletError, InvalidInput
 from gauntlet import __version__
 from gauntlet.cli import (
+    account_token,
     backup,
     check,
     compare,
     convert,
     data,
+    entry_report,
     evaluate,
     external,
     health,
@@ -50,6 +52,10 @@ for name, command in (
     ("cancel", submit.cancel),
     ("external", external.external),
     ("leaderboard", leaderboard.leaderboard),
+    ("report", entry_report.report),
+    ("log", entry_report.log),
+    ("login", account_token.login),
+    ("logout", account_token.logout),
     ("worker", worker.worker),
     ("sweep", worker.sweep),
     ("health", health.health),

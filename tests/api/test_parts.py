@@ -77,7 +77,7 @@ def test_it_goes_on_only_where_it_ended(service: Running) -> None:
     ],
 )
 def test_other_ranges_are_refused(service: Running, text: str, status: int, code: str) -> None:
-    response = service.http.put(ADDRESS, content=SOUND[:10], headers={"Content-Range": text.encode()})
+    response = service.http.put(ADDRESS, content=SOUND[:10], headers=[(b"Content-Range", text.encode())])
     assert_error(response, status, code, "Content-Range")
     assert received(service) == 0
 
