@@ -1,7 +1,7 @@
 """A board as it stood at a moment of the past.
 
-Of entries evaluated here the history says what was known of them, and since when. Of reported entries it says only since
-when the service knows them: their numbers are the present ones.
+Of entries evaluated here the history says what was known of them, and since when. Of reported entries it says only
+since when the service knows them: their numbers are the present ones.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from store.views import Badge
 
 
 def read_moment(text: str) -> int:
-    """Return the milliseconds since 1970 of a date or a date-time; a date means its end, both are UTC if they do not say.
+    """Return the milliseconds since 1970 of a date, which means its end, or a date-time; UTC where it does not say.
 
     Raises:
         InvalidInput: it is neither.
@@ -58,14 +58,10 @@ def entries_at(board: Board, at_ms: int) -> type[EntryRow]:
     measured = and_(EntryRow.badge == Badge.EVALUATED, item.id.is_not(None))
     then = {
         "standard_accuracy": case((measured, item.standard_accuracy), else_=EntryRow.standard_accuracy),
-        "best_known_robust_accuracy": case(
-            (measured, item.robust_accuracy), else_=EntryRow.best_known_robust_accuracy
-        ),
+        "best_known_robust_accuracy": case((measured, item.robust_accuracy), else_=EntryRow.best_known_robust_accuracy),
     }
     columns = [then.get(column.name, column).label(column.name) for column in EntryRow.__table__.columns]
-    there = or_(
-        EntryRow.published_ms <= at_ms, and_(EntryRow.published_ms.is_(None), known.c.last.is_not(None))
-    )
+    there = or_(EntryRow.published_ms <= at_ms, and_(EntryRow.published_ms.is_(None), known.c.last.is_not(None)))
     query = (
         select(*columns)
         .outerjoin(known, known.c.entry_id == EntryRow.id)

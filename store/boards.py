@@ -212,7 +212,7 @@ def model_not_found(board: Board, model_id: str) -> NotFound:
     )
 
 
-def ranked_entries(board: Board) -> Select[tuple[EntryRow, int | None]]:
+def ranked_entries(board: Board) -> Select[EntryRow, int | None]:
     """Return the query for all entries of a board with their ranks, hidden ones too, in the order of the ranking."""
     ranks = _ranks(board)
     query = select(EntryRow, ranks.c.rank).outerjoin(ranks, ranks.c.model_id == EntryRow.model_id)

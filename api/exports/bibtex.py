@@ -24,9 +24,8 @@ def as_bibtex(board: BoardView) -> str:
         if row.link:
             papers.setdefault(row.link, []).append(row)
     lines = [f"% {as_comment(board.title)}: {len(papers)} papers behind {len(board.rows)} entries.", ""]
-    for row in board.rows:
-        if not row.link:
-            lines.append(f"% Left out, since no paper is known of it: {as_comment(row.model_id)}")
+    without = (as_comment(row.model_id) for row in board.rows if not row.link)
+    lines += [f"% Left out, since no paper is known of it: {name}" for name in without]
     return "\n".join([*lines, *(_entry(link, rows) for link, rows in papers.items())]) + "\n"
 
 

@@ -38,10 +38,10 @@ WRITERS: dict[Format, Callable[[BoardView], str]] = {
 
 
 def wanted(asked: Format | None, accept: str) -> Format:
-    """Return the format: the one that is asked for by name, else CSV for those who accept it and like JSON no better."""
+    """Return the format: the one asked for by name, else CSV for those who accept it and like JSON no better."""
     if asked is not None:
         return asked
-    qualities = {media: quality for media, quality in map(_read, accept.split(","))}
+    qualities = dict(map(_read, accept.split(",")))
     liked = qualities.get(CSV, 0.0)
     return Format.CSV if liked > 0 and liked >= qualities.get(JSON, 0.0) else Format.JSON
 

@@ -116,6 +116,6 @@ def _links(request: Request, question: BoardQuestion, matching: int) -> list[str
         offsets["next"] = question.offset + question.limit
     address = request.url.include_query_params
     return [
-        f"<{(url := address(limit=question.limit, offset=offset)).path}?{url.query}>; rel=\"{name}\""
+        f'<{(url := address(limit=question.limit, offset=offset)).path}?{url.query}>; rel="{name}"'
         for name, offset in offsets.items()
     ]
