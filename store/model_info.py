@@ -17,7 +17,7 @@ from store.reference import entry_values
 from store.views import BoardRow, ExtraData
 
 LARGEST_BYTES = 100_000
-"""Of one file; real ones have about a thousandth of a megabyte."""
+"""Of one file; real ones have about a thousand."""
 LARGEST_ERROR = 10_000.0
 LONGEST_FOOTNOTE = 1_000
 NEAR = 0.05
@@ -26,18 +26,19 @@ _UNKNOWN_VENUE = "N/A"
 
 
 def _number(value: object) -> object:
-    """Read a number as these files hold it: as text, which is empty where nothing is known."""
+    """Read a number as these files hold it: as text, which is empty or "null" where nothing is known."""
     if isinstance(value, str):
         text = value.strip()
         try:
-            return float(text) if text else None
+            return float(text) if text not in {"", "null"} else None
         except ValueError:
             return value
     return value
 
 
-Percent = Annotated[float | None, BeforeValidator(_number), Field(ge=0, le=100, allow_inf_nan=False)]
-Error = Annotated[float | None, BeforeValidator(_number), Field(ge=0, le=LARGEST_ERROR, allow_inf_nan=False)]
+_Hundredths = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
+Percent = Annotated[_Hundredths | None, BeforeValidator(_number)]
+Error = Annotated[Annotated[float, Field(ge=0, le=LARGEST_ERROR, allow_inf_nan=False)] | None, BeforeValidator(_number)]
 
 
 class ModelInfo(BaseModel):
@@ -55,7 +56,7 @@ class ModelInfo(BaseModel):
     venue: str
     architecture: str
     eps: str | None
-    clean_acc: Annotated[float, BeforeValidator(_number), Field(ge=0, le=100, allow_inf_nan=False)]
+    clean_acc: Annotated[_Hundredths, BeforeValidator(_number)]
     reported: Percent = None
     autoattack_acc: Percent = None
     external: Percent = None
@@ -151,12 +152,12 @@ def read_info(file: InfoFile) -> ReadInfo:
     return ReadInfo(values, remark)
 
 
-def write_info(row: BoardRow, dataset: str) -> bytes:
+def write_info(row: BoardRow, board: Board) -> bytes:
     """Return an entry as such a file, in one order of the fields; what is unknown is null or left out.
 
     Args:
         row: the entry.
-        dataset: its board's data set.
+        board: its board.
     """
     fields: dict[str, object] = {
         "link": row.link,
@@ -164,7 +165,7 @@ def write_info(row: BoardRow, dataset: str) -> bytes:
         "authors": row.authors,
         "additional_data": None if row.extra_data is ExtraData.UNKNOWN else row.extra_data is not ExtraData.NONE,
         "number_forward_passes": row.forward_passes,
-        "dataset": dataset,
+        "dataset": board.dataset,
         "venue": row.venue or _UNKNOWN_VENUE,
         "architecture": row.architecture,
         "eps": row.epsilon,
@@ -172,12 +173,11 @@ def write_info(row: BoardRow, dataset: str) -> bytes:
         "reported": _percent(row.claimed_robust_accuracy),
     }
     robust, best = row.robust_accuracy, row.best_known_robust_accuracy
-    attacked = row.epsilon is not None
     external = best if best is not None and robust is not None and best < robust else None
     optional: dict[str, object] = {
-        "autoattack_acc": _percent(robust) if attacked else None,
-        "external": _percent(external) if attacked else None,
-        "corruptions_acc": None if attacked else _percent(robust),
+        "autoattack_acc": _percent(robust) if board.attacked else None,
+        "external": _percent(external) if board.attacked else None,
+        "corruptions_acc": None if board.attacked else _percent(robust),
         "corruptions_mce": _decimals(row.mce),
         "corruptions_acc_3d": _percent(row.corruption_accuracy_3d),
         "corruptions_mce_3d": _decimals(row.mce_3d),
@@ -222,9 +222,9 @@ def _link(link: str) -> str:
 
 
 def _epsilon(board: Board, eps: str | None) -> str | None:
-    """Return the budget as the file writes it, if it is about the board's; there is none where nobody attacks."""
+    """Return the budget as the file writes it, which is about the board's; where nobody attacks, whatever it says."""
     if board.epsilon is None:
-        return None
+        return _text("eps", eps, 40) if eps else None
     try:
         near = math.isclose(ThreatModel("Linf", eps or "").epsilon, board.epsilon, rel_tol=NEAR)
     except InvalidInput:

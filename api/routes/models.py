@@ -11,6 +11,7 @@ from api.errors import responses
 from api.services import Store
 from benchmark.errors import NotFound
 from benchmark.report import EvaluationReport, Points
+from benchmark.threat_models import official_board
 from store.boards import get_model
 from store.checkpoints import find_checkpoint
 from store.look_views import get_look
@@ -58,7 +59,7 @@ def read_look_report(dataset: str, threat_model: str, model_id: str, number: Loo
 def read_model_info(dataset: str, threat_model: str, model_id: str, store: Store) -> Response:
     """Return an entry in the layout of RobustBench's files of model information; its numbers are texts there."""
     row = get_model(store.db, store.blobs, dataset, threat_model, model_id).row
-    return Response(write_info(row, dataset), media_type="application/json")
+    return Response(write_info(row, official_board(dataset, threat_model)), media_type="application/json")
 
 
 @router.get(f"{MODEL}/checkpoint", response_class=FileResponse, responses=responses(404))

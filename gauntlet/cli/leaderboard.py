@@ -85,10 +85,12 @@ def _write_text(view: BoardView, written: BoardFormat, output: Path | None) -> N
 
 
 def _write_files(view: BoardView, output: Path, *, as_json: bool) -> None:
+    from benchmark.threat_models import official_board
     from store.admission import NAME
     from store.model_info import write_info
 
-    folder = output / view.dataset / view.threat_model
+    board = official_board(view.dataset, view.threat_model)
+    folder = output / board.dataset / board.threat_model
     folder.mkdir(parents=True, exist_ok=True)
     for row in view.rows:
         if not NAME.fullmatch(row.model_id):  # a service that is none of ours may not choose where files are written
@@ -98,7 +100,7 @@ def _write_files(view: BoardView, output: Path, *, as_json: bool) -> None:
                 expected="a name that fits a file",
                 remedy="ask the service",
             )
-        (folder / f"{row.model_id}.json").write_bytes(write_info(row, view.dataset))
+        (folder / f"{row.model_id}.json").write_bytes(write_info(row, board))
     if as_json:
         print_json({"folder": str(folder), "files": len(view.rows)})
     else:

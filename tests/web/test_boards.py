@@ -128,7 +128,7 @@ def test_board_hides_by_filter_and_says_how_much(service: Running) -> None:
     assert "No entry fits these filters" in nothing.text
 
 
-@pytest.mark.parametrize("sort", list(Sort))
+@pytest.mark.parametrize("sort", [Sort.BEST, Sort.STANDARD, Sort.NAME, Sort.VENUE])
 def test_board_sorts_and_keeps_everybody_s_rank(service: Running, sort: Sort) -> None:
     page = board_page(service.services, "cifar10", "Linf", BoardQuery(sort=sort))
     ranks = {row.model_id: row.rank for row in get_board(service.services.db, "cifar10", "Linf").rows}
