@@ -78,10 +78,13 @@ def test_the_openapi_document_describes_every_route_with_examples(service: Runni
         ("get", "/api/v1/models/{dataset}/{threat_model}/{model_id}"),
         ("get", "/api/v1/models/{dataset}/{threat_model}/{model_id}/report"),
         ("get", "/api/v1/models/{dataset}/{threat_model}/{model_id}/points"),
+        ("get", "/api/v1/models/{dataset}/{threat_model}/{model_id}/model-info"),
+        ("get", "/api/v1/models/{dataset}/{threat_model}/{model_id}/checkpoint"),
         ("get", "/api/v1/models/{dataset}/{threat_model}/{model_id}/looks/{number}/report"),
         ("post", "/api/v1/models/{dataset}/{threat_model}/{model_id}/external-evaluations"),
         ("get", "/api/v1/models/{dataset}/{threat_model}/{model_id}/external-evaluations"),
         ("get", "/api/v1/external-evaluations/{external_id}"),
+        ("get", "/api/v1/dump"),
         ("get", "/api/v1/zoo/checkpoints"),
         ("get", "/api/v1/zoo/checkpoints/{sha256}"),
     }
