@@ -47,27 +47,25 @@ def test_a_checkpoint_is_sent_whole_or_in_part(open_checkpoint: Running) -> None
     assert http.head(f"{ADDRESS}/checkpoint").headers["content-length"] == str(len(CHECKPOINT))
 
 
-@pytest.mark.parametrize(
-    ("table", "values"),
-    [
-        (SubmissionRow, {"private_checkpoint": True}),
-        (SubmissionRow, {"anonymous": True}),
-        (EntryRow, {"anonymous": True}),
-        (EntryRow, {"withdrawn_ms": 1}),
-        (EntryRow, {"submission_id": None}),
-        (SubmissionRow, {"checkpoint_sha256": "0" * 64}),
-    ],
-)
-def test_every_other_checkpoint_is_not_there(
-    open_checkpoint: Running, table: type[SubmissionRow | EntryRow], values: dict[str, object]
-) -> None:
-    change(open_checkpoint, table, **values)
-    assert_error(open_checkpoint.http.get(f"{ADDRESS}/checkpoint"), 404, "not_found", "checkpoint")
+def test_every_other_checkpoint_is_not_there(open_checkpoint: Running) -> None:
+    cases: list[tuple[type[SubmissionRow | EntryRow], str, object, object]] = [
+        (SubmissionRow, "private_checkpoint", True, False),
+        (SubmissionRow, "anonymous", True, False),
+        (EntryRow, "anonymous", True, False),
+        (EntryRow, "withdrawn_ms", 1, None),
+        (SubmissionRow, "checkpoint_sha256", "0" * 64, open_checkpoint.services.blobs.put(CHECKPOINT)),
+        (EntryRow, "submission_id", None, None),
+    ]
+    for table, column, closed, opened in cases:
+        assert open_checkpoint.http.get(f"{ADDRESS}/checkpoint").status_code == 200
+        change(open_checkpoint, table, **{column: closed})
+        assert_error(open_checkpoint.http.get(f"{ADDRESS}/checkpoint"), 404, "not_found", "checkpoint")
+        change(open_checkpoint, table, **{column: opened})
 
 
-@pytest.mark.parametrize("name", ["digits/Linf/Nobody", "digits/L9/x", "x/y/%00", "cifar10/Linf/Carmon2019Unlabeled"])
-def test_what_has_no_checkpoint_answers_alike(service: Running, name: str) -> None:
-    assert_error(service.http.get(f"/api/v1/models/{name}/checkpoint"), 404, "not_found", "checkpoint")
+def test_what_has_no_checkpoint_answers_alike(service: Running) -> None:
+    for name in ("digits/Linf/Nobody", "digits/L9/x", "x/y/%00", "cifar10/Linf/Carmon2019Unlabeled"):
+        assert_error(service.http.get(f"/api/v1/models/{name}/checkpoint"), 404, "not_found", "checkpoint")
 
 
 def test_an_exported_network_has_its_own_ending(open_checkpoint: Running) -> None:

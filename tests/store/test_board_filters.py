@@ -87,33 +87,39 @@ def test_an_anonymous_entry_tells_nobody_s_name(db: Database) -> None:
     assert names(db, search="hidd") == {"Hidden"}
 
 
-@pytest.mark.parametrize("sort", sorted(set(Sort) - {Sort.NAME}))
-def test_every_column_sorts_both_ways_with_the_unknown_last(db: Database, sort: Sort) -> None:
-    columns: dict[Sort, tuple[str, list[object], object]] = {
-        Sort.BEST: ("best_known_robust_accuracy", [0.1, 0.2], None),
-        Sort.STANDARD: ("standard_accuracy", [0.1, 0.2], None),
-        Sort.ROBUST: ("robust_accuracy", [0.1, 0.2], None),
-        Sort.RELIABILITY: ("potentially_unreliable", [False, True], None),
-        Sort.EXTRA_DATA: ("extra_data", ["none", "real"], "unknown"),
-        Sort.ARCHITECTURE: ("architecture", ["alexnet", "ResNet"], ""),
-        Sort.VENUE: ("venue", ["arXiv", "ICLR"], ""),
-        Sort.ZOO_ID: ("zoo_id", ["a", "B"], None),
-        Sort.MCE: ("mce", [50.0, 100.0], None),
-        Sort.CLAIMED: ("claimed_robust_accuracy", [0.1, 0.2], None),
-        Sort.PARAMETERS: ("parameters", [10, 2**40], None),
-        Sort.PUBLISHED: ("published_ms", [1, 2], None),
-    }
-    column, (small, large), unknown = columns[sort]
-    add(db, "z unknown", **{column: unknown})
-    add(db, "small", **{column: small})
-    add(db, "large", **{column: large})
-    ways = {
-        order: [row.model_id for row in get_board(db, *BOARD, sort=sort, order=order).rows] for order in (None, *Order)
-    }
-    last = ["z unknown"]
-    assert ways[Order.ASCENDING] == ["small", "large", *last]
-    assert ways[Order.DESCENDING] == ["large", "small", *last]
-    assert ways[None] in (ways[Order.ASCENDING], ways[Order.DESCENDING])
+COLUMNS: dict[Sort, tuple[str, object, object, object]] = {
+    Sort.BEST: ("best_known_robust_accuracy", 0.1, 0.2, None),
+    Sort.STANDARD: ("standard_accuracy", 0.1, 0.2, None),
+    Sort.ROBUST: ("robust_accuracy", 0.1, 0.2, None),
+    Sort.NAME: ("title", "alpha", "Beta", "zeta"),
+    Sort.RELIABILITY: ("potentially_unreliable", False, True, None),
+    Sort.EXTRA_DATA: ("extra_data", "none", "real", "unknown"),
+    Sort.ARCHITECTURE: ("architecture", "alexnet", "ResNet", ""),
+    Sort.VENUE: ("venue", "arXiv", "ICLR", ""),
+    Sort.ZOO_ID: ("zoo_id", "a", "B", None),
+    Sort.MCE: ("mce", 50.0, 100.0, None),
+    Sort.CLAIMED: ("claimed_robust_accuracy", 0.1, 0.2, None),
+    Sort.PARAMETERS: ("parameters", 10, 2**40, None),
+    Sort.PUBLISHED: ("published_ms", 1, 2, None),
+}
+"""What to sort by: a column with a small value, a large one, and what stands for none."""
+
+
+def test_every_column_sorts_both_ways_with_the_unknown_last(db: Database) -> None:
+    assert set(COLUMNS) == set(Sort)
+    for place, name in enumerate(("small", "large", "unknown"), start=1):
+        values = {column[0]: column[place] for column in COLUMNS.values()}
+        add(db, name, values.pop("best_known_robust_accuracy"), **values)
+    for sort in Sort:
+        ways = {
+            order: [row.model_id for row in get_board(db, *BOARD, sort=sort, order=order).rows]
+            for order in (None, *Order)
+        }
+        last = ["unknown"]  # a name is never unknown
+        falling = ["unknown", "large", "small"] if sort is Sort.NAME else ["large", "small", *last]
+        assert ways[Order.ASCENDING] == ["small", "large", *last], sort
+        assert ways[Order.DESCENDING] == falling, sort
+        assert ways[None] in (ways[Order.ASCENDING], ways[Order.DESCENDING])
 
 
 def rewrite_history(db: Database, model_id: str, times: list[tuple[int, str, float, int | None]]) -> None:
