@@ -25,6 +25,7 @@ from sqlalchemy import insert, text
 from benchmark.threat_models import BOARDS
 from store import claims
 from store.blobs import LocalBlobs
+from store.board_filters import BoardFilters
 from store.boards import get_board, get_model, list_boards, list_points
 from store.database import Database, database_now_ms
 from store.migrate import upgrade
@@ -118,7 +119,7 @@ def queries(blobs: LocalBlobs) -> Mapping[str, Callable[[Database], object]]:
         "list of boards": list_boards,
         "one board, first page": lambda db: get_board(db, "digits", "Linf", limit=ROWS),
         "one board, last page": lambda db: get_board(db, "digits", "Linf", limit=ROWS, offset=_entries(db) - ROWS),
-        "one board, a search": lambda db: get_board(db, "digits", "Linf", search="Method 7", limit=ROWS),
+        "one board, a search": lambda db: get_board(db, "digits", "Linf", BoardFilters(search="Method 7"), limit=ROWS),
         "one board, its plot": lambda db: list_points(db, "digits", "Linf"),
         "one entry with its history": lambda db: get_model(db, blobs, "digits", "Linf", "Model 7"),
         "list of submissions": list_submissions,

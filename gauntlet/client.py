@@ -248,7 +248,13 @@ class Client:
         return self._read(BoardList, self._send("GET", "/leaderboards")).boards
 
     def leaderboard(
-        self, dataset: str, threat_model: str, *, search: str | None = None, badge: Badge | None = None
+        self,
+        dataset: str,
+        threat_model: str,
+        *,
+        search: str | None = None,
+        badge: Badge | None = None,
+        as_of: str | None = None,
     ) -> BoardView:
         """Return a board's ranked entries, all of them, in as many answers as it takes.
 
@@ -257,8 +263,9 @@ class Client:
             threat_model: such as "Linf".
             search: words to find in name, title, architecture or venue.
             badge: whose numbers to show; everybody's by default.
+            as_of: the moment to show, such as "2026-03-01"; the present by default.
         """
-        params = {"search": search, "badge": badge.value if badge else None}
+        params = {"search": search, "badge": badge.value if badge else None, "as_of": as_of}
         given = {name: value for name, value in params.items() if value is not None}
         for _ in range(ATTEMPTS):
             board = self._board(dataset, threat_model, given)

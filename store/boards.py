@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any
 
-from sqlalchemy import ColumnElement, Subquery, Text, UnaryExpression, and_, case, cast, func, or_, select, true
+from sqlalchemy import Select, Subquery, and_, case, func, or_, select, true
 from sqlalchemy.orm import Session, aliased
 
 from benchmark.errors import NotFound
 from benchmark.report import Interval
 from benchmark.threat_models import BOARDS, Board, official_board
+from store.as_of import entries_at, sources_at
 from store.blobs import Blobs
+from store.board_filters import EVERYTHING, BoardFilters, in_order, matching, of_board, ranked, ranking, standing
 from store.database import Database
 from store.externals import view_externals
 from store.look_views import view_looks
@@ -29,11 +29,10 @@ from store.views import (
     ExtraData,
     HistoryItem,
     ModelView,
+    Order,
     Sort,
 )
 
-_SEARCHED = (EntryRow.model_id, EntryRow.title, EntryRow.authors, EntryRow.architecture, EntryRow.venue)
-_BY_CODE_POINT = Text().with_variant(Text(collation="C"), "postgresql")
 _COPIED = frozenset(BoardRow.model_fields) & frozenset(EntryRow.__table__.columns.keys())
 
 
@@ -48,11 +47,13 @@ def list_boards(db: Database) -> tuple[BoardSummary, ...]:
                     EntryRow.threat_model,
                     func.count(),
                     func.sum(case((EntryRow.badge == Badge.EVALUATED, 1), else_=0)),
-                ).group_by(EntryRow.dataset, EntryRow.threat_model)
+                )
+                .where(or_(*(standing(board) for board in BOARDS)))
+                .group_by(EntryRow.dataset, EntryRow.threat_model)
             )
         }
         first = [
-            select(EntryRow.id).where(*_of(board)).order_by(*_order(EntryRow)).limit(1).scalar_subquery()
+            select(EntryRow.id).where(ranked(board)).order_by(*in_order(EntryRow)).limit(1).scalar_subquery()
             for board in BOARDS
         ]
         leaders = {
@@ -68,7 +69,7 @@ def list_boards(db: Database) -> tuple[BoardSummary, ...]:
         numbers = {
             "entries": entries,
             "evaluated_entries": evaluated,
-            "leader": _row(leader, rank) if leader else None,
+            "leader": view_row(leader, rank) if leader else None,
         }
         summaries.append(BoardSummary.model_validate({**_described(board), **numbers}))
     return tuple(summaries)
@@ -78,10 +79,11 @@ def get_board(
     db: Database,
     dataset: str,
     threat_model: str,
-    search: str | None = None,
-    badge: Badge | None = None,
+    filters: BoardFilters = EVERYTHING,
     *,
     sort: Sort = Sort.BEST,
+    order: Order | None = None,
+    as_of_ms: int | None = None,
     limit: int | None = None,
     offset: int = 0,
 ) -> BoardView:
@@ -91,28 +93,39 @@ def get_board(
         db: the database.
         dataset: with ``threat_model`` the board's name.
         threat_model: see ``dataset``.
-        search: show only entries with this text in name, title, authors, architecture or venue.
-        badge: show only entries with this badge.
-        sort: the order; unknown numbers come last, and equal ones stay in the order of the ranking.
+        filters: which entries to show.
+        sort: by what; unknown values come last, and equal ones stay in the order of the ranking.
+        order: which way; None for the one that is usual for ``sort``.
+        as_of_ms: the moment to show; None for the present.
         limit: most rows to return; None for all.
         offset: rows to pass over.
     Raises:
         NotFound: there is no such board.
     """
     board = official_board(dataset, threat_model)
-    page = select(EntryRow).where(*_of(board), *_filters(search, badge)).order_by(*_order(EntryRow, sort))
-    entry = aliased(EntryRow, page.limit(limit).offset(offset).subquery())
-    ranks = _ranks(board)
-    rows = select(entry, ranks.c.rank).join(ranks, ranks.c.model_id == entry.model_id).order_by(*_order(entry, sort))
-    matching = func.count().filter(and_(true(), *_filters(search, badge)))
+    source = EntryRow if as_of_ms is None else entries_at(board, as_of_ms)
+    passing, counted = matching(filters, source), standing(board, filters, source)
+    page = select(source).where(counted, *passing).order_by(*in_order(source, sort, order))
+    entry = aliased(EntryRow, page.limit(limit).offset(offset).subquery(), adapt_on_names=True)
+    ranks = _ranks(board, source)
+    rows = select(entry, ranks.c.rank).outerjoin(ranks, ranks.c.model_id == entry.model_id)
+    totals = select(func.count(), func.count().filter(and_(true(), *passing))).select_from(source).where(counted)
     with db.snapshot() as session:
-        total, found = session.execute(select(func.count(), matching).where(*_of(board))).one()
-        shown = tuple(_row(row, rank) for row, rank in session.execute(rows))
-    return BoardView.model_validate({**_described(board), "total": total, "matching": found, "rows": shown})
+        total, found = session.execute(totals).one()
+        read = session.execute(rows.order_by(*in_order(entry, sort, order))).all()
+        sources = sources_at(session, [row for row, _ in read], as_of_ms) if as_of_ms is not None else {}
+    shown = tuple(view_row(row, rank, sources.get(row.id)) for row, rank in read)
+    numbers = {"total": total, "matching": found, "as_of_ms": as_of_ms, "rows": shown}
+    return BoardView.model_validate({**_described(board), **numbers})
 
 
 def list_points(
-    db: Database, dataset: str, threat_model: str, search: str | None = None, badge: Badge | None = None
+    db: Database,
+    dataset: str,
+    threat_model: str,
+    filters: BoardFilters = EVERYTHING,
+    *,
+    as_of_ms: int | None = None,
 ) -> tuple[BoardPoint, ...]:
     """Return where a board's entries stand between standard and robust accuracy, in the order of the ranking.
 
@@ -122,17 +135,18 @@ def list_points(
         NotFound: there is no such board.
     """
     board = official_board(dataset, threat_model)
+    entry = EntryRow if as_of_ms is None else entries_at(board, as_of_ms)
     query = (
         select(
-            EntryRow.model_id,
-            EntryRow.extra_data,
-            EntryRow.standard_accuracy,
-            EntryRow.best_known_robust_accuracy,
-            EntryRow.potentially_unreliable,
-            EntryRow.findings,
+            entry.model_id,
+            entry.extra_data,
+            entry.standard_accuracy,
+            entry.best_known_robust_accuracy,
+            entry.potentially_unreliable,
+            entry.findings,
         )
-        .where(*_of(board), *_filters(search, badge))
-        .order_by(*_order(EntryRow))
+        .where(standing(board, filters, entry), *matching(filters, entry))
+        .order_by(*in_order(entry))
     )
     with db.snapshot() as session:
         return tuple(
@@ -157,15 +171,10 @@ def get_model(db: Database, blobs: Blobs, dataset: str, threat_model: str, model
     board = official_board(dataset, threat_model)
     with db.snapshot() as session:
         ranks = _ranks(board)
-        wanted = select(EntryRow, ranks.c.rank).join(ranks, ranks.c.model_id == EntryRow.model_id)
-        found = session.execute(wanted.where(*_of(board), EntryRow.model_id == model_id)).one_or_none()
+        wanted = select(EntryRow, ranks.c.rank).outerjoin(ranks, ranks.c.model_id == EntryRow.model_id)
+        found = session.execute(wanted.where(of_board(board), EntryRow.model_id == model_id)).one_or_none()
         if found is None:
-            raise NotFound.because(
-                "model",
-                found=repr(model_id[:80]),
-                expected=f"an entry of {board.name}",
-                remedy="choose one from the leaderboard",
-            )
+            raise model_not_found(board, model_id)
         entry, rank = found
         history = session.scalars(
             select(EntryHistoryRow).where(EntryHistoryRow.entry_id == entry.id).order_by(EntryHistoryRow.id)
@@ -174,7 +183,7 @@ def get_model(db: Database, blobs: Blobs, dataset: str, threat_model: str, model
         return ModelView(
             dataset=dataset,
             threat_model=threat_model,
-            row=_row(entry, rank),
+            row=view_row(entry, rank),
             history=tuple(
                 HistoryItem(
                     source=item.source,
@@ -193,64 +202,55 @@ def get_model(db: Database, blobs: Blobs, dataset: str, threat_model: str, model
         )
 
 
-def _of(board: Board) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    return EntryRow.dataset == board.dataset, EntryRow.threat_model == board.threat_model
-
-
-def _ranks(board: Board) -> Subquery:
-    """Return the ranks of a whole board by entry; an index holds all that this reads, in the order it is needed."""
-    known = EntryRow.best_known_robust_accuracy.is_not(None)
-    rank = case((known, func.rank().over(order_by=_ranking(EntryRow))), else_=None)
-    return select(EntryRow.model_id, rank.label("rank")).where(*_of(board)).subquery()
-
-
-def _filters(search: str | None, badge: Badge | None) -> Sequence[ColumnElement[bool]]:
-    filters: list[ColumnElement[bool]] = []
-    if search and search.strip():
-        filters.append(or_(*(column.icontains(search.strip(), autoescape=True) for column in _SEARCHED)))
-    if badge is not None:
-        filters.append(EntryRow.badge == badge)
-    return filters
-
-
-def _ranking(entry: type[EntryRow]) -> tuple[UnaryExpression[Any], ...]:
-    """Return the ranking's order: the best first; unknown numbers last; of equal numbers the one published first."""
-    return (
-        entry.best_known_robust_accuracy.desc().nulls_last(),
-        entry.standard_accuracy.desc().nulls_last(),
-        entry.published_ms.asc().nulls_last(),
+def model_not_found(board: Board, model_id: str) -> NotFound:
+    """Return the error for an entry that a board does not have."""
+    return NotFound.because(
+        "model",
+        found=repr(model_id[:80]),
+        expected=f"an entry of {board.name}",
+        remedy="choose one from the leaderboard",
     )
 
 
-def _order(entry: type[EntryRow], sort: Sort = Sort.BEST) -> tuple[ColumnElement[Any], ...]:
-    """Return an order in which every entry of a board has its one place."""
-    places = (*_ranking(entry), entry.model_id.asc())
-    match sort:
-        case Sort.BEST:
-            return places
-        case Sort.STANDARD:
-            return (entry.standard_accuracy.desc().nulls_last(), *places)
-        case Sort.ROBUST:
-            return (entry.robust_accuracy.desc().nulls_last(), *places)
-        case Sort.NAME:
-            return (_name(entry), *places)
+def ranked_entries(board: Board) -> Select[EntryRow, int | None]:
+    """Return the query for all entries of a board with their ranks, hidden ones too, in the order of the ranking."""
+    ranks = _ranks(board)
+    query = select(EntryRow, ranks.c.rank).outerjoin(ranks, ranks.c.model_id == EntryRow.model_id)
+    return query.where(of_board(board)).order_by(*in_order(EntryRow))
 
 
-def _name(entry: type[EntryRow]) -> ColumnElement[str]:
-    """Return the name that is shown, without case. The collation makes the order the same on every database."""
-    shown = case((entry.title == "", entry.model_id), else_=entry.title)
-    return func.lower(cast(shown, _BY_CODE_POINT))
+def view_row(entry: EntryRow, rank: int | None, source: str | None = None) -> BoardRow:
+    """Show an entry; of an anonymous one nothing that tells who made it.
 
-
-def _row(entry: EntryRow, rank: int | None) -> BoardRow:
+    Args:
+        entry: the entry.
+        rank: its rank.
+        source: whose evaluations its best known value is made of, where the row does not say it.
+    """
     copied = {name: getattr(entry, name) for name in _COPIED}
     copied |= {
         "rank": rank,
         "standard_interval": _interval(entry.standard_low, entry.standard_high),
         "robust_interval": _interval(entry.robust_low, entry.robust_high),
         "findings": tuple(json.loads(entry.findings)),
+        "old_protocol": entry.badge == Badge.EVALUATED and entry.protocol != _protocol(entry),
     }
+    if source is not None:
+        copied["best_known_source"] = source
+    if entry.anonymous:
+        copied |= {"title": entry.model_id, "authors": "", "venue": "", "link": ""}
     return BoardRow.model_validate(copied)
+
+
+def _ranks(board: Board, entry: type[EntryRow] = EntryRow) -> Subquery:
+    """Return the ranks of a whole board by entry, without those that do not rank; an index has them in this order."""
+    known = entry.best_known_robust_accuracy.is_not(None)
+    rank = case((known, func.rank().over(order_by=ranking(entry))), else_=None)
+    return select(entry.model_id, rank.label("rank")).where(ranked(board, entry)).subquery()
+
+
+def _protocol(entry: EntryRow) -> str:
+    return official_board(entry.dataset, entry.threat_model).protocol
 
 
 def _interval(low: float | None, high: float | None) -> Interval | None:

@@ -23,6 +23,10 @@ from store.tables import EntryHistoryRow, EntryRow, MetaRow
 from store.views import Badge, ExtraData
 
 ROBUSTBENCH = "RobustBench, March 2025"
+IMPORTED_SOURCE = "RobustBench model information"
+"""How sources begin of entries that an operator has imported; these are the operator's from then on."""
+TURN = "import the reference boards"
+"""What those who import reported entries take turns at."""
 CORRUPTIONS_SOURCE = "15 corruptions × 5 severities"
 _FILES = ("robustbench_entries.jsonl", "paper_leaderboards.csv", "paper_matches.csv")
 _META_KEY = "reference_import"
@@ -67,7 +71,9 @@ def reported_entries(dataset: str, threat_model: str) -> dict[str, Reported]:
 
 
 def import_reference_boards(db: Database) -> int:
-    """Bring the reported entries to what the packaged files say; entries evaluated here are left alone.
+    """Bring the reported entries to what the packaged files say.
+
+    Entries evaluated here, and those that an operator has imported, are left alone.
 
     Returns:
         How many entries the files hold where they were imported; 0 where nothing was to do.
@@ -82,7 +88,7 @@ def import_reference_boards(db: Database) -> int:
     paper = read_paper(texts[_FILES[1]], texts[_FILES[2]])
     zoo_ids = {item.key: item.zoo_id for item in paper}
     with db.transaction() as session:
-        take_turns(session, "import the reference boards")
+        take_turns(session, TURN)
         entries = _put_entries(session, [entry_values(record, zoo_ids) for record in records])
         _put_history(session, entries, [*paper, *(_as_published(record) for record in records)])
         session.merge(MetaRow(key=_META_KEY, value=digest))
@@ -163,13 +169,15 @@ def _fraction(percent: float | None) -> float | None:
 
 def _put_entries(session: Session, wanted: Iterable[Mapping[str, object]]) -> dict[Key, EntryRow]:
     present = {(row.dataset, row.threat_model, row.model_id): row for row in session.scalars(select(EntryRow))}
+    by_operator = select(EntryHistoryRow.entry_id).where(EntryHistoryRow.source.startswith(IMPORTED_SOURCE))
+    kept = set(session.scalars(by_operator))
     for values in wanted:
         key = (str(values["dataset"]), str(values["threat_model"]), str(values["model_id"]))
         row = present.get(key)
         if row is None:
             present[key] = row = EntryRow(**values)
             session.add(row)
-        elif row.badge == Badge.REPORTED:
+        elif row.badge == Badge.REPORTED and row.id not in kept:
             for column, value in values.items():
                 setattr(row, column, value)
     session.flush()

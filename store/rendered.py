@@ -45,11 +45,13 @@ class Answer:
         plain: the bytes.
         packed: the same bytes compressed by gzip.
         etag: weak, for it stands for both forms.
+        count: of how many rows it is a part; 0 where it is of none.
     """
 
     plain: bytes
     packed: bytes
     etag: str
+    count: int = 0
 
     def is_known(self, known: str | None) -> bool:
         """Tell whether the reader has it already.
@@ -60,10 +62,10 @@ class Answer:
         return known is not None and (known.strip() == "*" or self.etag in {mark.strip() for mark in known.split(",")})
 
 
-def answer_of(content: bytes) -> Answer:
-    """Return the answer that has this content."""
+def answer_of(content: bytes, count: int = 0) -> Answer:
+    """Return the answer that has this content, which is part of so many rows."""
     digest = hashlib.sha256(content).hexdigest()[:32]
-    return Answer(content, gzip.compress(content, _GZIP_LEVEL, mtime=0), f'W/"{digest}"')
+    return Answer(content, gzip.compress(content, _GZIP_LEVEL, mtime=0), f'W/"{digest}"', count)
 
 
 _UNDER_WAY = (
@@ -107,21 +109,22 @@ class Rendered:
         self._kept: OrderedDict[Hashable, tuple[Standing, Answer]] = OrderedDict()
         self._lock = Lock()
 
-    def get(self, key: Hashable, standing: Standing, make: Callable[[], bytes]) -> Answer:
+    def get(self, key: Hashable, standing: Standing, make: Callable[[], bytes | Answer]) -> Answer:
         """Return the answer, made anew where the board has changed since.
 
         Args:
             key: what is asked for: the board, the view of it, and the form.
             standing: where the board stands, found out before `make` looks at it; so an answer may be newer than what
                 it is kept under, and is then made once more than need be, but never older.
-            make: renders the answer.
+            make: renders the answer, or its bytes where there is no more to it.
         """
         with self._lock:
             kept = self._kept.get(key)
             if kept is not None and kept[0] == standing:
                 self._kept.move_to_end(key)
                 return kept[1]
-        answer = answer_of(make())
+        made = make()
+        answer = made if isinstance(made, Answer) else answer_of(made)
         with self._lock:
             self._forget(key)
             self._kept[key] = (standing, answer)

@@ -59,6 +59,22 @@ class Sort(StrEnum):
     STANDARD = "standard"
     ROBUST = "robust"
     NAME = "name"
+    RELIABILITY = "reliability"
+    EXTRA_DATA = "extra_data"
+    ARCHITECTURE = "architecture"
+    VENUE = "venue"
+    ZOO_ID = "zoo_id"
+    MCE = "mce"
+    CLAIMED = "claimed"
+    PARAMETERS = "parameters"
+    PUBLISHED = "published"
+
+
+class Order(StrEnum):
+    """Which way a board is sorted; unknown values come last either way."""
+
+    ASCENDING = "asc"
+    DESCENDING = "desc"
 
 
 class ExtraData(StrEnum):
@@ -293,6 +309,13 @@ class BoardRow(View):
     corruption_accuracy_3d: float | None = None
     """Accuracy on 3D common corruptions; ImageNet corruption boards only."""
     mce_3d: float | None = None
+    anonymous: bool = False
+    """Whether title, authors, venue and paper are hidden for now; the title is then the name."""
+    withdrawn_ms: int | None = None
+    """When it was withdrawn; such an entry never ranks."""
+    withdrawn_reason: str = ""
+    old_protocol: bool = False
+    """Whether it was evaluated here by a protocol that its board no longer ranks by."""
 
 
 class BoardPoint(View):
@@ -316,9 +339,11 @@ class BoardView(View):
     points: int
     evaluated_here: bool
     total: int
-    """Entries of the board."""
+    """Entries of the board; withdrawn ones and those of an old protocol count where they are asked for."""
     matching: int
     """Entries that pass the filters, whether they are among the rows or not."""
+    as_of_ms: int | None = None
+    """The moment that is shown; None for the present."""
     rows: tuple[BoardRow, ...]
 
 

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from api.routes import (
     blobs,
+    dump,
     external_evaluations,
     health,
     leaderboards,
@@ -29,7 +30,8 @@ def router(*, for_workers: bool = False) -> APIRouter:
         for_workers: whether those for workers are among them.
     """
     routes = APIRouter()
-    for noun in (uploads, submissions, submission_events, leaderboards, models, external_evaluations, zoo):
+    nouns = (uploads, submissions, submission_events, leaderboards, models, external_evaluations, zoo, dump)
+    for noun in nouns:
         routes.include_router(noun.router, prefix=PREFIX)
     routes.include_router(health.router)
     routes.include_router(metrics.router)

@@ -5,19 +5,26 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
+from starlette.responses import FileResponse
 
 from api.errors import responses
 from api.services import Store
 from benchmark.errors import NotFound
 from benchmark.report import EvaluationReport, Points
+from benchmark.threat_models import official_board
 from store.boards import get_model
+from store.checkpoints import find_checkpoint
 from store.look_views import get_look
+from store.model_info import ModelInfo, write_info
 from store.services import Services
 from store.views import ModelView
 
 router = APIRouter(prefix="/models", tags=["models"])
 
 MODEL = "/{dataset}/{threat_model}/{model_id}"
+WEIGHTS = "application/octet-stream"
+_EXPORTED = b"PK"
+"""How the file of a whole exported network begins; others are safetensors."""
 _GREATEST_NUMBER = 2**31 - 1
 
 LookNumber = Annotated[int, Path(ge=1, le=_GREATEST_NUMBER, description="Number of the closer look, as the entry says")]
@@ -46,6 +53,22 @@ def read_look_report(dataset: str, threat_model: str, model_id: str, number: Loo
     """Return the report of a closer look that is done, in canonical form; it is over the points that it was run on."""
     report = get_look(store.db, store.blobs, dataset, threat_model, model_id, number)
     return Response(report.to_bytes(), media_type="application/json")
+
+
+@router.get(f"{MODEL}/model-info", response_model=ModelInfo, responses=responses(404))
+def read_model_info(dataset: str, threat_model: str, model_id: str, store: Store) -> Response:
+    """Return an entry in the layout of RobustBench's files of model information; its numbers are texts there."""
+    row = get_model(store.db, store.blobs, dataset, threat_model, model_id).row
+    return Response(write_info(row, official_board(dataset, threat_model)), media_type="application/json")
+
+
+@router.get(f"{MODEL}/checkpoint", response_class=FileResponse, responses=responses(404))
+def read_checkpoint(dataset: str, threat_model: str, model_id: str, store: Store) -> Response:
+    """Send the checkpoint of an entry whose author lets others have it, whole or the part that is asked for."""
+    path = find_checkpoint(store.db, store.blobs, dataset, threat_model, model_id)
+    with path.open("rb") as file:
+        ending = "pt2" if file.read(len(_EXPORTED)) == _EXPORTED else "safetensors"
+    return FileResponse(path, media_type=WEIGHTS, filename=f"{model_id}.{ending}")
 
 
 def _report(store: Services, dataset: str, threat_model: str, model_id: str) -> EvaluationReport:

@@ -22,6 +22,7 @@ from gauntlet.cli import (
     external,
     health,
     leaderboard,
+    model_info,
     queue,
     reproduce,
     sandbox,
@@ -60,6 +61,7 @@ for name, command in (
     ("sweep", worker.sweep),
     ("health", health.health),
     ("sandbox", sandbox.sandbox),
+    ("import-model-info", model_info.import_model_info),
     ("backup", backup.backup),
     ("restore", backup.restore),
 ):

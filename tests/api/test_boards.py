@@ -7,6 +7,7 @@ import pytest
 from benchmark.report import EvaluationReport, Points
 from benchmark.threat_models import BOARDS
 from store.accounts import NewAccount, register
+from store.board_filters import BoardFilters
 from store.boards import get_board, get_model, list_boards
 from store.sign_in import sign_in
 from store.tables import EntryRow
@@ -58,7 +59,7 @@ def test_returns_a_board_in_parts(service: Running) -> None:
     assert first["rows"] + rest["rows"] == whole["rows"]
     part = service.http.get(address, params={"sort": "standard", "limit": 3, "offset": 2, "search": "method"}).json()
     assert part == get_board(
-        service.services.db, "digits", "L2", "method", sort=Sort.STANDARD, limit=3, offset=2
+        service.services.db, "digits", "L2", BoardFilters(search="method"), sort=Sort.STANDARD, limit=3, offset=2
     ).model_dump(mode="json")
     assert service.http.get(address, params={"offset": 2**31 - 1}).json()["rows"] == []
 

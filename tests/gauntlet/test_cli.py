@@ -98,6 +98,7 @@ def test_help_names_the_exit_codes() -> None:
         "cancel",
         "external",
         "leaderboard",
+        "import-model-info",
         "health",
         "backup",
         "restore",

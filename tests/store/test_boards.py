@@ -13,6 +13,7 @@ from benchmark.errors import NotFound
 from benchmark.report import CheckOutcome
 from benchmark.threat_models import BOARDS
 from store.blobs import LocalBlobs
+from store.board_filters import EVERYTHING, BoardFilters
 from store.boards import get_board, get_model, list_boards, list_points
 from store.claims import claim
 from store.database import Database
@@ -85,7 +86,7 @@ def test_a_filter_keeps_the_ranks(db: Database) -> None:
     for i, name in enumerate(["Alpha", "beta", "100%", "under_score"]):
         add_entry(db, name, 0.9 - i / 10)
     found = {
-        search: [(row.rank, row.model_id) for row in get_board(db, "digits", "L2", search=search).rows]
+        search: [(row.rank, row.model_id) for row in get_board(db, "digits", "L2", BoardFilters(search=search)).rows]
         for search in ("ALPHA", "bet", "%", "_score", "tiny_cnn", "  ", "'; DROP TABLE entry; --", "a\0")
     }
     everything = [(1, "Alpha"), (2, "beta"), (3, "100%"), (4, "under_score")]
@@ -99,8 +100,8 @@ def test_a_filter_keeps_the_ranks(db: Database) -> None:
         "'; DROP TABLE entry; --": [],
         "a\0": [],
     }
-    assert get_board(db, "digits", "L2", badge=Badge.EVALUATED).rows == ()
-    assert len(get_board(db, "digits", "L2", search="a", badge=Badge.REPORTED).rows) == 4
+    assert get_board(db, "digits", "L2", BoardFilters(badge=Badge.EVALUATED)).rows == ()
+    assert len(get_board(db, "digits", "L2", BoardFilters(search="a", badge=Badge.REPORTED)).rows) == 4
 
 
 def shown(view: BoardView) -> list[tuple[int | None, str]]:
@@ -138,10 +139,10 @@ def test_every_order_puts_the_unknown_last_and_ties_in_the_ranking_s_order(db: D
 def test_a_page_of_a_search_counts_all_that_it_found(db: Database) -> None:
     for i in range(30):
         add_entry(db, f"{'odd' if i % 2 else 'even'} {i:02d}", 0.9 - i / 100)
-    page = get_board(db, "digits", "L2", search="ODD", badge=Badge.REPORTED, limit=4, offset=4)
+    page = get_board(db, "digits", "L2", BoardFilters(search="ODD", badge=Badge.REPORTED), limit=4, offset=4)
     assert shown(page) == [(10, "odd 09"), (12, "odd 11"), (14, "odd 13"), (16, "odd 15")]
     assert (page.total, page.matching) == (30, 15)
-    none = get_board(db, "digits", "L2", badge=Badge.EVALUATED, limit=4)
+    none = get_board(db, "digits", "L2", BoardFilters(badge=Badge.EVALUATED), limit=4)
     assert (none.rows, none.total, none.matching) == ((), 30, 0)
 
 
@@ -151,9 +152,9 @@ def test_points_are_the_board_s_entries_with_both_numbers(db: Database) -> None:
     add_entry(db, "no standard", 0.5, None)
     add_entry(db, "both", 0.5)
     assert [point.model_id for point in list_points(db, "digits", "L2")] == ["both"]
-    for search in (None, "wang"):
-        rows = get_board(db, "cifar10", "Linf", search).rows
-        assert list_points(db, "cifar10", "Linf", search) == tuple(
+    for filters in (EVERYTHING, BoardFilters(search="wang")):
+        rows = get_board(db, "cifar10", "Linf", filters).rows
+        assert list_points(db, "cifar10", "Linf", filters) == tuple(
             BoardPoint(
                 model_id=row.model_id,
                 extra_data=row.extra_data,
@@ -164,7 +165,7 @@ def test_points_are_the_board_s_entries_with_both_numbers(db: Database) -> None:
             for row in rows
             if row.standard_accuracy is not None and row.best_known_robust_accuracy is not None
         )
-    assert list_points(db, "cifar10", "Linf", badge=Badge.EVALUATED) == ()
+    assert list_points(db, "cifar10", "Linf", BoardFilters(badge=Badge.EVALUATED)) == ()
     with pytest.raises(NotFound):
         list_points(db, "digits", "L7")
 
@@ -235,8 +236,8 @@ def test_what_does_not_exist_is_not_found(db: Database, blobs: LocalBlobs) -> No
 
 QUERIES: dict[str, tuple[int, Callable[[Database, LocalBlobs, str], object]]] = {
     "list_boards": (2, lambda db, blobs, newest: list_boards(db)),
-    "get_board": (2, lambda db, blobs, newest: get_board(db, "digits", "Linf", search="m")),
-    "list_points": (1, lambda db, blobs, newest: list_points(db, "digits", "Linf", search="m")),
+    "get_board": (2, lambda db, blobs, newest: get_board(db, "digits", "Linf", BoardFilters(search="m"))),
+    "list_points": (1, lambda db, blobs, newest: list_points(db, "digits", "Linf", BoardFilters(search="m"))),
     "get_model": (14, lambda db, blobs, newest: get_model(db, blobs, "digits", "Linf", "m0")),
     "get_submission": (5, lambda db, blobs, newest: get_submission(db, newest)),
     "list_open": (5, lambda db, blobs, newest: list_open(db, "digits", "Linf")),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
+
 import pytest
 
 from benchmark.threat_models import BOARDS
 from store.boards import get_board, list_boards, list_points
 from store.submissions import get_submission
-from store.views import Badge, Sort
+from store.views import Badge, Order, Sort
 from tests.running import Running
 from tests.store.material import fill_board, finish, shard_report
 from tests.web.html import read_page
@@ -125,18 +128,71 @@ def test_board_hides_by_filter_and_says_how_much(service: Running) -> None:
     assert "No entry fits these filters" in nothing.text
 
 
-@pytest.mark.parametrize("sort", list(Sort))
+@pytest.mark.parametrize("sort", [Sort.BEST, Sort.STANDARD, Sort.NAME, Sort.VENUE])
 def test_board_sorts_and_keeps_everybody_s_rank(service: Running, sort: Sort) -> None:
     page = board_page(service.services, "cifar10", "Linf", BoardQuery(sort=sort))
     ranks = {row.model_id: row.rank for row in get_board(service.services.db, "cifar10", "Linf").rows}
     assert {row.model_id: row.rank for row in page.board.rows} == ranks
-    rows = page.board.rows
-    if sort is Sort.NAME:
-        assert [row.title.casefold() for row in rows] == sorted(row.title.casefold() for row in rows)
-    else:
-        columns = {Sort.BEST: "best_known_robust_accuracy", Sort.STANDARD: "standard_accuracy"}
-        numbers = [getattr(row, columns.get(sort, "robust_accuracy")) for row in rows]
-        assert numbers == sorted(numbers, reverse=True)
+    shown = read_page(service.http.get(f"/boards/cifar10/Linf?sort={sort}").text)
+    names = [element["href"].rpartition("/")[2] for element in shown.find("a", class_="name")]
+    assert names == [row.model_id for row in page.board.rows]
+    turned = board_page(service.services, "cifar10", "Linf", BoardQuery(sort=sort, order=_other(page.query.direction)))
+    assert {row.model_id: row.rank for row in turned.board.rows} == ranks
+    assert turned.sorted_by(sort).partition("?")[2] == ("" if sort is Sort.BEST else f"sort={sort}")
+
+
+def _other(order: Order) -> Order:
+    return Order.ASCENDING if order is Order.DESCENDING else Order.DESCENDING
+
+
+def test_every_column_of_the_board_can_be_sorted_by_both_ways(service: Running) -> None:
+    page = read_page(service.http.get("/boards/cifar10/Linf?flagged=no").text)
+    links = {link["href"] for link in page.find("a", title="Sort by this column")}
+    names = ("name", "standard", "robust", "reliability", "extra_data", "architecture", "venue", "zoo_id")
+    assert links == {f"/boards/cifar10/Linf?flagged=no&sort={name}" for name in names}
+    assert page.find("a", href="/boards/cifar10/Linf?flagged=no&order=asc", title="Sort by this column the other way")
+    turned = read_page(service.http.get("/boards/cifar10/Linf?sort=venue&order=desc").text)
+    assert turned.find("th", class_="venue", aria_sort="descending")
+    assert turned.find("a", href="/boards/cifar10/Linf?sort=venue", title="Sort by this column the other way")
+    assert turned.find("input", name="order", value="desc")
+
+
+def test_a_board_is_shown_as_it_stood_and_filtered_by_doubt_and_data(service: Running) -> None:
+    publish(service.services, "Method A", extra_data="synthetic")
+    take_in(service.services, "Method B")
+    now = read_page(service.http.get("/boards/digits/Linf?extra_data=synthetic&flagged=no").text)
+    assert now.find("option", value="synthetic", selected="")
+    assert now.find("option", value="no", selected="")
+    assert len(now.find("a", class_="name")) == 1
+    assert "Method B" in now.text
+    before = read_page(service.http.get("/boards/digits/Linf?as_of=2020-02-29").text)
+    assert before.find("input", name="as_of", type="date", value="2020-02-29")
+    assert before.find("p", id="as-it-stood")
+    assert "29 Feb 2020, 23:59:59 UTC" in before.text
+    assert not before.find("a", class_="name")
+    assert "Method B" not in before.text
+    later = read_page(service.http.get("/boards/digits/Linf?as_of=2999-01-01T00:00:00Z&sort=name").text)
+    assert later.find("input", name="as_of", type="text", value="2999-01-01T00:00:00Z")
+    assert later.find("a", class_="name")
+
+
+@pytest.mark.parametrize("view", ["", "?search=wang&sort=venue&order=desc", "?flagged=no&extra_data=some"])
+def test_the_downloads_hold_exactly_what_is_shown(service: Running, view: str) -> None:
+    page = read_page(service.http.get(f"/boards/cifar10/Linf{view}").text)
+    shown = [element["href"].rpartition("/")[2] for element in page.find("a", class_="name")]
+    (address,) = [link["href"] for link in page.find("a") if "format=csv" in link.get("href", "")]
+    rows = list(csv.DictReader(io.StringIO(service.http.get(address).text)))
+    assert [row["model_id"] for row in rows] == shown != []
+    for name, first in (("bibtex", "% CIFAR-10"), ("latex", "% CIFAR-10")):
+        answer = service.http.get(address.replace("format=csv", f"format={name}"))
+        assert (answer.status_code, answer.text[: len(first)]) == (200, first)
+
+
+def test_the_downloads_of_a_page_hold_its_rows(service: Running) -> None:
+    fill_board(service.services.db, 450)
+    page = board_page(service.services, "digits", "L2", BoardQuery.read(page="3", sort="standard"))
+    rows = csv.DictReader(io.StringIO(service.http.get(page.written_as("csv")).text))
+    assert [row["model_id"] for row in rows] == [row.model_id for row in page.board.rows]
 
 
 @pytest.mark.parametrize(
@@ -145,6 +201,11 @@ def test_board_sorts_and_keeps_everybody_s_rank(service: Running, sort: Sort) ->
         ("badge=gold", "badge"),
         ("sort=luck", "sort"),
         (f"search={'x' * 201}", "search"),
+        ("extra_data=much", "extra_data"),
+        ("flagged=perhaps", "flagged"),
+        ("as_of=yesterday", "as_of"),
+        ("as_of=1969-12-31", "as_of"),
+        ("order=up", "order"),
         ("page=0", "page"),
         ("page=-1", "page"),
         ("page=two", "page"),

@@ -12,11 +12,13 @@ from pydantic import BaseModel, ConfigDict
 
 from benchmark.errors import InvalidInput
 from store.actors import Actor
+from store.as_of import read_moment
+from store.board_filters import BoardFilters, usual_order
 from store.boards import get_board, list_points
 from store.rendered import standing_of
 from store.services import Services
 from store.submissions import list_open
-from store.views import Badge, BoardView, Sort, SubmissionView
+from store.views import Badge, BoardView, ExtraData, Order, Sort, SubmissionView
 from web.charts import Scatter, scatter
 from web.rendering import Page, as_html, board_address, render, respond
 from web.services import Store, Who
@@ -30,6 +32,13 @@ MANY = 1_000_000_000
 REFRESH_S = 5
 
 
+class YesNo(StrEnum):
+    """An answer."""
+
+    YES = "yes"
+    NO = "no"
+
+
 class BoardQuery(BaseModel):
     """Which part of the board is shown, in which order: all of it stands in the page's address."""
 
@@ -37,11 +46,27 @@ class BoardQuery(BaseModel):
 
     search: str = ""
     badge: Badge | None = None
+    extra_data: ExtraData | None = None
+    flagged: bool | None = None
+    as_of: str = ""
     sort: Sort = Sort.BEST
+    order: Order | None = None
+    """None for the one that is usual for ``sort``."""
     page: int = 1
 
     @classmethod
-    def read(cls, search: str = "", badge: str = "", sort: str = "", page: str = "") -> Self:
+    def read(
+        cls,
+        search: str = "",
+        badge: str = "",
+        sort: str = "",
+        page: str = "",
+        *,
+        extra_data: str = "",
+        flagged: str = "",
+        as_of: str = "",
+        order: str = "",
+    ) -> Self:
         """Read the parameters of the address; empty ones say nothing.
 
         Raises:
@@ -50,14 +75,52 @@ class BoardQuery(BaseModel):
         return cls(
             search=search.strip(),
             badge=_one_of(Badge, "badge", badge) if badge else None,
+            extra_data=_one_of(ExtraData, "extra_data", extra_data) if extra_data else None,
+            flagged=_one_of(YesNo, "flagged", flagged) is YesNo.YES if flagged else None,
+            as_of=as_of.strip(),
             sort=_one_of(Sort, "sort", sort) if sort else Sort.BEST,
+            order=_one_of(Order, "order", order) if order else None,
             page=_page_number(page) if page else 1,
         )
 
     @property
+    def as_of_ms(self) -> int | None:
+        """The moment that is shown; None for the present.
+
+        Raises:
+            InvalidInput: it cannot be read.
+        """
+        return read_moment(self.as_of) if self.as_of else None
+
+    @property
+    def direction(self) -> Order:
+        """Which way it is sorted."""
+        return self.order or usual_order(self.sort)
+
+    @property
+    def entries(self) -> BoardFilters:
+        """The filters as the store knows them."""
+        return BoardFilters(search=self.search, badge=self.badge, extra_data=self.extra_data, flagged=self.flagged)
+
+    @property
     def filters(self) -> dict[str, str]:
         """The parameters that hide entries, as the API knows them too."""
-        given = {"search": self.search, "badge": self.badge.value if self.badge else ""}
+        given = {
+            "search": self.search,
+            "badge": self.badge.value if self.badge else "",
+            "extra_data": self.extra_data.value if self.extra_data else "",
+            "flagged": "" if self.flagged is None else (YesNo.YES if self.flagged else YesNo.NO).value,
+        }
+        return {name: str(value) for name, value in given.items() if value}
+
+    @property
+    def sorting(self) -> dict[str, str]:
+        """The parameters of the moment and the order, as the API knows them too; what is usual is left out."""
+        given = {
+            "as_of": self.as_of,
+            "sort": "" if self.sort is Sort.BEST else self.sort.value,
+            "order": "" if self.direction is usual_order(self.sort) else self.direction.value,
+        }
         return {name: value for name, value in given.items() if value}
 
 
@@ -107,23 +170,30 @@ class BoardPage(Page):
         return any(row.mce is not None for row in self.board.rows)
 
     def sorted_by(self, sort: str) -> str:
-        """Return the address of this view in another order."""
-        return board_address(
-            self.board.dataset,
-            self.board.threat_model,
-            **self.query.filters,
-            sort="" if sort == Sort.BEST else sort,
-        )
+        """Return the address of this view in another order: by another column, or by the same the other way."""
+        other = {Order.ASCENDING: Order.DESCENDING, Order.DESCENDING: Order.ASCENDING}
+        order = other[self.query.direction] if self.query.sort == sort else None
+        turned = self.query.model_copy(update={"sort": Sort(sort), "order": order})
+        return self._address(turned.filters | turned.sorting)
 
     def page_address(self, number: int) -> str:
         """Return the address of another page of this view."""
-        return board_address(
-            self.board.dataset,
-            self.board.threat_model,
-            **self.query.filters,
-            sort="" if self.query.sort is Sort.BEST else self.query.sort.value,
-            page="" if number == 1 else str(number),
-        )
+        page = {} if number == 1 else {"page": str(number)}
+        return self._address(self.query.filters | self.query.sorting | page)
+
+    @property
+    def all_address(self) -> str:
+        """The address of this board in this order with all its entries."""
+        return self._address(self.query.sorting)
+
+    def written_as(self, format_name: str) -> str:
+        """Return the address of exactly these rows, in this order, in another format."""
+        part = {"limit": str(ROWS), "offset": str((self.query.page - 1) * ROWS)} if self.pages > 1 else {}
+        asked = self.query.filters | self.query.sorting | part | {"format": format_name}
+        return f"{self.all_json_address}?{urlencode(asked)}"
+
+    def _address(self, said: dict[str, str]) -> str:
+        return board_address(self.board.dataset, self.board.threat_model, **said)
 
 
 def board_page(
@@ -138,12 +208,13 @@ def board_page(
     if not board.rows and query.page > 1:
         query = query.model_copy(update={"page": _pages(board)})
         board = _page_of(services, dataset, threat_model, query)
-    running = list_open(services.db, dataset, threat_model, who=who) if board.evaluated_here else ()
-    points = list_points(services.db, dataset, threat_model, query.search, query.badge)
+    now = board.evaluated_here and not query.as_of
+    running = list_open(services.db, dataset, threat_model, who=who) if now else ()
+    points = list_points(services.db, dataset, threat_model, query.entries, as_of_ms=query.as_of_ms)
     address = f"/api/v1/leaderboards/{board.dataset}/{board.threat_model}"
-    view = query.filters
+    view = query.filters | ({"as_of": query.as_of} if query.as_of else {})
     if _pages(board) > 1:
-        view |= {"sort": query.sort.value, "limit": str(ROWS), "offset": str((query.page - 1) * ROWS)}
+        view |= query.sorting | {"sort": query.sort.value, "limit": str(ROWS), "offset": str((query.page - 1) * ROWS)}
     return BoardPage(
         title=f"{board.title}, page {query.page}" if query.page > 1 else board.title,
         refresh_s=REFRESH_S if running else None,
@@ -157,10 +228,18 @@ def board_page(
 
 
 async def _asked(
-    search: Annotated[str, Query(max_length=200)] = "", badge: str = "", sort: str = "", page: str = ""
+    search: Annotated[str, Query(max_length=200)] = "",
+    badge: str = "",
+    sort: str = "",
+    page: str = "",
+    *,
+    extra_data: str = "",
+    flagged: str = "",
+    as_of: Annotated[str, Query(max_length=40)] = "",
+    order: str = "",
 ) -> BoardQuery:
     """Read the parameters without waiting for a thread to do so."""
-    return BoardQuery.read(search, badge, sort, page)
+    return BoardQuery.read(search, badge, sort, page, extra_data=extra_data, flagged=flagged, as_of=as_of, order=order)
 
 
 @router.get("/boards/{dataset}/{threat_model}")
@@ -174,8 +253,8 @@ def show_board(
 ) -> Response:
     """Show a leaderboard; to people who are not signed in one that was rendered before, where nothing has changed."""
     standing = standing_of(store.db, dataset, threat_model)
-    # Kept, any words that anybody asks for would drive out what is asked for again and again.
-    if who.account_id is not None or standing.under_way or query.search:
+    # Kept, any words or days that anybody asks for would drive out what is asked for again and again.
+    if who.account_id is not None or standing.under_way or query.search or query.as_of:
         return render(request, board_page(store, dataset, threat_model, query, who))
 
     def make() -> bytes:
@@ -187,7 +266,15 @@ def show_board(
 def _page_of(services: Services, dataset: str, threat_model: str, query: BoardQuery) -> BoardView:
     offset = (query.page - 1) * ROWS
     return get_board(
-        services.db, dataset, threat_model, query.search, query.badge, sort=query.sort, limit=ROWS, offset=offset
+        services.db,
+        dataset,
+        threat_model,
+        query.entries,
+        sort=query.sort,
+        order=query.order,
+        as_of_ms=query.as_of_ms,
+        limit=ROWS,
+        offset=offset,
     )
 
 

@@ -1,0 +1,1 @@
+"""A leaderboard as other programs and papers take it: one format a file."""
