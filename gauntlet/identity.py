@@ -73,8 +73,13 @@ class Identity:
 
     def _with_cookie(self, scope: Scope, send: Send) -> Send:
         async def send_with_cookie(message: Message) -> None:
-            if message["type"] == "http.response.start" and SIGNED_IN in scope["state"]:
-                MutableHeaders(scope=message).append("Set-Cookie", _cookie(scope["scheme"], scope["state"][SIGNED_IN]))
+            if message["type"] == "http.response.start":
+                headers, state = MutableHeaders(scope=message), scope["state"]
+                if state[ACTOR].account_id is not None or SIGNED_IN in state:
+                    # What one account may see, no cache between us and them keeps for another.
+                    headers.setdefault("Cache-Control", "private, no-store")
+                if SIGNED_IN in state:
+                    headers.append("Set-Cookie", _cookie(scope["scheme"], state[SIGNED_IN]))
             await send(message)
 
         return send_with_cookie

@@ -5,6 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from api.routes import (
+    account,
+    accounts,
     blobs,
     external_evaluations,
     health,
@@ -29,7 +31,18 @@ def router(*, for_workers: bool = False) -> APIRouter:
         for_workers: whether those for workers are among them.
     """
     routes = APIRouter()
-    for noun in (uploads, submissions, submission_events, leaderboards, models, external_evaluations, zoo):
+    nouns = (
+        account,
+        accounts,
+        uploads,
+        submissions,
+        submission_events,
+        leaderboards,
+        models,
+        external_evaluations,
+        zoo,
+    )
+    for noun in nouns:
         routes.include_router(noun.router, prefix=PREFIX)
     routes.include_router(health.router)
     routes.include_router(metrics.router)
