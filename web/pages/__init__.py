@@ -24,7 +24,7 @@ from web.pages import (
 )
 
 router = APIRouter(include_in_schema=False)
-_PAGES = (
+PAGES = (
     home,
     board,
     model,
@@ -42,5 +42,5 @@ _PAGES = (
     tokens,
     accounts,
 )
-for _page in _PAGES:
+for _page in PAGES:
     router.include_router(_page.router)
