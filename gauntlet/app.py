@@ -128,8 +128,8 @@ def make_services(settings: Settings, *, upgrading: bool = True) -> Services:
             open_blobs(settings),
             ZooAdmission(limit),
             limit,
-            Quotas(settings.upload_bytes_per_day, settings.upload_bytes_kept),
-            CountedRates(settings.redis_url) if settings.rate_limits == "on" else Uncounted(),
+            quotas=Quotas(settings.upload_bytes_per_day, settings.upload_bytes_kept),
+            rates=CountedRates(settings.redis_url) if settings.rate_limits == "on" else Uncounted(),
             registration=settings.registration == "open",
         )
     except BaseException:

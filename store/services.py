@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from store.admission import Admission
 from store.blobs import Blobs
 from store.database import Database
-from store.rendered import Rendered
 from store.quotas import Quotas
 from store.rates import Rates, Uncounted
+from store.rendered import Rendered
 
 
 @dataclass(frozen=True)

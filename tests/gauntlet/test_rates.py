@@ -10,13 +10,14 @@ from store.rates import Counted
 
 
 def spend_until_refused(rates: CountedRates, *whose: str) -> int:
-    for number in range(100):
-        try:
+    number = 0
+    try:
+        while number < 100:
             rates.spend(Counted.SIGN_IN, *whose)
-        except RateLimited as error:
-            wait = error.retry_after_s
-            break
-    assert 1 <= wait <= 3600
+            number += 1
+    except RateLimited as error:
+        if not 1 <= error.retry_after_s <= 3600:
+            raise
     return number
 
 
