@@ -55,6 +55,7 @@ class Identity:
         state = scope.setdefault("state", {})
         found: Actor | None = None
         if kind.lower() == "bearer" and token.strip().startswith(TOKEN_PREFIX):
+            cookie = None  # whoever shows a token does nothing with the session of a browser
             found = await run_in_threadpool(who_has_token, self.db, token.strip())
             if found is None:
                 error = SignInNeeded.because(
@@ -68,7 +69,7 @@ class Identity:
             if found is None:
                 state[SIGNED_IN] = None  # the browser may forget it
         state[ACTOR] = (found or Actor()).model_copy(update={"open_house": self.open_house})
-        state[SESSION] = cookie if found is not None and cookie else None
+        state[SESSION] = cookie if found is not None else None
         await self.app(scope, receive, self._with_cookie(scope, send))
 
     def _with_cookie(self, scope: Scope, send: Send) -> Send:

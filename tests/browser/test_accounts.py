@@ -32,7 +32,7 @@ def test_an_account_is_made_used_left_and_entered_again(browser: Browser, servic
         token = page.locator("#secret").inner_text()
         bearer = {"Authorization": f"Bearer {token}"}
         assert httpx.get(f"{service.url}/api/v1/account", headers=bearer).json()["name"] == "jane"
-        page.get_by_role("link", name="jane, your account").click()
+        page.get_by_role("navigation", name="Main").get_by_role("link", name="jane").click()
         page.get_by_role("button", name="Sign out", exact=True).click()
         page.goto("/account/tokens")
         page.get_by_label("Name").fill("jane")
