@@ -40,7 +40,7 @@ def test_whoever_is_shut_out_is_told_to_sign_in(service: Running) -> None:
 
 @pytest.mark.parametrize("value", ["Bearer gnt_qqqq", "bearer gnt_" + "0" * 72, "Bearer  gnt_é"])
 def test_a_token_that_is_none_lets_nobody_look_at_anything(service: Running, value: str) -> None:
-    answer = service.http.get("/api/v1/leaderboards", headers={"Authorization": value.encode()})
+    answer = service.http.get("/api/v1/leaderboards", headers={b"Authorization": value.encode()})
     assert answer.status_code == 401
     assert value.partition("gnt_")[2] not in answer.text
 
