@@ -41,6 +41,7 @@ Sha256 = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of 
 )
 async def put_upload(
     sha256: Sha256,
+    *,
     request: Request,
     response: Response,
     store: Store,
