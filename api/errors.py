@@ -17,8 +17,9 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.schemas import ErrorResponse
-from api.validation import invalid_input, shown
+from api.validation import HIDDEN, invalid_input, shown
 from benchmark.errors import ErrorDetail, GauntletError, InvalidInput, NotFound
+from store.errors import RateLimited
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ _STATUS = {
     "not_found": 404,
     "method_not_allowed": 405,
     "conflict": 409,
+    "rate_limited": 429,
     "too_large": 413,
     "cross_site_request": 403,
     "misdirected_request": 421,
@@ -39,6 +41,8 @@ _STATUS = {
     "database_unavailable": 503,
 }
 _HEADERS = {"unauthorized": {"WWW-Authenticate": "Bearer"}}
+_SECRET_PATHS = ("/api/v1/account",)
+"""Whose bodies hold passwords, in whatever field somebody has put them: nothing of them is shown again."""
 
 
 class MethodNotAllowed(InvalidInput):
@@ -100,9 +104,11 @@ def explain(request: Request, error: Exception) -> Failure:
     """Translate any exception into one of our errors and its status."""
     match error:
         case GauntletError():
-            return Failure(error, status_of(error), _HEADERS.get(error.code, {}))
+            return _failure(error)
         case RequestValidationError():
             problems = error.errors()
+            if request.url.path.startswith(_SECRET_PATHS):
+                problems = [{**problem, "input": HIDDEN} for problem in problems]
             malformed = problems[0]["type"] == "json_invalid"
             return Failure(
                 invalid_input(problems, remedy="correct the field and send it again"), 400 if malformed else 422
@@ -113,6 +119,13 @@ def explain(request: Request, error: Exception) -> Failure:
             return Failure(DatabaseUnavailable("The service cannot use its database now. Try again later."), 503)
         case _:
             return Failure(InternalError("The service failed; the error is in its log. Try again later."), 500)
+
+
+def _failure(error: GauntletError) -> Failure:
+    headers = _HEADERS.get(error.code, {})
+    if isinstance(error, RateLimited):
+        headers = {"Retry-After": str(error.retry_after_s)}
+    return Failure(error, status_of(error), headers)
 
 
 def status_of(error: GauntletError) -> int:
@@ -138,7 +151,7 @@ def responses(*statuses: int) -> dict[int | str, dict[str, object]]:
 def _explain_http(request: Request, error: HTTPException) -> Failure:
     # FastAPI wraps whatever interrupts the reading of a body, our own size limit included.
     if isinstance(error.__cause__, GauntletError):
-        return Failure(error.__cause__, status_of(error.__cause__))
+        return _failure(error.__cause__)
     headers = dict(error.headers or {})
     path = shown(request.url.path)
     if error.status_code == 404:

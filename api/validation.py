@@ -8,6 +8,8 @@ from typing import Any
 from benchmark.errors import ErrorDetail, InvalidInput
 
 LONGEST_FOUND = 80
+HIDDEN = object()
+"""Stands for what was sent where it may be a secret."""
 _PREFIXES = ("Input should be ", "Value error, ", "String should ", "Value should ")
 
 
@@ -27,6 +29,8 @@ def invalid_input(problems: Sequence[Mapping[str, Any]], *, remedy: str) -> Inva
 
 def shown(value: object) -> str:
     """Show what was sent, short and in printable ASCII only."""
+    if value is HIDDEN:
+        return "a value that is not shown"
     text = ascii(value)
     return text if len(text) <= LONGEST_FOUND else f"{text[: LONGEST_FOUND - 3]}..."
 

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
+import api.description
 import api.errors
 import api.routes
 import web
@@ -31,6 +32,7 @@ from gauntlet.bundled import submit_zoo
 from gauntlet.data import datasets_of, sandbox_with_data
 from gauntlet.guards import BodyLimit, HeadAsGet, KnownHost, SameSite, SecurityHeaders
 from gauntlet.identity import Identity
+from gauntlet.rates import CountedRates
 from gauntlet.settings import Settings, read_settings
 from gauntlet.storage import open_blobs, require_own_storage
 from gauntlet.zoo_files import PermissiveFiles
@@ -38,6 +40,8 @@ from model_zoo.downloads.places import Places
 from store.database import Database
 from store.doorbell import Doorbell, Silence
 from store.migrate import require_newest, upgrade
+from store.quotas import Quotas
+from store.rates import Uncounted
 from store.reference import import_reference_boards
 from store.services import Services
 from worker.dispatcher import Dispatcher, Options
@@ -91,6 +95,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
     )
+    api.description.tell_who_needs_no_account(app)
     app.state.services = services
     app.state.probes = _probes(settings, services)
     app.state.metrics = Metrics(services, __version__, settings.metrics_token)
@@ -118,7 +123,15 @@ def make_services(settings: Settings, *, upgrading: bool = True) -> Services:
     db = open_database(settings, upgrading=upgrading)
     limit = settings.max_checkpoint_bytes
     try:
-        return Services(db, open_blobs(settings), ZooAdmission(limit), limit)
+        return Services(
+            db,
+            open_blobs(settings),
+            ZooAdmission(limit),
+            limit,
+            quotas=Quotas(settings.upload_bytes_per_day, settings.upload_bytes_kept),
+            rates=CountedRates(settings.redis_url) if settings.rate_limits == "on" else Uncounted(),
+            registration=settings.registration == "open",
+        )
     except BaseException:
         db.close()
         raise

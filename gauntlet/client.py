@@ -18,7 +18,7 @@ from api.schemas import BoardList, ErrorResponse, LogLines, PartialUpload, Submi
 from benchmark.errors import ErrorDetail, GauntletError, InvalidInput
 from benchmark.report import EvaluationReport
 from gauntlet.tokens import find_token
-from store.accounts import AccountView
+from store.account_rows import AccountView
 from store.submission_log import LogLine
 from store.views import (
     Badge,

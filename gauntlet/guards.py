@@ -76,7 +76,7 @@ class SecurityHeaders:
                 headers = MutableHeaders(scope=message)
                 headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
                 headers["X-Content-Type-Options"] = "nosniff"
-                headers["Referrer-Policy"] = "same-origin"
+                headers.setdefault("Referrer-Policy", "same-origin")  # a page with a secret address tells even less
                 headers["Cross-Origin-Opener-Policy"] = "same-origin"
                 if scope["scheme"] == "https":
                     headers["Strict-Transport-Security"] = f"max-age={YEAR_S}"

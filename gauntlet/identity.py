@@ -55,6 +55,7 @@ class Identity:
         state = scope.setdefault("state", {})
         found: Actor | None = None
         if kind.lower() == "bearer" and token.strip().startswith(TOKEN_PREFIX):
+            cookie = None  # whoever shows a token does nothing with the session of a browser
             found = await run_in_threadpool(who_has_token, self.db, token.strip())
             if found is None:
                 error = SignInNeeded.because(
@@ -68,13 +69,18 @@ class Identity:
             if found is None:
                 state[SIGNED_IN] = None  # the browser may forget it
         state[ACTOR] = (found or Actor()).model_copy(update={"open_house": self.open_house})
-        state[SESSION] = cookie if found is not None and cookie else None
+        state[SESSION] = cookie if found is not None else None
         await self.app(scope, receive, self._with_cookie(scope, send))
 
     def _with_cookie(self, scope: Scope, send: Send) -> Send:
         async def send_with_cookie(message: Message) -> None:
-            if message["type"] == "http.response.start" and SIGNED_IN in scope["state"]:
-                MutableHeaders(scope=message).append("Set-Cookie", _cookie(scope["scheme"], scope["state"][SIGNED_IN]))
+            if message["type"] == "http.response.start":
+                headers, state = MutableHeaders(scope=message), scope["state"]
+                if state[ACTOR].account_id is not None or SIGNED_IN in state:
+                    # What one account may see, no cache between us and them keeps for another.
+                    headers.setdefault("Cache-Control", "private, no-store")
+                if SIGNED_IN in state:
+                    headers.append("Set-Cookie", _cookie(scope["scheme"], state[SIGNED_IN]))
             await send(message)
 
         return send_with_cookie

@@ -95,6 +95,13 @@ class Settings(BaseSettings):
     accounts: Literal["auto", "needed", "optional"] = "auto"
     """Whether work is taken only from people with an account: needed or optional; auto needs one unless the service
     answers to the names of its own machine alone."""
+    rate_limits: Literal["on", "off"] = "on"
+    """Whether it is limited how often one account or network address may sign in, register, upload and submit: on or
+    off. The counts are kept in redis_url where it is set, else in memory."""
+    upload_bytes_per_day: Annotated[int, Field(gt=0)] = 20 * 1024 * MEBIBYTE
+    """Bytes that one account, or network address of those without, may upload within any 24 hours."""
+    upload_bytes_kept: Annotated[int, Field(gt=0)] = 100 * 1024 * MEBIBYTE
+    """Bytes that files of one account, or network address of those without, may take up here altogether."""
     max_checkpoint_bytes: Annotated[int, Field(gt=0)] = 512 * MEBIBYTE
     """Size in bytes above which an uploaded checkpoint is refused."""
     worker_children: Annotated[int, Field(ge=0, le=256)] = 2

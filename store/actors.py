@@ -29,6 +29,8 @@ class Scope(StrEnum):
     READ = "read"
     SUBMIT = "submit"
     MODERATE = "moderate"
+    ACCOUNT = "account"
+    """Changes the account itself: its password, address and tokens. Whoever finds a token without it can make none."""
 
 
 class SignInNeeded(InvalidInput):
@@ -182,6 +184,18 @@ def require_admin(who: Actor) -> str:
     if not who.administers:
         raise refusal(who, "an administrator")
     return account_id
+
+
+def require_registration(allowed: bool) -> None:
+    """Refuse to let people make accounts for themselves where administrators invite them.
+
+    Raises:
+        Forbidden: they do.
+    """
+    if not allowed:
+        raise Forbidden.because(
+            "registration", found="closed", expected="an invitation", remedy="ask a maintainer of this service"
+        )
 
 
 def refusal(who: Actor, expected: str) -> InvalidInput:

@@ -139,14 +139,19 @@ def _check_checkpoint(new: NewSubmission, blobs: Blobs, admission: Admission) ->
     try:
         size, limit = blobs.size(sha256), admission.max_checkpoint_bytes
     except NotFound:
-        raise _invalid(
-            "checkpoint_sha256", repr(sha256[:80]), "the SHA-256 of an uploaded file", "upload the checkpoint first"
-        ) from None
+        raise checkpoint_missing(sha256) from None
     if size > limit:
         raise TooLarge.because(
             "checkpoint", found=f"{size} bytes", expected=f"at most {limit} bytes", remedy="submit a smaller model"
         )
     admission.check_fits(blobs.path(sha256), new.architecture)
+
+
+def checkpoint_missing(sha256: str) -> InvalidInput:
+    """Return the error about a checkpoint that is not here."""
+    return _invalid(
+        "checkpoint_sha256", repr(sha256[:80]), "the SHA-256 of an uploaded file", "upload the checkpoint first"
+    )
 
 
 def _invalid(field: str, found: str, expected: str, remedy: str) -> InvalidInput:

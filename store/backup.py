@@ -86,8 +86,11 @@ def _save_rows(db: Database, archive: ArchiveWriter) -> set[str]:
                 archive.add_rows(table.name, _rows(session, table))
         referred: set[str] = set()
         for name, column in BLOBS:
-            found = Base.metadata.tables[name].c[column]
-            referred.update(session.scalars(select(found).where(found.is_not(None)).distinct()))
+            columns = Base.metadata.tables[name].c
+            wanted = select(columns[column]).where(columns[column].is_not(None)).distinct()
+            if name == "submission":
+                wanted = wanted.where(columns["checkpoint_deleted_ms"].is_(None))
+            referred.update(session.scalars(wanted))
         return referred
 
 

@@ -84,6 +84,9 @@ class Blobs(Protocol):
         """Return the blob's content; NotFound where there is none."""
         return self.path(sha256).read_bytes()
 
+    def remove(self, sha256: str) -> None:
+        """Remove a blob that nothing refers to; one that is not there is no error."""
+
     def discard_stale(self, older_than_s: float) -> int:
         """Remove what broken uploads left behind for longer than that; return how many."""
 
@@ -132,6 +135,11 @@ class LocalBlobs(Blobs):
     def exists(self, sha256: str) -> bool:
         """Tell whether the blob is here."""
         return is_sha256(sha256) and self.place(sha256).is_file()
+
+    def remove(self, sha256: str) -> None:
+        """Remove a blob that nothing refers to; one that is not there is no error."""
+        if is_sha256(sha256):
+            self.place(sha256).unlink(missing_ok=True)
 
     def discard_stale(self, older_than_s: float) -> int:
         """Remove what broken uploads left behind for longer than that; return how many files."""

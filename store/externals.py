@@ -154,6 +154,11 @@ def _evaluated_entry(session: Session, place: tuple[str, str, str]) -> EntryRow:
             "model", found="an entry that was not evaluated here", expected="one with the badge evaluated_here",
             remedy="submit the model first: examples can only be judged where its checkpoint is",
         )  # fmt: skip
+    if session.get_one(SubmissionRow, entry.submission_id).checkpoint_deleted_ms is not None:
+        raise Conflict.because(
+            "checkpoint", found="one that its owner has deleted", expected="an entry whose checkpoint is kept",
+            remedy="choose another entry: without the checkpoint no example can be judged",
+        )  # fmt: skip
     if not official_board(entry.dataset, entry.threat_model).attacked:
         raise Conflict.because(
             "threat_model", found=f"{entry.dataset}/{entry.threat_model}", expected="a board with an attacker",

@@ -83,6 +83,10 @@ class HttpRemote:
         with self._answer("PUT", sha256, content=_pieces(path), headers=headers):
             pass
 
+    def remove(self, sha256: str) -> None:
+        """Refuse: only the service itself removes files."""
+        raise Refused("workers remove no files")
+
     def discard_stale(self, older_than_s: float) -> int:
         """Do nothing: the service tidies up its store by itself."""
         return 0

@@ -135,6 +135,7 @@ def _sources(session: Session, submission: SubmissionRow) -> list[Source]:
             EntryRow.threat_model == submission.threat_model,
             EntryRow.badge == Badge.EVALUATED,
             SubmissionRow.checkpoint_sha256 != submission.checkpoint_sha256,
+            SubmissionRow.checkpoint_deleted_ms.is_(None),
         )
         .subquery()
     )

@@ -60,6 +60,9 @@ class Remote(Protocol):
             TooLarge: the store takes no blob of this size.
         """
 
+    def remove(self, sha256: str) -> None:
+        """Remove a blob; one that is not there is no error."""
+
     def discard_stale(self, older_than_s: float) -> int:
         """Remove what broken uploads left in the store for longer than that; return how many."""
 
@@ -130,6 +133,12 @@ class RemoteBlobs(Blobs):
     def exists(self, sha256: str) -> bool:
         """Tell whether the blob is in the store."""
         return is_sha256(sha256) and self._patiently(lambda: self.remote.size(sha256)) is not None
+
+    def remove(self, sha256: str) -> None:
+        """Remove a blob that nothing refers to, and the copy on this machine; those on others go with time."""
+        if is_sha256(sha256):
+            self._patiently(lambda: self.remote.remove(sha256))
+            self.cache.files.remove(sha256)
 
     def discard_stale(self, older_than_s: float) -> int:
         """Remove what broken uploads left behind for longer than that, here and in the store; return how many."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -132,6 +132,11 @@ class S3Remote:
             else:
                 arguments = {"ChecksumAlgorithm": "SHA256"}
                 self.client.upload_fileobj(file, **target, ExtraArgs=arguments, Config=self._transfer)
+
+    def remove(self, sha256: str) -> None:
+        """Remove a blob; one that is not there is no error."""
+        with suppress(Missing), _translated():
+            self.client.delete_object(Bucket=self._bucket.name, Key=self._key(sha256))
 
     def discard_stale(self, older_than_s: float) -> int:
         """Abort uploads in parts that nobody has completed; return how many."""

@@ -34,7 +34,7 @@ def is_token(text: str) -> bool:
 
 def hash_of(secret: str) -> str:
     """Return what is kept of a secret. It is long and random, so a plain hash cannot be undone."""
-    return hashlib.sha256(secret.encode()).hexdigest()
+    return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
 
 
 def _checksum(body: str) -> str:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from store.admission import Admission
 from store.blobs import Blobs
 from store.database import Database
+from store.quotas import Quotas
+from store.rates import Rates, Uncounted
 from store.rendered import Rendered
 
 
@@ -20,6 +22,9 @@ class Services:
         admission: what the store must know of the model zoo.
         max_checkpoint_bytes: size above which an upload is refused.
         rendered: answers of this process that need not be made anew.
+        quotas: what each may upload.
+        rates: counts what each does.
+        registration: whether people may make accounts for themselves.
     """
 
     db: Database
@@ -27,3 +32,6 @@ class Services:
     admission: Admission
     max_checkpoint_bytes: int
     rendered: Rendered = field(default_factory=Rendered)
+    quotas: Quotas = field(default_factory=Quotas)
+    rates: Rates = field(default_factory=Uncounted)
+    registration: bool = True

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Collection
 
 from sqlalchemy import delete, select, update
 
-from benchmark.errors import InvalidInput, NotFound
+from benchmark.errors import Conflict, InvalidInput, NotFound
 from benchmark.report import canonical_json
+from store.account_rows import as_name, end_sessions
 from store.actors import Actor, Forbidden, Role, Scope, require_account
 from store.admission import cleaned_text
 from store.audit import note
 from store.database import Database, database_now_ms
-from store.errors import QueueFull
 from store.passwords import is_password
 from store.secret_texts import hash_of, is_token, new_secret, new_token
 from store.tables import AccountRow, SessionRow, TokenRow
@@ -25,6 +26,7 @@ SESSION_MS = 30 * 24 * 3600 * 1000
 DAY_MS = 24 * 3600 * 1000
 MOST_DAYS = 365
 MOST_TOKENS = 50
+_ID = re.compile(r"[0-9a-f]{20}")
 _USED_AGAIN_MS = 60_000
 """How exactly it is noted when a token was used last; more would be a write with every request."""
 
@@ -52,22 +54,34 @@ def sign_in(db: Database, name: str, password: str) -> str:
 
     Raises:
         WrongPassword: there is no such account, it is shut out, or the password is another.
+        QueueFull: too many sign in at this moment.
     """
-    with db.snapshot() as session:
-        row = session.scalar(select(AccountRow).where(AccountRow.name == name.strip().lower()))
+    wanted, row = as_name(name), None
+    if wanted is not None:
+        with db.snapshot() as session:
+            row = session.scalar(select(AccountRow).where(AccountRow.name == wanted))
     kept = row.password_hash if row is not None and not row.disabled else None
     if not is_password(password, kept) or row is None:
-        raise WrongPassword.because(
-            "password", found="another name or password", expected="those of an account",
-            remedy="try again; a maintainer can send you a link to choose a new password",
-        )  # fmt: skip
-    return begin_session(db, row.id)
+        raise _wrong_password()
+    return begin_session(db, row.id, kept)
 
 
-def begin_session(db: Database, account_id: str) -> str:
-    """Sign an account in and return the secret for the cookie; sessions that have ended are forgotten."""
+def begin_session(db: Database, account_id: str, password_hash: str | None = None) -> str:
+    """Sign an account in and return the secret for the cookie; sessions that have ended are forgotten.
+
+    Args:
+        db: the database.
+        account_id: whose.
+        password_hash: what was kept of the password that they have shown, if they have; where another is kept by now,
+            it was changed meanwhile.
+    Raises:
+        WrongPassword: the password was changed meanwhile, or the account was shut out.
+    """
     secret = new_secret()
     with db.transaction() as session:
+        row = session.get_one(AccountRow, account_id, with_for_update=True)
+        if row.disabled or password_hash not in {None, row.password_hash}:
+            raise _wrong_password()
         now = database_now_ms(session)
         session.execute(delete(SessionRow).where(SessionRow.account_id == account_id, SessionRow.expires_ms <= now))
         session.add(
@@ -85,9 +99,9 @@ def sign_out(db: Database, secret: str) -> None:
 
 def sign_out_everywhere(db: Database, who: Actor) -> None:
     """End all sessions of the account that asks."""
-    account_id = require_account(who)
+    account_id = require_account(who, Scope.ACCOUNT)
     with db.transaction() as session:
-        session.execute(delete(SessionRow).where(SessionRow.account_id == account_id))
+        end_sessions(session, account_id)
         note(session, account_id, "sign_out_everywhere", f"account {account_id}")
 
 
@@ -140,9 +154,9 @@ def create_token(
     Raises:
         InvalidInput: a field breaks a rule.
         Forbidden: they ask for more than they may do themselves.
-        QueueFull: they have too many.
+        Conflict: they have too many.
     """
-    account_id = require_account(who, Scope.SUBMIT)
+    account_id = require_account(who, Scope.ACCOUNT)
     name, wanted = cleaned_text("name", name, 80), sorted(set(scopes))
     if not name:
         raise InvalidInput.because("name", found="nothing", expected="what you call it", remedy="say what it is for")
@@ -166,12 +180,15 @@ def create_token(
         )
     secret = new_token()
     with db.transaction() as session:
+        session.get_one(AccountRow, account_id, with_for_update=True)  # so that nobody makes two for one free place
         now = database_now_ms(session)
         held = session.scalars(
             select(TokenRow).where(TokenRow.account_id == account_id, TokenRow.revoked_ms.is_(None))
         ).all()
         if sum(row.expires_ms is None or row.expires_ms > now for row in held) >= MOST_TOKENS:
-            raise QueueFull(f"You have {MOST_TOKENS} tokens already. Revoke one first.")
+            raise Conflict.because(
+                "token", found=f"{MOST_TOKENS} tokens", expected="fewer", remedy="revoke one that you do not need"
+            )
         row = TokenRow(
             id=f"{now:012x}{secrets.token_hex(4)}",
             account_id=account_id,
@@ -204,17 +221,24 @@ def revoke_token(db: Database, who: Actor, token_id: str) -> TokenView:
     Raises:
         NotFound: the account has no such token.
     """
-    account_id = require_account(who, Scope.SUBMIT)
+    account_id = require_account(who, Scope.ACCOUNT)
     with db.transaction() as session:
-        row = session.get(TokenRow, token_id, with_for_update=True)
+        row = session.get(TokenRow, token_id, with_for_update=True) if _ID.fullmatch(token_id) else None
         if row is None or row.account_id != account_id:
             raise NotFound.because(
-                "token", found=repr(token_id[:80]), expected="the id of one of your tokens", remedy="look at the list"
+                "token", found=ascii(token_id[:80]), expected="the id of one of your tokens", remedy="look at the list"
             )
         if row.revoked_ms is None:
             row.revoked_ms = database_now_ms(session)
             note(session, account_id, "revoke_token", f"token {row.id}")
         return _view(row)
+
+
+def _wrong_password() -> WrongPassword:
+    return WrongPassword.because(
+        "password", found="another name or password", expected="those of an account",
+        remedy="try again; an administrator can send you a link to choose a new password",
+    )  # fmt: skip
 
 
 def _actor(row: AccountRow, scopes: frozenset[Scope]) -> Actor:

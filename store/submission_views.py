@@ -57,6 +57,7 @@ def view_submissions(session: Session, rows: Sequence[SubmissionRow]) -> tuple[S
             evidence=tuple(Evidence.model_validate(one) for one in json.loads(runs[row.id].evidence)),
             seed=view_seed(runs[row.id], told=row.state in TOLD),
             transitions=tuple(transitions.get(row.id, ())),
+            checkpoint_deleted_ms=row.checkpoint_deleted_ms,
         )
         for row in rows
     )

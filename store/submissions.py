@@ -11,7 +11,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from benchmark.errors import Conflict
 from benchmark.threat_models import Board
 from store.actors import PUBLIC, Actor, Scope, require_changeable, require_visible
-from store.admission import Admission, admit, admit_fields
+from store.admission import Admission, admit, admit_fields, checkpoint_missing
 from store.blobs import Blobs
 from store.database import Database, database_now_ms, take_turns
 from store.errors import QueueFull
@@ -60,7 +60,7 @@ def submit(
     """
     new, board = admit(new, blobs, admission)
     return _take_in(
-        db, new, board, baseline=False, zoo_id=None, submitter=submitter, owner_id=owner_id, max_open=max_open
+        db, blobs, new, board, baseline=False, zoo_id=None, submitter=submitter, owner_id=owner_id, max_open=max_open
     )
 
 
@@ -93,7 +93,7 @@ def ensure_submission(
         return present
     new, board = admit(new, blobs, admission)
     try:
-        return _take_in(db, new, board, baseline=baseline, zoo_id=zoo_id, submitter=ZOO)
+        return _take_in(db, blobs, new, board, baseline=baseline, zoo_id=zoo_id, submitter=ZOO)
     except Conflict:
         present = _sound(db, new)  # two services that start at once both try
         if present is None:
@@ -217,6 +217,7 @@ def _sound(db: Database, new: NewSubmission) -> SubmissionView | None:
 
 def _take_in(
     db: Database,
+    blobs: Blobs,
     new: NewSubmission,
     board: Board,
     *,
@@ -229,6 +230,8 @@ def _take_in(
     try:
         with db.transaction() as session:
             take_turns(session, "submit")  # so that what is free, the name and the room, stays so
+            if not blobs.exists(new.checkpoint_sha256):  # somebody has deleted it since it was looked at
+                raise checkpoint_missing(new.checkpoint_sha256)
             _require_free_name(session, new)
             if max_open is not None:
                 _require_room(session, submitter, max_open)

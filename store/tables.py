@@ -106,6 +106,8 @@ class SubmissionRow(Base):
     fault: Mapped[str | None]
     created_ms: Mapped[int] = mapped_column(BigInteger)
     updated_ms: Mapped[int] = mapped_column(BigInteger)
+    checkpoint_deleted_ms: Mapped[int | None] = mapped_column(BigInteger)
+    """When the checkpoint was deleted; NULL while it is kept."""
 
 
 class TransitionRow(Base):
@@ -342,7 +344,7 @@ class AccountRow(Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     """Begins with the time of creation in hexadecimal, so ids sort in the order of arrival."""
     name: Mapped[str] = mapped_column(unique=True)
-    """What they sign in with, in lower case; that of a deleted account is its id."""
+    """What they sign in with, in lower case; that of a deleted account is made of its id."""
     email: Mapped[str | None] = mapped_column(unique=True)
     """In lower case; never shown to others."""
     team: Mapped[str]
@@ -378,11 +380,24 @@ class TokenRow(Base):
     """What its owner calls it."""
     sha256: Mapped[str] = mapped_column(unique=True)
     scopes: Mapped[str]
-    """What it may do, a JSON array of "read", "submit" and "moderate"."""
+    """What it may do, a JSON array of "read", "submit", "moderate" and "account"."""
     created_ms: Mapped[int] = mapped_column(BigInteger)
     expires_ms: Mapped[int | None] = mapped_column(BigInteger)
     used_ms: Mapped[int | None] = mapped_column(BigInteger)
     revoked_ms: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class UploadRow(Base):
+    """A file that somebody has uploaded, counted towards what they may keep here and send in a day."""
+
+    __tablename__ = "upload"
+
+    submitter: Mapped[str] = mapped_column(primary_key=True)
+    """Their account, or a keyed hash of their network address, see `store.submitters`."""
+    sha256: Mapped[str] = mapped_column(primary_key=True, index=True)
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    sent_ms: Mapped[int] = mapped_column(BigInteger)
+    """When it was sent last."""
 
 
 class LinkRow(Base):

@@ -173,6 +173,8 @@ class SubmissionView(View):
     seed: SeedView | None = None
     """None for submissions that are older."""
     transitions: tuple[Transition, ...]
+    checkpoint_deleted_ms: int | None = None
+    """When its checkpoint was deleted; None while that is kept. It cannot be evaluated again without."""
 
 
 class HistoryItem(View):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from urllib.parse import urlencode
+from collections.abc import Collection, Mapping
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from benchmark.errors import Conflict, GauntletError, InvalidInput, InvalidSubmission, TooLarge
-from store.errors import QueueFull, StorageFull, StorageUnavailable
+from store.errors import QueueFull, RateLimited, StorageFull, StorageUnavailable
 from web.multipart import FormReader
 
 SHORT = 400
@@ -22,15 +22,61 @@ def room_for(longest: int) -> int:
     return 2 * longest * _BYTES_PER_CHARACTER
 
 
-def client_of(request: Request) -> str:
-    """Return the address that the request comes from."""
-    return request.client.host if request.client else ""
-
-
 def to_sign_in(request: Request) -> Response:
     """Send the browser to the page where people sign in, and from there back to this one."""
     target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     return RedirectResponse(f"/sign-in?{urlencode({'next': target})}", status_code=303)
+
+
+def place_on_site(target: str) -> str:
+    """Return where to go after signing in: a path of this service, or its start for whatever leads anywhere else."""
+    try:
+        parts = urlsplit(target)
+    except ValueError:
+        return "/"
+    # Browsers take "//host" and "/\\host" for addresses of other hosts, and leave control characters out first.
+    plain = target.startswith("/") and not target.startswith(("//", "/\\")) and "\\" not in target
+    sound = plain and target.isascii() and target.isprintable() and not parts.scheme and not parts.netloc
+    return target if sound and len(target) <= SHORT else "/"
+
+
+async def read_fields(request: Request, names: Collection[str]) -> dict[str, str]:
+    """Read a form without files; a field that was not sent is empty.
+
+    Raises:
+        InvalidInput: the body is no such form, or has something else than these fields, each once.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/x-www-form-urlencoded":
+        raise InvalidInput.because(
+            "Content-Type", found=ascii(kind[:80] or "nothing"), expected="application/x-www-form-urlencoded",
+            remedy="send the form from its page",
+        )  # fmt: skip
+    try:
+        pairs = parse_qsl((await request.body()).decode(), keep_blank_values=True, max_num_fields=2 * len(names) + 1)
+        pairs = [(name, value.encode().decode()) for name, value in pairs]
+    except ValueError:
+        pairs = [("", "")]
+    found = dict(pairs)
+    if len(found) != len(pairs) or not found.keys() <= set(names):
+        raise InvalidInput.because(
+            "form", found="other fields", expected=f"each once, of {', '.join(names)}",
+            remedy="send the form from its page",
+        )  # fmt: skip
+    return {name: found.get(name, "") for name in names}
+
+
+def noted_at(error: GauntletError, fields: Collection[str], otherwise: str) -> dict[str, GauntletError]:
+    """Return an error of the store by the field of the form that it belongs to."""
+    field = error.detail.field if error.detail is not None else otherwise
+    return {field if field in fields else otherwise: error}
+
+
+def repeated_wrongly(field: str) -> GauntletError:
+    """Return the error about two fields for one new password that hold different ones."""
+    return InvalidInput.because(
+        field, found="another password", expected="the same password twice", remedy="type both again"
+    )
 
 
 def refuse(form: FormReader, field: str, found: str, expected: str, remedy: str) -> None:
@@ -57,6 +103,8 @@ def status_of(errors: Mapping[str, GauntletError]) -> int:
 
 def _status(error: GauntletError) -> int:
     match error:
+        case RateLimited():
+            return 429
         case StorageFull():
             return 507
         case QueueFull() | StorageUnavailable():

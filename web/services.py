@@ -27,5 +27,11 @@ async def _who(request: Request) -> Actor:
     return actor
 
 
+async def _client(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+Client = Annotated[str, Depends(_client)]
+"""The network address that the request comes from; empty where there is none."""
 Who = Annotated[Actor, Depends(_who)]
 """Who asks."""

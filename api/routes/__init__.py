@@ -5,6 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from api.routes import (
+    account,
+    accounts,
     blobs,
     dump,
     external_evaluations,
@@ -30,7 +32,18 @@ def router(*, for_workers: bool = False) -> APIRouter:
         for_workers: whether those for workers are among them.
     """
     routes = APIRouter()
-    nouns = (uploads, submissions, submission_events, leaderboards, models, external_evaluations, zoo, dump)
+    nouns = (
+        account,
+        accounts,
+        uploads,
+        submissions,
+        submission_events,
+        leaderboards,
+        models,
+        external_evaluations,
+        zoo,
+        dump,
+    )
     for noun in nouns:
         routes.include_router(noun.router, prefix=PREFIX)
     routes.include_router(health.router)

@@ -9,9 +9,10 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from api.errors import responses
 from api.routes.models import MODEL
 from api.schemas import ExternalList, ExternalRequest
-from api.services import Store, Who
+from api.services import Client, Store, Who
 from store.actors import require_sender
 from store.externals import get_external, list_externals, submit_external
+from store.rates import Counted
 from store.submitters import submitter_of
 from store.views import ExternalView
 
@@ -24,7 +25,7 @@ MOST_LISTED = 100
 ExternalId = Annotated[str, Path(max_length=100, description="Id that the evaluation got when it was received")]
 
 
-@router.post(OF_ENTRY, status_code=201, responses=responses(400, 401, 403, 404, 409, 503))
+@router.post(OF_ENTRY, status_code=201, responses=responses(400, 401, 403, 404, 409, 429, 503))
 def post_external(
     dataset: str,
     threat_model: str,
@@ -35,6 +36,7 @@ def post_external(
     response: Response,
     store: Store,
     who: Who,
+    client: Client,
 ) -> ExternalView:
     """Send adversarial examples in that were uploaded before; what comes of them is at the address in Location.
 
@@ -42,7 +44,8 @@ def post_external(
     one is judged here: it must be in [0, 1], within the budget, and misclassified.
     """
     require_sender(who)
-    submitter = submitter_of(store.db, who, request.client.host if request.client else "")
+    store.rates.spend(Counted.EXTERNAL, who.submitter or client)
+    submitter = submitter_of(store.db, who, client)
     place = (dataset, threat_model, model_id)
     view = submit_external(store.db, store.blobs, place, body.as_new(), store.admission, submitter=submitter)
     response.headers["Location"] = request.url_for("read_external", external_id=view.id).path

@@ -8,8 +8,10 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from api.errors import responses
 from api.schemas import SubmissionList, SubmissionRequest
-from api.services import Store, Who
+from api.services import Client, Store, Who
 from store.actors import require_account, require_sender
+from store.checkpoint_deletion import delete_checkpoint
+from store.rates import Counted
 from store.submissions import cancel, get_submission, list_submissions, submit
 from store.submitters import submitter_of
 from store.views import SubmissionView
@@ -19,13 +21,14 @@ router = APIRouter(prefix="/submissions", tags=["submissions"])
 SubmissionId = Annotated[str, Path(max_length=100, description="Id that the submission got when it was received")]
 
 
-@router.post("", status_code=201, responses=responses(400, 401, 403, 409, 503))
+@router.post("", status_code=201, responses=responses(400, 401, 403, 409, 429, 503))
 def post_submission(
-    body: SubmissionRequest, *, request: Request, response: Response, store: Store, who: Who
+    body: SubmissionRequest, *, request: Request, response: Response, store: Store, who: Who, client: Client
 ) -> SubmissionView:
     """Submit a checkpoint that was uploaded before; its live state is at the address in Location."""
     require_sender(who)
-    submitter = submitter_of(store.db, who, request.client.host if request.client else "")
+    store.rates.spend(Counted.SUBMISSION, who.submitter or client)
+    submitter = submitter_of(store.db, who, client)
     view = submit(store.db, store.blobs, body.as_new(), store.admission, submitter=submitter, owner_id=who.account_id)
     response.headers["Location"] = request.url_for("read_submission", submission_id=view.id).path
     return view
@@ -54,3 +57,9 @@ def read_submission(submission_id: SubmissionId, store: Store, who: Who) -> Subm
 def cancel_submission(submission_id: SubmissionId, store: Store, who: Who) -> SubmissionView:
     """Cancel a submission that has no result yet; the workers drop it within seconds."""
     return cancel(store.db, submission_id, who)
+
+
+@router.delete("/{submission_id}/checkpoint", responses=responses(401, 403, 404, 409, 503))
+def delete_submitted_checkpoint(submission_id: SubmissionId, store: Store, who: Who) -> SubmissionView:
+    """Delete the checkpoint of a submission that has ended; its entry and evidence stay, and say so."""
+    return delete_checkpoint(store.db, store.blobs, submission_id, who)

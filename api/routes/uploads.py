@@ -11,10 +11,12 @@ from api.errors import responses
 from api.parts import Parts, Range
 from api.receiving import receive
 from api.schemas import PartialUpload, Upload
-from api.services import Store, Who
+from api.services import Client, Store, Who
 from store.actors import Actor, require_sender
+from store.quotas import count_upload
 from store.services import Services
 from store.submitters import submitter_of
+from store.uploading import upload_limit
 
 router = APIRouter(prefix="/uploads", tags=["uploads"])
 
@@ -28,7 +30,7 @@ Sha256 = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of 
     responses={
         200: {"model": Upload, "description": "It had been there already"},
         202: {"model": PartialUpload, "description": "These bytes have arrived, and the rest may follow"},
-        **responses(401, 403, 409, 503, 507),
+        **responses(401, 403, 409, 429, 503, 507),
     },
     openapi_extra={
         "requestBody": {
@@ -39,10 +41,12 @@ Sha256 = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of 
 )
 async def put_upload(
     sha256: Sha256,
+    *,
     request: Request,
     response: Response,
     store: Store,
     who: Who,
+    client: Client,
     content_range: Annotated[
         str | None, Header(description="Which bytes of the file these are, such as bytes 0-99/200", max_length=100)
     ] = None,
@@ -59,10 +63,13 @@ async def put_upload(
     off, and the next goes on from there. 202 while some is missing.
     """
     require_sender(who)
-    limit = store.admission.max_checkpoint_bytes
+    sender = await run_in_threadpool(submitter_of, store.db, who, client)
+    # A file in several goes is one upload, counted with its first.
+    begins = content_range is None or content_range.startswith("bytes 0-")
+    whose = (who.submitter or client) if begins else ""
+    limit = await run_in_threadpool(upload_limit, store, sender, whose, _announced(request))
     existed = await run_in_threadpool(store.blobs.exists, sha256)
     parts: Parts = request.app.state.parts
-    sender = await run_in_threadpool(_sender, request, store, who)
     if content_range is not None:
         there = Range.read(content_range, limit)
         received = await parts.append(sender, sha256, there, request.stream())
@@ -76,6 +83,7 @@ async def put_upload(
         else:
             size = await run_in_threadpool(parts.finish, sender, sha256, writer)
         await run_in_threadpool(writer.commit, sha256, store.admission.check_upload)
+        await run_in_threadpool(count_upload, store.db, sender, sha256, size)
     finally:
         writer.abort()
     response.status_code = 200 if existed else 201
@@ -100,3 +108,8 @@ def get_upload(sha256: Sha256, store: Store) -> Upload:
 def _sender(request: Request, store: Services, who: Actor) -> str:
     """Return whose unfinished uploads are meant."""
     return submitter_of(store.db, who, request.client.host if request.client else "")
+
+
+def _announced(request: Request) -> int | None:
+    length = request.headers.get("content-length", "")
+    return int(length) if length.isdecimal() and len(length) <= 18 else None

@@ -11,6 +11,7 @@ import typer
 from benchmark.errors import ErrorDetail, GauntletError, InvalidInput
 from gauntlet import __version__
 from gauntlet.cli import (
+    account,
     account_token,
     backup,
     check,
@@ -69,6 +70,7 @@ for name, command in (
 app.add_typer(data.app, name="data")
 app.add_typer(zoo.app, name="zoo")
 app.add_typer(queue.app, name="queue")
+app.add_typer(account.app, name="account")
 
 
 @app.callback(invoke_without_command=True)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from gauntlet.cli.console import EPILOG, AsJson, print_json, print_table, table_of
-
-if TYPE_CHECKING:
-    from store.database import Database
+from gauntlet.cli.own_database import own_database
 
 app = typer.Typer(help="What waits for the workers, and who works.", epilog=EPILOG, invoke_without_command=True)
 
@@ -30,7 +26,7 @@ def show(as_json: AsJson = False) -> None:
     """Show the work that is queued or running, in the order in which it is claimed."""
     from store.queue import view_queue
 
-    with _database() as db:
+    with own_database() as db:
         pieces = view_queue(db)
     if as_json:
         print_json([piece.model_dump(mode="json") for piece in pieces])
@@ -59,7 +55,7 @@ def workers(as_json: AsJson = False) -> None:
     """Show the workers that have announced themselves."""
     from store.workers import list_workers
 
-    with _database() as db:
+    with own_database() as db:
         known = list_workers(db)
     if as_json:
         print_json([worker.model_dump(mode="json") for worker in known])
@@ -102,7 +98,7 @@ def priority(
     """Give a submission's work another place in the queue."""
     from store.queue import set_priority
 
-    with _database() as db:
+    with own_database() as db:
         set_priority(db, submission_id, value)
     if as_json:
         print_json({"submission": submission_id, "priority": value})
@@ -113,22 +109,9 @@ def priority(
 def _set_draining(name: str, *, draining: bool, as_json: bool) -> None:
     from store import workers as known
 
-    with _database() as db:
+    with own_database() as db:
         known.drain(db, name, draining=draining)
     if as_json:
         print_json({"worker": name, "draining": draining})
     else:
         print(f"worker {name} {'claims nothing more' if draining else 'claims work again'}")
-
-
-@contextmanager
-def _database() -> Iterator[Database]:
-    """Open the database that the settings name; it must exist and be of this version."""
-    from gauntlet.app import open_database
-    from gauntlet.settings import read_settings
-
-    db = open_database(read_settings(), upgrading=False)
-    try:
-        yield db
-    finally:
-        db.close()

@@ -17,6 +17,7 @@ from gauntlet.cli.console import AsJson, ExitCode, LogLevel, print_json
 
 if TYPE_CHECKING:
     from gauntlet.settings import Settings
+    from store.database import Database
 
 SHUTDOWN_SECONDS = 5
 
@@ -54,10 +55,13 @@ def _run(settings: Settings, listener: socket.socket, *, as_json: bool) -> None:
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             if self.started:
+                link = _admin_link(app.state.services.db, url)
                 if as_json:
-                    print_json({"url": url})
+                    print_json({"url": url} if link is None else {"url": url, "admin_link": link})
                 else:
                     print(f"Gauntlet is at {url} (Ctrl-C stops it)", flush=True)
+                    if link is not None:
+                        print(f"Choose the administrator's password, once, within a day: {link}", flush=True)
 
     app = create_app(settings)
     # An error of ours that keeps the service from starting is told below in one line, not in uvicorn's many.
@@ -79,6 +83,14 @@ def _run(settings: Settings, listener: socket.socket, *, as_json: bool) -> None:
         raise app.state.failure
     if not server.started:
         raise typer.Exit(ExitCode.FAILED)
+
+
+def _admin_link(db: Database, url: str) -> str | None:
+    """Return where the first administrator chooses a password; None once one has. It is printed, and never logged."""
+    from store.account_links import first_link
+
+    secret = first_link(db)
+    return None if secret is None else f"{url}/welcome?link={secret}"
 
 
 def _listen(host: str, port: int) -> socket.socket:

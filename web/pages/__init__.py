@@ -6,17 +6,41 @@ from fastapi import APIRouter
 
 from web.pages import (
     about,
+    account,
+    accounts,
     api_docs,
     board,
     external,
     external_evaluation,
     home,
     model,
+    register,
+    sign_in,
     submission,
     submissions,
     submit,
+    tokens,
+    welcome,
 )
 
 router = APIRouter(include_in_schema=False)
-for _page in (home, board, model, external, external_evaluation, submit, submissions, submission, about, api_docs):
+PAGES = (
+    home,
+    board,
+    model,
+    external,
+    external_evaluation,
+    submit,
+    submissions,
+    submission,
+    about,
+    api_docs,
+    sign_in,
+    register,
+    welcome,
+    account,
+    tokens,
+    accounts,
+)
+for _page in PAGES:
     router.include_router(_page.router)

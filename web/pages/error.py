@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import ClassVar
 
@@ -31,6 +32,11 @@ class Problem(BaseModel):
         return cls(message=error.message, **detail)
 
 
+def problems_of(errors: Mapping[str, GauntletError]) -> dict[str, Problem]:
+    """Return errors by field as pages show them."""
+    return {field: Problem.of(error) for field, error in errors.items()}
+
+
 class ErrorPage(Page):
     """An error with its status."""
 
@@ -42,10 +48,13 @@ class ErrorPage(Page):
 
 
 _HEADINGS = {
+    401: "Sign in first",
+    403: "You may not do this",
     404: "There is nothing here",
     405: "This address takes no such request",
     409: "This is not possible now",
     413: "That is too large",
+    429: "That was too often",
     500: "The service failed",
     507: "The service has no room left",
 }

@@ -17,14 +17,17 @@ from store.blobs import BlobWriter
 from store.errors import StorageFull, StorageUnavailable
 from store.externals import LONGEST_ATTACK, points_to_attack, require_external_room, submit_external
 from store.positions import read_positions
+from store.quotas import count_upload
+from store.rates import Counted
 from store.services import Services
 from store.submitters import submitter_of
+from store.uploading import upload_limit
 from store.views import NewExternal
-from web.forms import SHORT, accuracy_in, client_of, refuse, room_for, status_of, to_sign_in
+from web.forms import SHORT, accuracy_in, refuse, room_for, status_of, to_sign_in
 from web.multipart import WHOLE_FORM, FormReader, read_form
 from web.pages.error import Problem
 from web.rendering import Page, external_address, model_address, render
-from web.services import Store, Who
+from web.services import Client, Store, Who
 
 router = APIRouter()
 
@@ -117,19 +120,23 @@ def show_external_form(
 
 @router.post(ADDRESS)
 async def post_external(
-    request: Request, dataset: str, threat_model: str, model_id: str, *, store: Store, who: Who
+    request: Request, dataset: str, threat_model: str, model_id: str, *, store: Store, who: Who, client: Client
 ) -> Response:
     """Take examples in; or show the form again, with everything that was filled in."""
     require_sender(who)
     place = (dataset, threat_model, model_id)
     await run_in_threadpool(points_to_attack, store.db, place)  # raises where there is no form, before a byte is stored
 
+    await run_in_threadpool(store.rates.spend, Counted.EXTERNAL, who.submitter or client)
+    submitter = await run_in_threadpool(submitter_of, store.db, who, client)
+    most = await run_in_threadpool(upload_limit, store, submitter, who.submitter or client)
+
     def open_file() -> BlobWriter:
-        return store.blobs.writer(store.admission.max_checkpoint_bytes)
+        return store.blobs.writer(most)
 
     form = await read_form(request, LIMITS, FILE_FIELD, open_file)
     try:
-        external_id = await run_in_threadpool(take_in, store, place, form, client_of(request), who)
+        external_id = await run_in_threadpool(take_in, store, place, form, client, who)
     finally:
         form.discard()
     if external_id is not None:
@@ -153,7 +160,8 @@ def take_in(services: Services, place: Place, form: FormReader, address: str = "
         return None
     try:
         new = new.model_copy(update={"examples_sha256": form.file.sha256})
-        form.file.commit(check=lambda path: services.admission.check_examples(path, place[0], count))
+        sha256 = form.file.commit(check=lambda path: services.admission.check_examples(path, place[0], count))
+        count_upload(services.db, submitter, sha256, services.blobs.size(sha256))
         return submit_external(services.db, services.blobs, place, new, services.admission, submitter=submitter).id
     except GauntletError as error:
         form.errors[_field_of(error)] = error

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict
 from starlette.responses import RedirectResponse
 
 from benchmark.threat_models import CORRUPTIONS
-from store.actors import Actor
+from store.actors import ANYBODY, Actor
+from store.checkpoint_deletion import delete_checkpoint, may_delete_checkpoint
 from store.services import Services
 from store.states import LEGAL, OPEN
 from store.submissions import cancel, get_submission
@@ -49,6 +50,8 @@ class SubmissionPage(Page):
     overall: float | None
     """Share of all attacks' work that is done; None before the first attack."""
     cancellable: bool
+    checkpoint_deletable: bool = False
+    """Whether whoever looks may delete the checkpoint."""
     model_address: str | None
 
     @property
@@ -79,6 +82,7 @@ def submission_page(services: Services, submission_id: str, who: Actor | None = 
         summary=summary(view),
         overall=overall(view.progress),
         cancellable=State.CANCELLED in LEGAL[view.state],
+        checkpoint_deletable=may_delete_checkpoint(services.db, view.id, who or ANYBODY),
         model_address=model_address(new.dataset, new.threat_model, new.name) if published else None,
     )
 
@@ -93,6 +97,13 @@ def show_submission(request: Request, submission_id: str, store: Store, who: Who
 def cancel_submission(submission_id: str, store: Store, who: Who) -> Response:
     """Cancel a submission and show it again."""
     view = cancel(store.db, submission_id, who)
+    return RedirectResponse(submission_address(view.id), status_code=303)
+
+
+@router.post("/submissions/{submission_id}/delete-checkpoint")
+def delete_submitted_checkpoint(submission_id: str, store: Store, who: Who) -> Response:
+    """Delete the checkpoint of a submission and show it again."""
+    view = delete_checkpoint(store.db, store.blobs, submission_id, who)
     return RedirectResponse(submission_address(view.id), status_code=303)
 
 

@@ -16,15 +16,18 @@ from store.actors import ANYBODY, Actor, require_sender
 from store.admission import LONGEST, admit_fields
 from store.blobs import BlobWriter
 from store.errors import StorageFull, StorageUnavailable
+from store.quotas import count_upload
+from store.rates import Counted
 from store.services import Services
 from store.submissions import require_admissible, submit
 from store.submitters import submitter_of
+from store.uploading import upload_limit
 from store.views import ExtraData, NewSubmission
-from web.forms import SHORT, accuracy_in, client_of, refuse, room_for, status_of, to_sign_in
+from web.forms import SHORT, accuracy_in, refuse, room_for, status_of, to_sign_in
 from web.multipart import WHOLE_FORM, FormReader, read_form
 from web.pages.error import Problem
 from web.rendering import Page, render, submission_address
-from web.services import Store, Who
+from web.services import Client, Store, Who
 
 router = APIRouter()
 
@@ -107,17 +110,21 @@ def show_submit(request: Request, store: Store, who: Who, board: str = "") -> Re
 
 
 @router.post("/submit")
-async def post_submit(request: Request, store: Store, who: Who) -> Response:
+async def post_submit(request: Request, store: Store, who: Who, client: Client) -> Response:
     """Take a submission in; or show the form again, with everything that was filled in."""
 
     require_sender(who)
 
+    await run_in_threadpool(store.rates.spend, Counted.SUBMISSION, who.submitter or client)
+    submitter = await run_in_threadpool(submitter_of, store.db, who, client)
+    most = await run_in_threadpool(upload_limit, store, submitter, who.submitter or client)
+
     def open_file() -> BlobWriter:
-        return store.blobs.writer(store.admission.max_checkpoint_bytes)
+        return store.blobs.writer(most)
 
     form = await read_form(request, LIMITS, FILE_FIELD, open_file)
     try:
-        submission_id = await run_in_threadpool(take_in, store, form, client_of(request), who)
+        submission_id = await run_in_threadpool(take_in, store, form, client, who)
     finally:
         form.discard()
     if submission_id is not None:
@@ -142,7 +149,8 @@ def take_in(services: Services, form: FormReader, address: str = "", who: Actor 
         new = new.model_copy(update={"checkpoint_sha256": form.file.sha256})
         submitter = submitter_of(services.db, who, address)
         require_admissible(services.db, new, services.admission, submitter=submitter)
-        form.file.commit(check=services.admission.check_file)
+        sha256 = form.file.commit(check=services.admission.check_file)
+        count_upload(services.db, submitter, sha256, services.blobs.size(sha256))
         return submit(
             services.db, services.blobs, new, services.admission, submitter=submitter, owner_id=who.account_id
         ).id

@@ -1,0 +1,147 @@
+"""What the API says of accounts beyond the store's own views."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
+
+from store.account_rows import AccountView
+from store.actors import Role, Scope
+from store.sign_in import TokenView
+
+_PASSWORD = "hunter-of-the-white-whale"  # noqa: S105 - an example
+_TOKEN: JsonDict = {
+    "id": "0194f0a1b2c3d4e5f607",
+    "name": "laptop",
+    "scopes": ["read", "submit"],
+    "created_ms": 1_767_225_600_000,
+    "expires_ms": 1_775_001_600_000,
+    "used_ms": None,
+    "revoked": False,
+}
+_ACCOUNT: JsonDict = {
+    "id": "0194f0a1b2c3d4e5f607",
+    "name": "jane",
+    "email": "jane@example.org",
+    "team": "Careful Learning Group",
+    "role": "submitter",
+    "disabled": False,
+    "has_password": True,
+    "created_ms": 1_767_225_600_000,
+}
+
+
+class AccountEdit(BaseModel):
+    """What changes; what is left out stays, and an empty address removes it."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"email": "jane@example.org", "team": "Careful Learning Group"}]},
+    )
+
+    email: str | None = None
+    team: str | None = None
+
+
+class AccountDeletion(BaseModel):
+    """That somebody means it: their password."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"password": _PASSWORD}]})
+
+    password: str
+
+
+class PasswordChange(BaseModel):
+    """The present password and the next one."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"present_password": _PASSWORD, "password": "call-me-by-another-name"}]},
+    )
+
+    present_password: str
+    password: str
+
+
+class TokenRequest(BaseModel):
+    """A token to be made."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"name": "laptop", "scopes": ["read", "submit"], "days": 90}]},
+    )
+
+    name: str
+    scopes: tuple[Scope, ...] = (Scope.READ, Scope.SUBMIT)
+    days: int | None = Field(default=90, description="Days after which it ends, at most 365; null for never")
+
+
+class NewToken(BaseModel):
+    """A token with its secret, which is shown this once."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"token": _TOKEN, "secret": "gnt_9f…"}]})
+
+    token: TokenView
+    secret: str
+
+
+class TokenList(BaseModel):
+    """Tokens of the account that asks, the latest first."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"tokens": [_TOKEN]}]})
+
+    tokens: tuple[TokenView, ...]
+
+
+class AccountRequest(BaseModel):
+    """Somebody registers, with a password; or an administrator invites somebody, with a role and without one."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"name": "jane", "password": _PASSWORD, "email": "jane@example.org", "team": "Careful Learning Group"},
+                {"name": "john", "role": "maintainer"},
+            ]
+        },
+    )
+
+    name: str
+    password: str | None = None
+    email: str = ""
+    team: str = ""
+    role: Role | None = None
+
+
+class NewAccountAnswer(BaseModel):
+    """The account that was made."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"account": _ACCOUNT, "link": None}]})
+
+    account: AccountView
+    link: str | None = Field(description="For somebody invited: where they choose their password, once, within a day")
+
+
+class AccountList(BaseModel):
+    """All accounts, the oldest first."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"accounts": [_ACCOUNT]}]})
+
+    accounts: tuple[AccountView, ...]
+
+
+class AccountChange(BaseModel):
+    """What an administrator changes; what is left out stays."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"role": "maintainer"}]})
+
+    role: Role | None = None
+    disabled: bool | None = None
+
+
+class Link(BaseModel):
+    """Where somebody chooses a new password, once, within a day."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"link": "https://gauntlet.example/welcome?link=…"}]})
+
+    link: str
