@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
@@ -32,6 +33,7 @@ from gauntlet.bundled import submit_zoo
 from gauntlet.data import datasets_of, sandbox_with_data
 from gauntlet.guards import BodyLimit, HeadAsGet, KnownHost, SameSite, SecurityHeaders
 from gauntlet.identity import Identity
+from gauntlet.messages import make_sender
 from gauntlet.rates import CountedRates
 from gauntlet.settings import Settings, read_settings
 from gauntlet.storage import open_blobs, require_own_storage
@@ -75,12 +77,18 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         except GauntletError as failure:
             app.state.failure = failure
             raise
+        # Messages are sent where work is done; in the distributed engine that is where it is swept.
+        sender = make_sender(settings, services, f"service-{secrets.token_hex(6)}") if dispatcher is not None else None
+        if sender is not None:
+            sender.start()
         zoo = asyncio.create_task(asyncio.to_thread(submit_zoo, services)) if settings.evaluate_zoo else None
         try:
             yield
         finally:
             if zoo is not None:
                 await zoo
+            if sender is not None:
+                await asyncio.to_thread(sender.stop)
             if dispatcher is not None:
                 await asyncio.to_thread(dispatcher.stop)
             services.blobs.close()
@@ -131,6 +139,8 @@ def make_services(settings: Settings, *, upgrading: bool = True) -> Services:
             quotas=Quotas(settings.upload_bytes_per_day, settings.upload_bytes_kept),
             rates=CountedRates(settings.redis_url) if settings.rate_limits == "on" else Uncounted(),
             registration=settings.registration == "open",
+            unverified_days=settings.unverified_days,
+            webhooks=settings.webhooks == "on",
         )
     except BaseException:
         db.close()

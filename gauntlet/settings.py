@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from api.validation import invalid_input
 from benchmark.errors import InvalidInput
 from benchmark.report import SandboxLevel
+from worker.mail import Mailer, is_address
 
 MEBIBYTE = 1024 * 1024
 PREFIX = "GAUNTLET_"
@@ -50,6 +51,30 @@ def _require_address(url: str | None) -> str | None:
     except (ArgumentError, ValueError):  # whose words may hold a part of the password
         raise ValueError("an address such as postgresql+psycopg://user:password@host/name") from None
     return url
+
+
+def _require_base(url: str | None) -> str | None:
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.query or parts.fragment:
+        raise ValueError("an address such as https://gauntlet.example")
+    return url.rstrip("/")
+
+
+def _require_smtp(url: str | None) -> str | None:
+    try:
+        if url is not None:
+            Mailer.at(url, "somebody@example.org")
+    except ValueError:  # whose words may hold a part of the password
+        raise ValueError("an address such as smtp://user:password@host:587") from None
+    return url
+
+
+def _require_mail_address(address: str | None) -> str | None:
+    if address is not None and not is_address(address):
+        raise ValueError("an address such as gauntlet@example.org")
+    return address
 
 
 def _in_lower_case(value: object) -> object:
@@ -102,6 +127,19 @@ class Settings(BaseSettings):
     """Bytes that one account, or network address of those without, may upload within any 24 hours."""
     upload_bytes_kept: Annotated[int, Field(gt=0)] = 100 * 1024 * MEBIBYTE
     """Bytes that files of one account, or network address of those without, may take up here altogether."""
+    unverified_days: Annotated[int, Field(ge=1, le=3_650)] = 180
+    """Days after which an unverified entry, an author's own run, is removed from its board."""
+    public_url: Annotated[str | None, AfterValidator(_require_base)] = None
+    """Address at which people reach the service, such as "https://gauntlet.example"; links in messages begin
+    with it."""
+    smtp_url: Annotated[str | None, AfterValidator(_require_smtp)] = None
+    """Mail server for messages to people, such as "smtp://user:password@host:587", or "smtps://host" where it is
+    encrypted from the start. Without it no e-mail is sent."""
+    mail_from: Annotated[str | None, AfterValidator(_require_mail_address)] = None
+    """Address that e-mail comes from; needed with smtp_url."""
+    webhooks: Literal["on", "off"] = "off"
+    """Whether accounts may name addresses that are told of what happens to their submissions: on or off. Only
+    addresses of the open internet are called, over https."""
     max_checkpoint_bytes: Annotated[int, Field(gt=0)] = 512 * MEBIBYTE
     """Size in bytes above which an uploaded checkpoint is refused."""
     worker_children: Annotated[int, Field(ge=0, le=256)] = 2
@@ -151,6 +189,12 @@ class Settings(BaseSettings):
     def _leases_outlive_beats(self) -> Self:
         if self.lease_ms < 2 * self.beat_ms:
             raise ValueError("lease_ms must be at least twice beat_ms, or a healthy worker loses its work")
+        return self
+
+    @model_validator(mode="after")
+    def _mail_comes_from_somebody(self) -> Self:
+        if self.smtp_url is not None and self.mail_from is None:
+            raise ValueError("smtp_url needs mail_from, the address that e-mail comes from")
         return self
 
     @property

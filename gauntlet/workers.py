@@ -12,6 +12,7 @@ from collections.abc import Callable
 from benchmark.errors import InvalidInput
 from gauntlet.app import limits_of, make_services
 from gauntlet.data import datasets_of
+from gauntlet.messages import make_sender
 from gauntlet.settings import Settings
 from store.sweeping import SWEEPER
 from store.workers import Worker
@@ -64,7 +65,7 @@ def run_worker(settings: Settings, device: str, tell: Callable[[str], None]) -> 
 
 
 def run_sweeper(settings: Settings, tell: Callable[[str], None]) -> None:
-    """Sweep until a signal says that it is enough.
+    """Sweep, and send messages beside it, until a signal says that it is enough.
 
     Args:
         settings: those of the service.
@@ -76,10 +77,13 @@ def run_sweeper(settings: Settings, tell: Callable[[str], None]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: stop.set())
     role = Role(services, SWEEPER, name, settings.lease_ms)
+    sender = make_sender(settings, services, name)
     tell(name)
     try:
+        sender.start()
         Sweeper(services, role, settings.sweep_ms).run(stop)
     finally:
+        sender.stop()
         services.blobs.close()
         services.db.close()
 

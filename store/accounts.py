@@ -123,7 +123,7 @@ def delete_account(db: Database, who: Actor, password: str) -> None:
         require_another_admin(session, row)
         waiting = select(SubmissionRow.id).where(SubmissionRow.owner_id == account_id, SubmissionRow.state.in_(OPEN))
         for submission_id in session.scalars(waiting).all():
-            move(session, submission_id, State.CANCELLED, reason="its owner's account was deleted")
+            move(session, submission_id, State.CANCELLED, reason="its owner's account was deleted", by=account_id)
             close_shards(session, submission_id, "cancelled")
         end_all(session, account_id)
         session.execute(delete(WebhookRow).where(WebhookRow.account_id == account_id))

@@ -6,8 +6,8 @@ from enum import StrEnum
 
 from benchmark.errors import InvalidInput
 from store.states import submission_not_found
-from store.tables import SubmissionRow
-from store.views import State, View
+from store.tables import EntryRow, SubmissionRow
+from store.views import Badge, State, View
 
 PUBLIC = frozenset({State.PUBLISHED, State.WITHDRAWN})
 """States in which everybody may see a submission."""
@@ -101,6 +101,16 @@ class Actor(View):
             return self.open_house
         return submission.owner_id == self.account_id and Scope.SUBMIT in self.scopes
 
+    def may_edit(self, entry: EntryRow) -> bool:
+        """Tell whether they may edit what an entry says of its paper, or remove it where it is unverified."""
+        if self.moderates:
+            return True
+        return entry.owner_id is not None and entry.owner_id == self.account_id and Scope.SUBMIT in self.scopes
+
+    def may_claim(self, entry: EntryRow) -> bool:
+        """Tell whether they may say of an entry that it is theirs, or wrong: of those that come from publications."""
+        return self.account_id is not None and Scope.SUBMIT in self.scopes and entry.badge == Badge.REPORTED
+
 
 ANYBODY = Actor()
 """Somebody who is not signed in."""
@@ -133,6 +143,19 @@ def require_changeable(who: Actor | None, submission: SubmissionRow | None, subm
     if who is not None and not who.may_change(row):
         raise refusal(who, "the owner of the submission, or a maintainer")
     return row
+
+
+def require_editable(who: Actor, entry: EntryRow) -> str:
+    """Return the account that wants to change an entry.
+
+    Raises:
+        SignInNeeded: they must say who they are.
+        Forbidden: it is not theirs.
+    """
+    account_id = require_account(who, Scope.SUBMIT if not who.moderates else Scope.MODERATE)
+    if not who.may_edit(entry):
+        raise refusal(who, "the owner of the entry, or a maintainer")
+    return account_id
 
 
 def require_account(who: Actor, scope: Scope = Scope.READ) -> str:

@@ -115,9 +115,12 @@ def _without_hidden(text: str, keep: str = "") -> str:
     return "".join(char for char in text if char in keep or unicodedata.category(char) not in _HIDDEN).strip()
 
 
-def check_url(url: str) -> None:
+def check_url(url: str, field: str = "paper_url") -> None:
     """Refuse an address of a paper that is none, or not https.
 
+    Args:
+        url: the address; an empty one is none, and no error.
+        field: what to call it.
     Raises:
         InvalidSubmission: it is.
     """
@@ -131,7 +134,7 @@ def check_url(url: str) -> None:
     except ValueError:
         sound = False
     if not sound:
-        raise _invalid("paper_url", repr(url[:100]), "an address that begins with https://", "link the paper by https")
+        raise _invalid(field, repr(url[:100]), "an address that begins with https://", "link the paper by https")
 
 
 def _check_checkpoint(new: NewSubmission, blobs: Blobs, admission: Admission) -> None:

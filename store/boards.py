@@ -19,6 +19,7 @@ from store.look_views import view_looks
 from store.reports import read_report
 from store.submission_views import view_submissions
 from store.tables import EntryHistoryRow, EntryRow, ExternalRow, SubmissionRow
+from store.teams import team_work
 from store.views import (
     Badge,
     BoardPoint,
@@ -199,6 +200,7 @@ def get_model(db: Database, blobs: Blobs, dataset: str, threat_model: str, model
             submission=view_submissions(session, [submission])[0] if submission else None,
             looks=view_looks(session, submission.id) if submission else (),
             externals=_externals(session, entry.id),
+            team=team_work(session, entry),
         )
 
 

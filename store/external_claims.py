@@ -14,6 +14,7 @@ from benchmark.verdicts import Verdict, Verdicts
 from store.best_known import Contribution, contribute, points_sha256
 from store.blobs import Blobs
 from store.database import Database, database_now_ms
+from store.notices import Event, tell
 from store.tables import EntryRow, ExternalRow, RunRow
 from store.views import ExternalState
 
@@ -81,8 +82,18 @@ def _conclude(
     row.counts = canonical_json({verdict.value: count for verdict, count in verdicts.counts.items()}).decode()
     row.robust_accuracy, row.newly_broken = left, newly_broken
     row.concluded_ms = database_now_ms(session)
+    _tell_owner(session, row)
     session.flush()
     return True
+
+
+def _tell_owner(session: Session, row: ExternalRow) -> None:
+    entry = session.get_one(EntryRow, row.entry_id)
+    message = (
+        f"An evaluation by others of your entry {entry.model_id} on {entry.dataset}/{entry.threat_model} was judged "
+        f"and {row.state}. {row.reason}"
+    )
+    tell(session, entry.owner_id, Event.EXTERNAL_JUDGED, message, f"/external-evaluations/{row.id}")
 
 
 def _complaint(external: ExternalRow, *, named: bool, left: float, rightly: int, newly: int, verdicts: Verdicts) -> str:

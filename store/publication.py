@@ -26,6 +26,7 @@ from store.queue import queue_work
 from store.reports import store_report
 from store.states import lock_submission, move
 from store.tables import EntryRow, RunRow, ShardRow, SubmissionRow
+from store.unverified import make_way
 from store.views import Badge, Purpose, State
 
 OWN_SOURCE = "Evaluated here"
@@ -207,6 +208,7 @@ def _publish(
 ) -> None:
     report, now, attacked = merged.report, database_now_ms(session), merged.report.corruptions is None
     stored = store_report(session, run, report)
+    make_way(session, submission)
     flagged = [check.code for check in report.findings if check.outcome is CheckOutcome.FLAGGED]
     own = f"{OWN_SOURCE}, {run.protocol}"
     newly_broken = sum(report.points.robust) - sum(merged.worst.robust)

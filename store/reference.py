@@ -19,6 +19,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from store.database import Database, database_now_ms, take_turns
+from store.entries import subject_of
+from store.entry_edits import columns_set_by_hand
 from store.tables import EntryHistoryRow, EntryRow, MetaRow
 from store.views import Badge, ExtraData
 
@@ -73,7 +75,8 @@ def reported_entries(dataset: str, threat_model: str) -> dict[str, Reported]:
 def import_reference_boards(db: Database) -> int:
     """Bring the reported entries to what the packaged files say.
 
-    Entries evaluated here, and those that an operator has imported, are left alone.
+    Entries evaluated here, and those that an operator has imported, are left alone, and so is what people have edited
+    or disputed here of the others.
 
     Returns:
         How many entries the files hold where they were imported; 0 where nothing was to do.
@@ -170,16 +173,21 @@ def _fraction(percent: float | None) -> float | None:
 def _put_entries(session: Session, wanted: Iterable[Mapping[str, object]]) -> dict[Key, EntryRow]:
     present = {(row.dataset, row.threat_model, row.model_id): row for row in session.scalars(select(EntryRow))}
     by_operator = select(EntryHistoryRow.entry_id).where(EntryHistoryRow.source.startswith(IMPORTED_SOURCE))
-    kept = set(session.scalars(by_operator))
+    imported = set(session.scalars(by_operator))
+    by_hand = columns_set_by_hand(session)
     for values in wanted:
         key = (str(values["dataset"]), str(values["threat_model"]), str(values["model_id"]))
         row = present.get(key)
         if row is None:
             present[key] = row = EntryRow(**values)
             session.add(row)
-        elif row.badge == Badge.REPORTED and row.id not in kept:
-            for column, value in values.items():
-                setattr(row, column, value)
+            continue
+        if row.badge == Badge.UNVERIFIED:  # what its author said is now published
+            row.badge, row.owner_id, row.expires_ms, row.published_ms = Badge.REPORTED, None, None, None
+        if row.badge == Badge.REPORTED and row.id not in imported:
+            kept = by_hand.get(subject_of(row), frozenset())
+            for column in values.keys() - kept:
+                setattr(row, column, values[column])
     session.flush()
     return present
 

@@ -25,6 +25,8 @@ class Services:
         quotas: what each may upload.
         rates: counts what each does.
         registration: whether people may make accounts for themselves.
+        unverified_days: after which an unverified entry ends.
+        webhooks: whether messages are sent to addresses that people name.
     """
 
     db: Database
@@ -35,3 +37,5 @@ class Services:
     quotas: Quotas = field(default_factory=Quotas)
     rates: Rates = field(default_factory=Uncounted)
     registration: bool = True
+    unverified_days: int = 180
+    webhooks: bool = False

@@ -10,6 +10,7 @@ from sqlalchemy.sql.selectable import ForUpdateParameter
 
 from benchmark.errors import Conflict, NotFound
 from store.database import database_now_ms
+from store.submission_notices import tell_owner
 from store.tables import SubmissionRow, TransitionRow
 from store.views import State
 
@@ -37,8 +38,16 @@ WAITING: tuple[State, ...] = (State.RECEIVED, State.QUEUED)
 """States in which nothing works on the submission yet."""
 
 
-def move(session: Session, submission_id: str, to: State, *, reason: str = "", fault: Fault | None = None) -> None:
-    """Change a submission's state and write the audit row.
+def move(
+    session: Session,
+    submission_id: str,
+    to: State,
+    *,
+    reason: str = "",
+    fault: Fault | None = None,
+    by: str | None = None,
+) -> None:
+    """Change a submission's state, write the audit row, and the message to its owner.
 
     Args:
         session: the transaction that the change belongs to.
@@ -46,6 +55,7 @@ def move(session: Session, submission_id: str, to: State, *, reason: str = "", f
         to: the new state.
         reason: why, for everything but success.
         fault: who is to blame where it did not succeed.
+        by: the account that does it, which need not be told; None for the service.
     Raises:
         NotFound: there is no such submission.
         Conflict: the state may not follow the present one.
@@ -57,6 +67,7 @@ def move(session: Session, submission_id: str, to: State, *, reason: str = "", f
     now = database_now_ms(session)
     row.state, row.reason, row.fault, row.updated_ms = to, reason, fault, now
     session.add(TransitionRow(submission_id=submission_id, state=to, reason=reason, at_ms=now))
+    tell_owner(session, row, to, by)
     session.flush()
 
 

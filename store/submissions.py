@@ -18,8 +18,10 @@ from store.errors import QueueFull
 from store.queue import NORMAL, queue_work
 from store.seeds import key_of_run, seed_of_key
 from store.states import OPEN, move
+from store.submission_notices import tell_owner
 from store.submission_views import view_submissions
 from store.tables import EntryRow, RunRow, ShardRow, SubmissionRow, TransitionRow
+from store.unverified import is_replaceable
 from store.views import NewSubmission, Purpose, State, SubmissionView
 
 ZOO = "zoo"
@@ -65,7 +67,13 @@ def submit(
 
 
 def require_admissible(
-    db: Database, new: NewSubmission, admission: Admission, *, submitter: str = "", max_open: int = MAX_OPEN
+    db: Database,
+    new: NewSubmission,
+    admission: Admission,
+    *,
+    submitter: str = "",
+    owner_id: str | None = None,
+    max_open: int = MAX_OPEN,
 ) -> None:
     """Raise what `submit` would raise for anything but the checkpoint, so that no file need be kept for nothing.
 
@@ -77,7 +85,7 @@ def require_admissible(
     """
     new, _ = admit_fields(new, admission)
     with db.snapshot() as session:
-        _require_free_name(session, new)
+        _require_free_name(session, new, owner_id)
         _require_room(session, submitter, max_open)
 
 
@@ -116,7 +124,8 @@ def cancel(db: Database, submission_id: str, who: Actor | None = None) -> Submis
     """
     with db.transaction() as session:
         require_changeable(who, session.get(SubmissionRow, submission_id), submission_id)
-        move(session, submission_id, State.CANCELLED, reason="cancelled by request")
+        by = who.account_id if who is not None else None
+        move(session, submission_id, State.CANCELLED, reason="cancelled by request", by=by)
         close_shards(session, submission_id, "cancelled")
         return view_submissions(session, [session.get_one(SubmissionRow, submission_id, populate_existing=True)])[0]
 
@@ -232,7 +241,7 @@ def _take_in(
             take_turns(session, "submit")  # so that what is free, the name and the room, stays so
             if not blobs.exists(new.checkpoint_sha256):  # somebody has deleted it since it was looked at
                 raise checkpoint_missing(new.checkpoint_sha256)
-            _require_free_name(session, new)
+            _require_free_name(session, new, owner_id)
             if max_open is not None:
                 _require_room(session, submitter, max_open)
             return _insert(
@@ -242,12 +251,18 @@ def _take_in(
         raise _name_taken(new) from None  # the database itself lets no second one in
 
 
-def _require_free_name(session: Session, new: NewSubmission) -> None:
-    entry = select(EntryRow.id).where(
-        EntryRow.dataset == new.dataset, EntryRow.threat_model == new.threat_model, _same_name(EntryRow.model_id, new)
+def _require_free_name(session: Session, new: NewSubmission, owner_id: str | None) -> None:
+    entry = session.scalar(
+        select(EntryRow).where(
+            EntryRow.dataset == new.dataset,
+            EntryRow.threat_model == new.threat_model,
+            _same_name(EntryRow.model_id, new),
+        )
     )
     present = _latest_of_name(session, new)
-    if session.scalar(entry) is not None or (present is not None and State(present.state) in OPEN):
+    if (entry is not None and not is_replaceable(entry, owner_id)) or (
+        present is not None and State(present.state) in OPEN
+    ):
         raise _name_taken(new, present)
 
 
@@ -340,6 +355,7 @@ def _insert(
     session.add(run)
     session.flush()
     queue_work(session, run.id, "check", [(0, board.points)])
+    tell_owner(session, row, State.RECEIVED)
     return view_submissions(session, [row])[0]
 
 

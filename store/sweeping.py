@@ -10,14 +10,17 @@ from sqlalchemy.exc import IntegrityError
 from store.blobs import Blobs
 from store.claims import MAX_ATTEMPTS, fail_run, fail_submission
 from store.database import Database, database_now_ms
+from store.endings import warn_of_ends
 from store.publication import reduce_run
 from store.queue import queue_again
 from store.states import OPEN, lock_submission
 from store.tables import LeaseRow, RunRow, ShardRow, SubmissionRow
+from store.unverified import remove_expired
 from store.views import Purpose, State
 
 DISPATCHER = "dispatcher"
 SWEEPER = "sweeper"
+SENDER = "sender"
 RING_AGAIN_MS = 5_000
 """Time after which a bell for queued work counts as lost, and between two looks for such work."""
 RUNG_AT_ONCE = 256
@@ -34,15 +37,19 @@ class Swept:
         requeued: pieces of work whose lease had run out and that anybody may claim again.
         failed: submissions that were given up.
         published: submissions whose run only needed its shards merged.
+        ended: unverified entries whose time was over.
     """
 
     requeued: tuple[int, ...]
     failed: tuple[str, ...]
     published: tuple[str, ...]
+    ended: tuple[str, ...] = ()
 
 
 def sweep(db: Database, blobs: Blobs) -> Swept:
-    """Put expired work back, give up what failed three times or cannot go on, and merge runs that are complete.
+    """Put expired work back, give up what failed three times or cannot go on, merge runs that are complete.
+
+    What is about to end is told of, and what has ended is removed.
 
     Each finding is a transaction of its own, so that nothing waits long for a sweep and none holds up the others.
     """
@@ -55,7 +62,8 @@ def sweep(db: Database, blobs: Blobs) -> Swept:
         failed += given_up
     failed += [submission_id for submission_id in _stuck(db) if _give_up(db, submission_id)]
     published = [submission_id for run, submission_id in _complete(db) if reduce_run(db, blobs, run) is State.PUBLISHED]
-    return Swept(tuple(requeued), tuple(failed), tuple(published))
+    warn_of_ends(db)
+    return Swept(tuple(requeued), tuple(failed), tuple(published), remove_expired(db))
 
 
 def elect(db: Database, role: str, holder: str, lease_ms: int) -> bool:

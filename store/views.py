@@ -318,6 +318,17 @@ class BoardRow(View):
     withdrawn_reason: str = ""
     old_protocol: bool = False
     """Whether it was evaluated here by a protocol that its board no longer ranks by."""
+    expires_ms: int | None = None
+    """When an unverified entry ends; None for all others."""
+
+
+class TeamWork(View):
+    """How much an entry's team has sent to its board: who tries often enough is lucky once."""
+
+    team: str
+    """Empty where the account has none, and its own submissions are counted."""
+    submissions: int
+    published: int
 
 
 class BoardPoint(View):
@@ -378,3 +389,5 @@ class ModelView(View):
     """Closer looks, the oldest first."""
     externals: tuple[ExternalView, ...] = ()
     """Evaluations by others, the oldest first."""
+    team: TeamWork | None = None
+    """None where nobody is known to have sent it, and where its authors are hidden."""

@@ -75,6 +75,8 @@ class Sweeper:
         swept = sweep(self._services.db, self._services.blobs)
         for submission_id in swept.failed:
             logger.error("submission %s was given up: its work came to nothing", submission_id)
+        for entry in swept.ended:
+            logger.info("unverified %s has ended and was removed", entry)
         if swept.requeued:
             logger.warning("work %s was queued again: nobody held it any more", ", ".join(map(str, swept.requeued)))
 

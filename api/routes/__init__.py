@@ -8,6 +8,7 @@ from api.routes import (
     account,
     accounts,
     blobs,
+    claims,
     dump,
     external_evaluations,
     health,
@@ -16,7 +17,9 @@ from api.routes import (
     models,
     submission_events,
     submissions,
+    unverified,
     uploads,
+    webhooks,
     zoo,
 )
 
@@ -45,6 +48,8 @@ def router(*, for_workers: bool = False) -> APIRouter:
         dump,
     )
     for noun in nouns:
+        routes.include_router(noun.router, prefix=PREFIX)
+    for noun in (unverified, claims, webhooks):
         routes.include_router(noun.router, prefix=PREFIX)
     routes.include_router(health.router)
     routes.include_router(metrics.router)

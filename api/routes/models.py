@@ -7,13 +7,15 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Response
 from starlette.responses import FileResponse
 
+from api.entry_schemas import EntryEdit
 from api.errors import responses
-from api.services import Store
+from api.services import Store, Who
 from benchmark.errors import NotFound
 from benchmark.report import EvaluationReport, Points
 from benchmark.threat_models import official_board
 from store.boards import get_model
 from store.checkpoints import find_checkpoint
+from store.entry_edits import edit_entry
 from store.look_views import get_look
 from store.model_info import ModelInfo, write_info
 from store.services import Services
@@ -33,6 +35,15 @@ LookNumber = Annotated[int, Path(ge=1, le=_GREATEST_NUMBER, description="Number 
 @router.get(MODEL, responses=responses(404))
 def read_model(dataset: str, threat_model: str, model_id: str, store: Store) -> ModelView:
     """Return an entry with its history and, where it was evaluated here, its report."""
+    return get_model(store.db, store.blobs, dataset, threat_model, model_id)
+
+
+@router.patch(MODEL, responses=responses(400, 401, 403, 404))
+def patch_model(
+    dataset: str, threat_model: str, model_id: str, body: EntryEdit, *, store: Store, who: Who
+) -> ModelView:
+    """Change where an entry of yours was published, or the address of its paper."""
+    edit_entry(store.db, who, (dataset, threat_model, model_id), venue=body.venue, link=body.link)
     return get_model(store.db, store.blobs, dataset, threat_model, model_id)
 
 

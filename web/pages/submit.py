@@ -148,7 +148,7 @@ def take_in(services: Services, form: FormReader, address: str = "", who: Actor 
     try:
         new = new.model_copy(update={"checkpoint_sha256": form.file.sha256})
         submitter = submitter_of(services.db, who, address)
-        require_admissible(services.db, new, services.admission, submitter=submitter)
+        require_admissible(services.db, new, services.admission, submitter=submitter, owner_id=who.account_id)
         sha256 = form.file.commit(check=services.admission.check_file)
         count_upload(services.db, submitter, sha256, services.blobs.size(sha256))
         return submit(
