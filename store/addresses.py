@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_UNICAST = ipaddress.IPv6Network("2000::/3")
+"""All that is given out of the internet's newer addresses; whatever lies outside is for some use of its own."""
 _NOT_FOR_US = (
     ipaddress.ip_network("168.63.129.16/32"),  # a cloud's own services for its machines, on a public address
     ipaddress.ip_network("192.0.0.0/24"),
-    ipaddress.ip_network("64:ff9b:1::/48"),
-    _NAT64,
 )
 
 
@@ -25,7 +24,7 @@ def is_public(address: str) -> bool:
     if isinstance(found, ipaddress.IPv6Address):
         if found.ipv4_mapped is not None:
             return is_public(str(found.ipv4_mapped))
-        if found.sixtofour is not None or found.teredo is not None:
+        if found not in _UNICAST or found.sixtofour is not None or found.teredo is not None:
             return False
     if any(found in network for network in _NOT_FOR_US if network.version == found.version):
         return False
