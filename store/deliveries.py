@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.orm import Session
 
 from store.actors import Actor, require_account
@@ -85,12 +85,12 @@ def take_notice(db: Database, channels: Collection[Channel]) -> Delivery | None:
     It is due again after a pause, so that whoever is killed while sending it has it sent once more. Messages that were
     never tried come first: an address that answers slowly holds nobody else up.
     """
-    while True:
+    while _is_any_due(db, channels):
         with db.transaction() as session:
             now = database_now_ms(session)
             row = session.scalar(
                 select(NoticeRow)
-                .where(NoticeRow.state == "due", NoticeRow.due_ms <= now, NoticeRow.channel.in_(channels))
+                .where(*_due(now, channels))
                 .order_by(NoticeRow.attempts, NoticeRow.due_ms, NoticeRow.id)
                 .limit(1)
                 .with_for_update(skip_locked=True)
@@ -103,6 +103,7 @@ def take_notice(db: Database, channels: Collection[Channel]) -> Delivery | None:
             if delivery is not None:
                 return delivery
             row.state, row.error = "failed", "there is nobody to send it to any more"
+    return None
 
 
 def note_sent(db: Database, notice_id: int) -> None:
@@ -148,6 +149,17 @@ def tidy_notices(db: Database, channels: Collection[Channel]) -> None:
             .where(NoticeRow.state == "due", NoticeRow.channel.not_in(channels))
             .values(state="failed", error="this service sends none of these", due_ms=now)
         )
+
+
+def _is_any_due(db: Database, channels: Collection[Channel]) -> bool:
+    """Look without writing, which on SQLite would keep others from it."""
+    with db.snapshot() as session:
+        due = select(NoticeRow.id).where(*_due(database_now_ms(session), channels)).limit(1)
+        return session.scalar(due) is not None
+
+
+def _due(now: int, channels: Collection[Channel]) -> tuple[ColumnElement[bool], ...]:
+    return NoticeRow.state == "due", NoticeRow.due_ms <= now, NoticeRow.channel.in_(channels)
 
 
 def _delivery(session: Session, row: NoticeRow) -> Delivery | None:

@@ -14,6 +14,9 @@ from store.tables import AccountRow, NoticeRow, WebhookRow
 
 MOST_WAITING = 500
 """Messages to one account that may wait to be sent; what happens beyond that it is not told."""
+MOST_MAILS_A_DAY = 50
+"""E-mails to one account within a day: nobody has confirmed that the address is its owner's."""
+_DAY_MS = 24 * 3600 * 1000
 
 
 class Channel(StrEnum):
@@ -60,6 +63,8 @@ def tell(session: Session, account_id: str | None, event: Event, message: str, p
     targets = [(Channel.EMAIL, "")] * bool(account.email) + [(Channel.WEBHOOK, hook) for hook in hooks]
     if targets and _waiting(session, account.id) + len(targets) <= MOST_WAITING:
         now = database_now_ms(session)
+        if account.email and _mails_since(session, account.id, now - _DAY_MS) >= MOST_MAILS_A_DAY:
+            targets = targets[1:]
         for channel, target in targets:
             session.add(_row(account.id, channel, target, event, message, path, now=now))
 
@@ -96,3 +101,10 @@ def _row(
 def _waiting(session: Session, account_id: str) -> int:
     mine = select(func.count()).where(NoticeRow.account_id == account_id, NoticeRow.state == "due")
     return session.scalar(mine) or 0
+
+
+def _mails_since(session: Session, account_id: str, since_ms: int) -> int:
+    mails = select(func.count()).where(
+        NoticeRow.account_id == account_id, NoticeRow.channel == Channel.EMAIL, NoticeRow.due_ms >= since_ms
+    )
+    return session.scalar(mails) or 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from fastapi import APIRouter, Request, Response
 
 from api.entry_schemas import UnverifiedRequest
@@ -30,7 +32,7 @@ def post_unverified(
     """Enter the numbers of your own run of AutoAttack; it bears a badge, has no rank, and ends by itself."""
     place = add_unverified(store.db, who, (dataset, threat_model), body.as_new(), days=store.unverified_days)
     address = request.url_for("read_model", dataset=place[0], threat_model=place[1], model_id=place[2])
-    response.headers["Location"] = address.path
+    response.headers["Location"] = quote(address.path)
     return get_model(store.db, store.blobs, *place)
 
 

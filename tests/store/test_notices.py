@@ -27,7 +27,7 @@ from store.deliveries import (
 )
 from store.endings import warn_of_ends
 from store.errors import QueueFull
-from store.notices import MOST_WAITING, Channel, Event, tell
+from store.notices import MOST_MAILS_A_DAY, MOST_WAITING, Channel, Event, tell
 from store.outcomes import finish_check
 from store.services import Services
 from store.sign_in import create_token, revoke_token
@@ -184,11 +184,24 @@ def test_too_many_messages_are_not_kept(db: Database, jane: Actor) -> None:
     with db.transaction() as session:
         row = session.get_one(NoticeRow, first.id)
         same = {key: getattr(row, key) for key in NoticeRow.__table__.columns.keys() if key != "id"}  # noqa: SIM118
+        same |= {"channel": Channel.WEBHOOK, "target": "another"}
         session.add_all([NoticeRow(**same) for _ in range(MOST_WAITING - 2)])
     for _ in range(3):
         say(db, jane)
     with db.snapshot() as session:
         assert session.query(NoticeRow).count() == MOST_WAITING
+
+
+def test_an_address_that_may_be_anybodys_gets_few_mails_a_day(db: Database, jane: Actor) -> None:
+    add_webhook(db, jane, URL, offered=True)
+    for _ in range(MOST_MAILS_A_DAY + 2):
+        say(db, jane)
+    with db.snapshot() as session:
+        sent = session.scalars(select(NoticeRow.channel)).all()
+    assert (sent.count("email"), sent.count("webhook")) == (MOST_MAILS_A_DAY, MOST_MAILS_A_DAY + 2)
+    pass_time(db, DAY_MS)
+    say(db, jane)
+    assert list_notices(db, jane)[1].channel is Channel.EMAIL
 
 
 def test_whoever_has_gone_gets_nothing(db: Database, blobs: LocalBlobs) -> None:

@@ -9,7 +9,7 @@ from benchmark.errors import Conflict, InvalidSubmission, NotFound
 from store.actors import ANYBODY, Actor, Forbidden, Role, Scope, SignInNeeded
 from store.audit import list_audit
 from store.blobs import LocalBlobs
-from store.boards import get_board, get_model
+from store.boards import get_board, get_model, list_boards
 from store.database import Database
 from store.deliveries import list_notices
 from store.endings import warn_of_ends
@@ -68,6 +68,12 @@ def test_it_is_shown_without_a_rank_and_moves_nobody_elses(db: Database, blobs: 
     assert model.row.published_ms is not None
     assert model.row.expires_ms - model.row.published_ms == 180 * DAY_MS
     assert [row.model_id for row in get_board(db, "digits", "L2", badge=Badge.UNVERIFIED).rows] == ["Own Run"]
+
+
+def test_it_leads_no_board(db: Database) -> None:
+    add_unverified(db, person(db, "jane"), BOARD, new(), days=1)
+    board = next(one for one in list_boards(db) if (one.dataset, one.threat_model) == BOARD)
+    assert (board.entries, board.leader) == (1, None)
 
 
 def test_a_board_that_is_not_evaluated_here_takes_it_and_one_without_an_attacker_does_not(db: Database) -> None:

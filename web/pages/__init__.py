@@ -10,6 +10,8 @@ from web.pages import (
     accounts,
     api_docs,
     board,
+    claims,
+    edit,
     external,
     external_evaluation,
     home,
@@ -20,6 +22,8 @@ from web.pages import (
     submissions,
     submit,
     tokens,
+    unverified,
+    webhooks,
     welcome,
 )
 
@@ -43,4 +47,6 @@ PAGES = (
     accounts,
 )
 for _page in PAGES:
+    router.include_router(_page.router)
+for _page in (unverified, edit, claims, webhooks):
     router.include_router(_page.router)

@@ -12,14 +12,16 @@ from pydantic import BaseModel, ConfigDict
 from benchmark.confirmation import CODE as JUDGED_AGAIN
 from benchmark.report import Check, EvaluationReport, Evidence
 from benchmark.threat_models import official_board
+from store.actors import ANYBODY, Actor
 from store.boards import get_model
+from store.entry_edits import EntryRights, rights_on
 from store.services import Services
-from store.views import BoardRow, ExtraData, ModelView, SeedView
+from store.views import Badge, BoardRow, ExtraData, ModelView, SeedView
 from web.charts import Bar, CorruptionRow, per_class, per_corruption, waterfall
-from web.formats import budget, percent, threat
+from web.formats import as_day, budget, percent, threat
 from web.lowering import Lowering, lowered_sentences, lowering
 from web.rendering import Page, model_address, render
-from web.services import Store
+from web.services import Store, Who
 
 router = APIRouter()
 
@@ -74,10 +76,12 @@ class ModelPage(Page):
     usage: Usage
     unknown: tuple[str, ...]
     """What is not known of the entry, in words."""
+    rights: EntryRights
+    """What whoever looks may do with it."""
 
 
-def model_page(services: Services, dataset: str, threat_model: str, model_id: str) -> ModelPage:
-    """Return what the page of an entry shows.
+def model_page(services: Services, dataset: str, threat_model: str, model_id: str, who: Actor = ANYBODY) -> ModelPage:
+    """Return what the page of an entry shows to somebody.
 
     Raises:
         NotFound: there is no such board or entry.
@@ -97,13 +101,14 @@ def model_page(services: Services, dataset: str, threat_model: str, model_id: st
         form_address=f"{model_address(dataset, threat_model, model_id)}/external" if judged_here else None,
         usage=usage(model),
         unknown=unknown(model),
+        rights=rights_on(services.db, who, (dataset, threat_model, model_id)),
     )
 
 
 @router.get("/models/{dataset}/{threat_model}/{model_id}")
-def show_model(request: Request, dataset: str, threat_model: str, model_id: str, store: Store) -> Response:
+def show_model(request: Request, dataset: str, threat_model: str, model_id: str, *, store: Store, who: Who) -> Response:
     """Show an entry of a board."""
-    return render(request, model_page(store, dataset, threat_model, model_id))
+    return render(request, model_page(store, dataset, threat_model, model_id, who))
 
 
 def evaluated_verdict(model: ModelView, report: EvaluationReport) -> str:
@@ -147,6 +152,8 @@ def corruption_verdict(model: ModelView, report: EvaluationReport) -> str:
 def reported_verdict(model: ModelView) -> str:
     """Say in a sentence or two what others reported, and that nothing was run here."""
     row = model.row
+    if row.badge is Badge.UNVERIFIED:
+        return unverified_verdict(row)
     source = model.history[-1].source if model.history else "a publication"
     if model.threat_model == "corruptions":
         measure = "of corrupted images correctly classified"
@@ -158,6 +165,16 @@ def reported_verdict(model: ModelView) -> str:
         text += f" {_capitalised(row.best_known_source)} lowered the best known value to "
         text += f"{percent(row.best_known_robust_accuracy, unit=True)}."
     return f"{text} This service has not run the model."
+
+
+def unverified_verdict(row: BoardRow) -> str:
+    """Say in a few sentences what authors say of their own run, and that nobody has verified it."""
+    until = f" The entry is removed on {as_day(row.expires_ms)}." if row.expires_ms is not None else ""
+    return (
+        f"The authors say that their own run left {percent(row.robust_accuracy, unit=True)} robust accuracy under "
+        f"attack, and {percent(row.standard_accuracy, unit=True)} on clean images. This service has not run the model, "
+        f"so the entry has no rank.{until}"
+    )
 
 
 def usage(model: ModelView) -> Usage:
