@@ -19,6 +19,8 @@ from store.views import Badge, View
 
 EDIT = "edit_entry"
 DISPUTE = "accept_dispute"
+_OF_SUBMISSION: Mapping[str, str] = {"venue": "venue", "link": "paper_url"}
+"""What the columns of an entry are called in its submission."""
 _COLUMNS = "columns"
 """Under this name the log keeps which columns were set by hand."""
 
@@ -64,16 +66,32 @@ def edit_entry(db: Database, who: Actor, place: Place, *, venue: str | None = No
             raise InvalidSubmission.because(
                 "link", found="nothing", expected="the paper's address", remedy="link the paper by https"
             )
-        changed = {column: text for column, text in given.items() if getattr(entry, column) != text}
+        before = _present(session, entry)
+        changed = {column: text for column, text in given.items() if before[column] != text}
         if not changed:
             return
-        before = {f"{column}_before": str(getattr(entry, column)) for column in changed}
-        note_columns(session, account_id, EDIT, entry, *sorted(changed), **changed, **before)
+        were = {f"{column}_before": before[column] for column in changed}
+        note_columns(session, account_id, EDIT, entry, *sorted(changed), **changed, **were)
         submission = session.get(SubmissionRow, entry.submission_id) if entry.submission_id else None
         for column, text in changed.items():
-            setattr(entry, column, text)
+            if not entry.anonymous:
+                setattr(entry, column, text)
             if submission is not None:
-                setattr(submission, {"link": "paper_url"}.get(column, column), text)
+                setattr(submission, _OF_SUBMISSION[column], text)
+
+
+def editable_values(db: Database, who: Actor, place: Place) -> dict[str, str]:
+    """Return what the owner of an entry may change of it, as it is now.
+
+    Raises:
+        NotFound: there is no such board or entry.
+        SignInNeeded: nobody is signed in.
+        Forbidden: it is not theirs.
+    """
+    with db.snapshot() as session:
+        entry = find_entry(session, place)
+        require_editable(who, entry)
+        return _present(session, entry)
 
 
 def rights_on(db: Database, who: Actor, place: Place) -> EntryRights:
@@ -108,3 +126,11 @@ def columns_set_by_hand(session: Session) -> Mapping[str, frozenset[str]]:
         columns = json.loads(detail).get(_COLUMNS, "").split()
         found[subject] = found.get(subject, frozenset()) | frozenset(columns)
     return found
+
+
+def _present(session: Session, entry: EntryRow) -> dict[str, str]:
+    """Return what may be edited; of an anonymous entry that is in its submission alone, until it is revealed."""
+    if entry.anonymous and entry.submission_id is not None:
+        submission = session.get_one(SubmissionRow, entry.submission_id)
+        return {column: getattr(submission, name) for column, name in _OF_SUBMISSION.items()}
+    return {"venue": entry.venue, "link": entry.link}

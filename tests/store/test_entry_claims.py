@@ -22,7 +22,7 @@ from store.entry_claims import (
     file_claim,
     list_claims,
 )
-from store.entry_edits import EntryRights, edit_entry, rights_on
+from store.entry_edits import EntryRights, edit_entry, editable_values, rights_on
 from store.errors import QueueFull
 from store.reference import import_reference_boards
 from store.tables import EntryRow, MetaRow, SubmissionRow
@@ -144,12 +144,10 @@ def test_a_declined_claim_changes_nothing_and_may_be_made_again(
     declined = decline_claim(db, keeper, claim.id, "It is right.")
     assert declined.state is ClaimState.DECLINED
     assert model(db, blobs) == before
-    for answer_again in (
-        lambda: decline_claim(db, keeper, claim.id, "No."),
-        lambda: accept_claim(db, keeper, claim.id, Answer(reply="Yes.", remark="x")),
-    ):
-        with pytest.raises(Conflict):
-            answer_again()
+    with pytest.raises(Conflict):
+        decline_claim(db, keeper, claim.id, "No.")
+    with pytest.raises(Conflict):
+        accept_claim(db, keeper, claim.id, Answer(reply="Yes.", remark="x"))
     file_claim(db, jane, PLACE, CLAIM, "mine")
 
 
@@ -279,6 +277,20 @@ def test_an_edit_reaches_the_submission_and_is_on_record(db: Database, blobs: Lo
         "venue": "ICLR 2026",
         "venue_before": "",
     }
+
+
+def test_an_edit_of_an_anonymous_entry_shows_nothing_of_it(db: Database, blobs: LocalBlobs) -> None:
+    jane, place = person(db, "jane"), ("digits", "Linf", "Method A")
+    evaluate(db, blobs, jane, "Method A")
+    with db.transaction() as session:
+        session.query(EntryRow).one().anonymous = True
+        session.query(SubmissionRow).one().venue = "ICLR 2026"
+    assert editable_values(db, jane, place) == {"venue": "ICLR 2026", "link": ""}
+    edit_entry(db, jane, place, venue="ICLR 2027", link="https://example.org/secret")
+    assert (model(db, blobs, place).row.venue, model(db, blobs, place).row.link) == ("", "")
+    assert editable_values(db, jane, place) == {"venue": "ICLR 2027", "link": "https://example.org/secret"}
+    with pytest.raises(Forbidden):
+        editable_values(db, person(db, "other"), place)
 
 
 def test_the_work_of_a_team_is_counted_without_what_is_anonymous(db: Database, blobs: LocalBlobs) -> None:

@@ -32,8 +32,9 @@ from store.outcomes import finish_check
 from store.services import Services
 from store.sign_in import create_token, revoke_token
 from store.states import move
+from store.submission_notices import tell_of_names
 from store.submissions import cancel, submit
-from store.tables import AccountRow, NoticeRow, TokenRow, WebhookRow
+from store.tables import AccountRow, NoticeRow, SubmissionRow, TokenRow, WebhookRow
 from store.unverified import DAY_MS
 from store.views import State
 from store.webhooks import MOST_WEBHOOKS, add_webhook, list_webhooks, ping_webhook, remove_webhook
@@ -94,6 +95,21 @@ def test_nobody_is_told_what_they_did_themselves(db: Database, blobs: LocalBlobs
         view = submit(db, blobs, new_submission(blobs, name=who.name), Rules(), owner_id=jane.account_id)
         cancel(db, view.id, who)
         assert events(db, jane).count("submission.cancelled") == told
+
+
+def test_a_maintainers_no_and_the_end_of_an_embargo_are_told(db: Database, blobs: LocalBlobs, jane: Actor) -> None:
+    view = submit(db, blobs, new_submission(blobs), Rules(), owner_id=jane.account_id)
+    with db.transaction() as session:
+        row = session.get_one(SubmissionRow, view.id)
+        row.state, row.approval = State.CHECKING, "declined"
+        session.flush()
+        move(session, view.id, State.REJECTED, reason="the paper is another's", fault="model")
+        tell_of_names(session, row, jane.account_id)
+        tell_of_names(session, row)
+    assert events(db, jane) == ["submission.received", "submission.declined", "embargo.ended"]
+    assert list_notices(db, jane)[1].message == (
+        "Your submission Method A to digits/Linf was declined by a maintainer: the paper is another's."
+    )
 
 
 def test_what_is_rolled_back_is_not_told(db: Database, blobs: LocalBlobs, jane: Actor) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from benchmark.errors import Conflict, InvalidSubmission, NotFound
 from store.actors import ANYBODY, Actor, Forbidden, Role, Scope, SignInNeeded
 from store.audit import list_audit
-from store.blobs import LocalBlobs
+from store.blobs import Blobs, LocalBlobs
 from store.boards import get_board, get_model, list_boards
 from store.database import Database
 from store.deliveries import list_notices
@@ -41,7 +41,7 @@ def new(**changes: object) -> NewUnverified:
     return NewUnverified.model_validate(fields | changes)
 
 
-def evaluate(db: Database, blobs: LocalBlobs, who: Actor, name: str) -> None:
+def evaluate(db: Database, blobs: Blobs, who: Actor, name: str) -> None:
     """Submit for an account, and evaluate to the end."""
     submit(db, blobs, new_submission(blobs, name=name), Rules(), owner_id=who.account_id)
     finish_check(db, must_claim(db), [check()], shard_points=512)

@@ -168,7 +168,7 @@ def test_an_owner_edits_venue_and_link(service: Running, hers: httpx.Client, jan
 def test_the_page_of_messages(service: Running, hers: httpx.Client, jane: Actor) -> None:
     page = sound(hers.get("/account/webhooks"))
     assert "sends no webhooks" in page.text
-    assert sound(hers.post("/account/webhooks", data={"url": "https://hooks.example.org"}), 409)
+    sound(hers.post("/account/webhooks", data={"url": "https://hooks.example.org"}), 409)
     app = service.app
     app.state.services = dataclasses.replace(app.state.services, webhooks=True)
     page = sound(hers.post("/account/webhooks", data={"url": "https://127.0.0.1/"}), 422)

@@ -9,11 +9,10 @@ from fastapi import APIRouter, Request, Response
 from starlette.responses import RedirectResponse
 
 from benchmark.errors import GauntletError
-from store.actors import Actor, refusal
+from store.actors import Actor
 from store.admission import LONGEST
-from store.boards import get_model
 from store.entries import Place
-from store.entry_edits import edit_entry, rights_on
+from store.entry_edits import edit_entry, editable_values
 from store.services import Services
 from web.forms import status_of, to_sign_in
 from web.pages.error import Problem
@@ -53,15 +52,14 @@ def edit_page(
         NotFound: there is no such board or entry.
         Forbidden: it is not theirs.
     """
-    if not rights_on(services.db, who, place).edit:
-        raise refusal(who, "the owner of the entry, or a maintainer")
-    row = get_model(services.db, services.blobs, *place).row
+    present = editable_values(services.db, who, place)
+    model_id = place[2]
     return EditPage(
-        title=f"Edit {row.model_id}",
-        model_id=row.model_id,
+        title=f"Edit {model_id}",
+        model_id=model_id,
         address=model_address(*place),
         longest=dict(FIELDS),
-        values={field: (values or {"venue": row.venue, "link": row.link}).get(field, "") for field in FIELDS},
+        values={field: (values or present).get(field, "") for field in FIELDS},
         problems={field: Problem.of(error) for field, error in (errors or {}).items()},
     )
 
