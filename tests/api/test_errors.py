@@ -93,7 +93,19 @@ def test_the_openapi_document_describes_every_route_with_examples(service: Runni
         ("get", "/api/v1/submissions/{submission_id}/log"),
         ("get", "/api/v1/leaderboards"),
         ("get", "/api/v1/leaderboards/{dataset}/{threat_model}"),
+        ("post", "/api/v1/leaderboards/{dataset}/{threat_model}/unverified"),
+        ("delete", "/api/v1/leaderboards/{dataset}/{threat_model}/unverified/{model_id}"),
         ("get", "/api/v1/models/{dataset}/{threat_model}/{model_id}"),
+        ("patch", "/api/v1/models/{dataset}/{threat_model}/{model_id}"),
+        ("post", "/api/v1/models/{dataset}/{threat_model}/{model_id}/claims"),
+        ("get", "/api/v1/claims"),
+        ("post", "/api/v1/claims/{claim_id}/accept"),
+        ("post", "/api/v1/claims/{claim_id}/decline"),
+        ("get", "/api/v1/account/webhooks"),
+        ("post", "/api/v1/account/webhooks"),
+        ("delete", "/api/v1/account/webhooks/{webhook_id}"),
+        ("post", "/api/v1/account/webhooks/{webhook_id}/ping"),
+        ("get", "/api/v1/account/notices"),
         ("get", "/api/v1/models/{dataset}/{threat_model}/{model_id}/report"),
         ("get", "/api/v1/models/{dataset}/{threat_model}/{model_id}/points"),
         ("get", "/api/v1/models/{dataset}/{threat_model}/{model_id}/model-info"),
@@ -113,7 +125,8 @@ def test_the_openapi_document_describes_every_route_with_examples(service: Runni
             errors = [answer for status, answer in operation["responses"].items() if status >= "400"]
             assert errors, (method, path)
             assert all("ErrorResponse" in str(answer) for answer in errors), (method, path)
-    for request in ("SubmissionRequest", "ExternalRequest"):
+    entries = ("UnverifiedRequest", "EntryEdit", "ClaimRequest", "AcceptRequest", "DeclineRequest", "WebhookRequest")
+    for request in ("SubmissionRequest", "ExternalRequest", *entries):
         assert document["components"]["schemas"][request]["examples"]
     body = document["paths"]["/api/v1/uploads/{sha256}"]["put"]["requestBody"]
     assert list(body["content"]) == ["application/octet-stream"]
