@@ -15,6 +15,7 @@ from store.deliveries import list_notices
 from store.endings import warn_of_ends
 from store.errors import QueueFull
 from store.outcomes import finish_check
+from store.rendered import standing_of
 from store.submissions import require_admissible, submit
 from store.sweeping import sweep
 from store.tables import EntryHistoryRow, EntryRow
@@ -163,6 +164,15 @@ def test_names_are_taken_whatever_their_case(db: Database, blobs: LocalBlobs, ru
     submit(db, blobs, new_submission(blobs, name="Waiting"), rules, owner_id=jane.account_id)
     with pytest.raises(Conflict):
         add_unverified(db, jane, BOARD, new(name="waiting"), days=1)
+
+
+def test_an_entry_in_the_place_of_another_is_seen(db: Database) -> None:
+    jane = person(db, "jane")
+    add_unverified(db, jane, BOARD, new(), days=1)
+    before = standing_of(db, *BOARD)
+    remove_unverified(db, jane, PLACE)
+    add_unverified(db, jane, BOARD, new(), days=1)
+    assert standing_of(db, *BOARD) != before
 
 
 def test_nobody_fills_a_board(db: Database) -> None:
