@@ -19,6 +19,7 @@ from store.entry_claims import (
     LONGEST_SOURCE,
     Answer,
     ClaimKind,
+    ClaimState,
     ClaimView,
     Correction,
     accept_claim,
@@ -112,7 +113,8 @@ def claims_page(
     errors: Mapping[str, GauntletError] | None = None,
 ) -> ClaimsPage:
     """Return the claims that somebody may see, those that are open first, and of these the newest."""
-    views = sorted(list_claims(services.db, who), key=lambda view: view.state != "open")
+    waiting = list_claims(services.db, who, ClaimState.OPEN)
+    views = [*waiting, *(view for view in list_claims(services.db, who) if view.state is not ClaimState.OPEN)]
     return ClaimsPage(
         title="Claims",
         lines=tuple(
