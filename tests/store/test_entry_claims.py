@@ -109,14 +109,14 @@ def test_a_corrected_number_does_not_raise_what_others_have_found(
     assert (row.robust_accuracy, row.best_known_robust_accuracy) == (0.55, 0.5)
 
 
-@pytest.mark.parametrize("value", [0.91, -0.1, float("nan")])
-def test_impossible_corrections_change_nothing(
-    db: Database, blobs: LocalBlobs, jane: Actor, keeper: Actor, value: float
-) -> None:
+def test_impossible_corrections_change_nothing(db: Database, blobs: LocalBlobs, jane: Actor, keeper: Actor) -> None:
     before = model(db, blobs)
     claim = file_claim(db, jane, PLACE, DISPUTE, "wrong")
     answers = [
-        Answer(reply="Yes.", remark="x", correction=Correction(robust_accuracy=value, source="erratum")),
+        *(
+            Answer(reply="Yes.", remark="x", correction=Correction(robust_accuracy=value, source="erratum"))
+            for value in (0.91, -0.1, float("nan"))
+        ),
         Answer(reply="Yes.", remark="x", correction=Correction(robust_accuracy=0.4, source=" ")),
         Answer(reply="Yes."),
         Answer(reply="", remark="x"),
@@ -243,12 +243,12 @@ def test_a_published_record_takes_the_place_of_an_unverified_one(db: Database, b
     assert not rights_on(db, jane, PACKAGED).edit
 
 
-@pytest.mark.parametrize("link", ["http://example.org", "ftp://example.org", "https://a b", "https://u@example.org"])
-def test_links_are_https(db: Database, jane: Actor, keeper: Actor, link: str) -> None:
-    with pytest.raises(InvalidInput) as caught:
-        edit_entry(db, keeper, PLACE, link=link)
-    assert caught.value.detail is not None
-    assert caught.value.detail.field == "link"
+def test_links_are_https(db: Database, jane: Actor, keeper: Actor) -> None:
+    for link in ("http://example.org", "ftp://example.org", "https://a b", "https://u@example.org"):
+        with pytest.raises(InvalidInput) as caught:
+            edit_entry(db, keeper, PLACE, link=link)
+        assert caught.value.detail is not None
+        assert caught.value.detail.field == "link"
 
 
 def test_edits_need_something_and_the_paper_of_an_unverified_entry_stays(db: Database, jane: Actor) -> None:

@@ -104,8 +104,8 @@ def test_a_board_that_is_not_evaluated_here_takes_it_and_one_without_an_attacker
         ("robust_accuracy", 0.91),
     ],
 )
-def test_what_breaks_a_rule_is_named_and_nothing_is_kept(db: Database, field: str, value: object) -> None:
-    who = person(db, "jane")
+def test_what_breaks_a_rule_is_named_and_nothing_is_kept(on_sqlite: Database, field: str, value: object) -> None:
+    db, who = on_sqlite, person(on_sqlite, "jane")
     with pytest.raises(InvalidSubmission) as caught:
         add_unverified(db, who, BOARD, new(**{field: value}), days=1)
     assert caught.value.detail is not None
