@@ -104,6 +104,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     api.description.tell_who_needs_no_account(app)
+    _equip(app, settings, services)
+    app.include_router(api.routes.router(for_workers=settings.worker_token is not None))
+    web.install(app)
+    api.errors.install(app, web.error_page)
+    _guard(app, settings, app.state.metrics)
+    return app
+
+
+def _equip(app: FastAPI, settings: Settings, services: Services) -> None:
+    """Put where routes find it what they work with."""
     app.state.services = services
     app.state.probes = _probes(settings, services)
     app.state.metrics = Metrics(services, __version__, settings.metrics_token)
@@ -113,11 +123,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.zoo = PermissiveFiles(Places.from_environment())
     if settings.worker_token is not None:
         app.state.worker_access = WorkerAccess(settings.worker_token, MAX_FILE_BYTES)
-    app.include_router(api.routes.router(for_workers=settings.worker_token is not None))
-    web.install(app)
-    api.errors.install(app, web.error_page)
-    _guard(app, settings, app.state.metrics)
-    return app
 
 
 def make_services(settings: Settings, *, upgrading: bool = True) -> Services:

@@ -9,6 +9,7 @@ from benchmark.errors import Conflict, InvalidSubmission, NotFound
 from store.actors import ANYBODY, Actor, Forbidden, Role, Scope, SignInNeeded
 from store.audit import list_audit
 from store.blobs import Blobs, LocalBlobs
+from store.board_filters import BoardFilters
 from store.boards import get_board, get_model, list_boards
 from store.database import Database
 from store.deliveries import list_notices
@@ -68,7 +69,9 @@ def test_it_is_shown_without_a_rank_and_moves_nobody_elses(db: Database, blobs: 
     assert model.row.expires_ms is not None
     assert model.row.published_ms is not None
     assert model.row.expires_ms - model.row.published_ms == 180 * DAY_MS
-    assert [row.model_id for row in get_board(db, "digits", "L2", badge=Badge.UNVERIFIED).rows] == ["Own Run"]
+    assert [row.model_id for row in get_board(db, "digits", "L2", BoardFilters(badge=Badge.UNVERIFIED)).rows] == [
+        "Own Run"
+    ]
 
 
 def test_it_leads_no_board(db: Database) -> None:
