@@ -49,6 +49,7 @@ from store.services import Services
 from worker.dispatcher import Dispatcher, Options
 from worker.handover import MAX_FILE_BYTES
 from worker.limits import Limits
+from worker.sender import Sender
 
 JSON_BYTES = 64 * 1024
 POINTS_JSON_BYTES = 256 * 1024
@@ -77,20 +78,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         except GauntletError as failure:
             app.state.failure = failure
             raise
-        # Messages are sent where work is done; in the distributed engine that is where it is swept.
-        sender = make_sender(settings, services, f"service-{secrets.token_hex(6)}") if dispatcher is not None else None
-        if sender is not None:
-            sender.start()
+        sender = _started_sender(settings, services, dispatcher)
         zoo = asyncio.create_task(asyncio.to_thread(submit_zoo, services)) if settings.evaluate_zoo else None
         try:
             yield
         finally:
             if zoo is not None:
                 await zoo
-            if sender is not None:
-                await asyncio.to_thread(sender.stop)
-            if dispatcher is not None:
-                await asyncio.to_thread(dispatcher.stop)
+            for part in (sender, dispatcher):
+                if part is not None:
+                    await asyncio.to_thread(part.stop)
             services.blobs.close()
             services.db.close()
 
@@ -242,6 +239,15 @@ def _started_dispatcher(settings: Settings, services: Services) -> Dispatcher | 
     dispatcher = Dispatcher(services, settings.var_dir, options)
     dispatcher.start()
     return dispatcher
+
+
+def _started_sender(settings: Settings, services: Services, dispatcher: Dispatcher | None) -> Sender | None:
+    """Start what sends messages, where work is done; in the distributed engine that is where it is swept."""
+    if dispatcher is None:
+        return None
+    sender = make_sender(settings, services, f"service-{secrets.token_hex(6)}")
+    sender.start()
+    return sender
 
 
 def limits_of(settings: Settings, scratch: Path) -> Limits:

@@ -146,7 +146,8 @@ def _shown_password(db: Database, account_id: str, password: str) -> AccountRow:
 
 def _unchanged(session: Session, shown: AccountRow) -> AccountRow:
     """Return the account, locked; whoever has meanwhile chosen another password or shut it out goes first."""
-    row = session.get_one(AccountRow, shown.id, with_for_update=True)
+    # Not wholly: whoever moves one of its submissions just now holds that, and writes a message to the account.
+    row = session.get_one(AccountRow, shown.id, with_for_update={"key_share": True})
     if row.disabled or row.password_hash != shown.password_hash:
         raise InvalidInput.because(
             "present_password", found="one that was changed meanwhile", expected="the account's present password",
