@@ -299,7 +299,7 @@ def test_serves_until_it_is_told_to_stop(tmp_path: Path, number: signal.Signals)
         assert child.stdout is not None
         try:
             lines = iter(child.stdout.readline, "")
-            url = json.loads("".join(next(lines) for _ in range(3)))["url"]
+            url = json.loads("".join(next(lines) for _ in range(4)))["url"]  # with the administrator's link
             assert httpx.get(f"{url}/healthz").json()["status"] == "ok"
             child.send_signal(number)
             _, errors = child.communicate(timeout=20)
@@ -321,7 +321,7 @@ def test_a_log_in_json_holds_nothing_else(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as child:
         assert child.stdout is not None
         try:
-            url = json.loads("".join(child.stdout.readline() for _ in range(3)))["url"]
+            url = json.loads("".join(child.stdout.readline() for _ in range(4)))["url"]  # with the administrator's link
             assert httpx.get(f"{url}/submissions/none").status_code == 404
             child.send_signal(signal.SIGTERM)
             _, errors = child.communicate(timeout=20)

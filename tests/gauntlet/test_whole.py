@@ -38,7 +38,7 @@ def served(var_dir: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as child:
         assert child.stdout is not None
         try:
-            url = json.loads("".join(child.stdout.readline() for _ in range(3)))["url"]
+            url = json.loads("".join(child.stdout.readline() for _ in range(4)))["url"]  # with the administrator's link
             yield url, child
         finally:
             child.send_signal(signal.SIGINT)
