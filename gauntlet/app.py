@@ -114,7 +114,7 @@ def make_services(settings: Settings, *, upgrading: bool = True) -> Services:
     db = open_database(settings, upgrading=upgrading)
     limit = settings.max_checkpoint_bytes
     try:
-        return Services(db, open_blobs(settings), ZooAdmission(limit), limit)
+        return Services(db, open_blobs(settings), ZooAdmission(limit), limit, approval=settings.approval == "on")
     except BaseException:
         db.close()
         raise

@@ -95,6 +95,9 @@ class Settings(BaseSettings):
     accounts: Literal["auto", "needed", "optional"] = "auto"
     """Whether work is taken only from people with an account: needed or optional; auto needs one unless the service
     answers to the names of its own machine alone."""
+    approval: Literal["off", "on"] = "off"
+    """Whether a maintainer must agree before a result is published: with on, what others send rests when it is
+    evaluated until a maintainer approves or declines it."""
     max_checkpoint_bytes: Annotated[int, Field(gt=0)] = 512 * MEBIBYTE
     """Size in bytes above which an uploaded checkpoint is refused."""
     worker_children: Annotated[int, Field(ge=0, le=256)] = 2

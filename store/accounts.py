@@ -206,7 +206,8 @@ def edit_account(db: Database, who: Actor, *, email: str | None = None, team: st
 def delete_account(db: Database, who: Actor, password: str) -> None:
     """Delete the account that asks: its name, address, password, sessions, tokens and webhooks.
 
-    What it has submitted and is published stays, as do the records of what was done; what waits is cancelled.
+    What it has submitted and is published stays, as do the records of what was done; what waits for a worker is
+    cancelled, and of what waits for a maintainer one decides.
 
     Raises:
         InvalidInput: the password is not right.
@@ -219,7 +220,11 @@ def delete_account(db: Database, who: Actor, password: str) -> None:
         take_turns(session, "administrators")
         row = session.get_one(AccountRow, account_id, with_for_update=True)
         _require_another_admin(session, row)
-        waiting = select(SubmissionRow.id).where(SubmissionRow.owner_id == account_id, SubmissionRow.state.in_(OPEN))
+        waiting = select(SubmissionRow.id).where(
+            SubmissionRow.owner_id == account_id,
+            SubmissionRow.state.in_(OPEN),
+            SubmissionRow.state != State.EVALUATED,
+        )
         for submission_id in session.scalars(waiting).all():
             move(session, submission_id, State.CANCELLED, reason="its owner's account was deleted")
             close_shards(session, submission_id, "cancelled")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -128,17 +128,13 @@ def _record(session: Session, entry: EntryRow, source: str, points: Points, newl
     remember(session, entry, source, accuracy, newly_broken)
     if newly_broken:
         entry.best_known_robust_accuracy = accuracy
-        entry.best_known_source = _named(_sources(session, entry))
+        entry.best_known_source = name_sources(session, entry)
 
 
-def _sources(session: Session, entry: EntryRow) -> Iterable[str]:
-    """Return whose evaluations the worst case is made of: the entry's own, and those that broke a point first."""
+def name_sources(session: Session, entry: EntryRow) -> str:
+    """Say whose evaluations the worst case is made of: the entry's own, and those that broke a point first."""
     history = session.scalars(
         select(EntryHistoryRow).where(EntryHistoryRow.entry_id == entry.id).order_by(EntryHistoryRow.id)
     ).all()
-    return [item.source for number, item in enumerate(history) if number == 0 or item.newly_broken]
-
-
-def _named(sources: Iterable[str]) -> str:
-    text = " + ".join(sources)
+    text = " + ".join(item.source for number, item in enumerate(history) if number == 0 or item.newly_broken)
     return text if len(text) <= _LONGEST_SOURCE else f"{text[:_LONGEST_SOURCE]}…"

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, aliased
 from benchmark.errors import NotFound
 from benchmark.report import Interval
 from benchmark.threat_models import BOARDS, Board, official_board
+from store.actors import ANYBODY
 from store.blobs import Blobs
 from store.database import Database
 from store.externals import view_externals
@@ -52,7 +53,11 @@ def list_boards(db: Database) -> tuple[BoardSummary, ...]:
             )
         }
         first = [
-            select(EntryRow.id).where(*_of(board)).order_by(*_order(EntryRow)).limit(1).scalar_subquery()
+            select(EntryRow.id)
+            .where(*_of(board), EntryRow.withdrawn_ms.is_(None))
+            .order_by(*_order(EntryRow))
+            .limit(1)
+            .scalar_subquery()
             for board in BOARDS
         ]
         leaders = {
@@ -103,7 +108,8 @@ def get_board(
     page = select(EntryRow).where(*_of(board), *_filters(search, badge)).order_by(*_order(EntryRow, sort))
     entry = aliased(EntryRow, page.limit(limit).offset(offset).subquery())
     ranks = _ranks(board)
-    rows = select(entry, ranks.c.rank).join(ranks, ranks.c.model_id == entry.model_id).order_by(*_order(entry, sort))
+    ranked = select(entry, ranks.c.rank).outerjoin(ranks, ranks.c.model_id == entry.model_id)
+    rows = ranked.order_by(*_order(entry, sort))
     matching = func.count().filter(and_(true(), *_filters(search, badge)))
     with db.snapshot() as session:
         total, found = session.execute(select(func.count(), matching).where(*_of(board))).one()
@@ -157,7 +163,7 @@ def get_model(db: Database, blobs: Blobs, dataset: str, threat_model: str, model
     board = official_board(dataset, threat_model)
     with db.snapshot() as session:
         ranks = _ranks(board)
-        wanted = select(EntryRow, ranks.c.rank).join(ranks, ranks.c.model_id == EntryRow.model_id)
+        wanted = select(EntryRow, ranks.c.rank).outerjoin(ranks, ranks.c.model_id == EntryRow.model_id)
         found = session.execute(wanted.where(*_of(board), EntryRow.model_id == model_id)).one_or_none()
         if found is None:
             raise NotFound.because(
@@ -187,7 +193,8 @@ def get_model(db: Database, blobs: Blobs, dataset: str, threat_model: str, model
             ),
             report=read_report(session, blobs, entry.report_id) if entry.report_id else None,
             checkpoint_sha256=submission.checkpoint_sha256 if submission else None,
-            submission=view_submissions(session, [submission])[0] if submission else None,
+            # To everybody alike, its owner too: so the answer may be kept for others, and shows what others see.
+            submission=view_submissions(session, [submission], ANYBODY)[0] if submission else None,
             looks=view_looks(session, submission.id) if submission else (),
             externals=_externals(session, entry.id),
         )
@@ -198,10 +205,11 @@ def _of(board: Board) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
 
 
 def _ranks(board: Board) -> Subquery:
-    """Return the ranks of a whole board by entry; an index holds all that this reads, in the order it is needed."""
+    """Return the ranks of a whole board by entry, in the order of an index; what was withdrawn has none."""
     known = EntryRow.best_known_robust_accuracy.is_not(None)
     rank = case((known, func.rank().over(order_by=_ranking(EntryRow))), else_=None)
-    return select(EntryRow.model_id, rank.label("rank")).where(*_of(board)).subquery()
+    ranking = select(EntryRow.model_id, rank.label("rank"))
+    return ranking.where(*_of(board), EntryRow.withdrawn_ms.is_(None)).subquery()
 
 
 def _filters(search: str | None, badge: Badge | None) -> Sequence[ColumnElement[bool]]:
@@ -249,8 +257,13 @@ def _row(entry: EntryRow, rank: int | None) -> BoardRow:
         "standard_interval": _interval(entry.standard_low, entry.standard_high),
         "robust_interval": _interval(entry.robust_low, entry.robust_high),
         "findings": tuple(json.loads(entry.findings)),
+        "old_protocol": entry.badge == Badge.EVALUATED and entry.protocol != _protocol(entry),
     }
     return BoardRow.model_validate(copied)
+
+
+def _protocol(entry: EntryRow) -> str:
+    return official_board(entry.dataset, entry.threat_model).protocol
 
 
 def _interval(low: float | None, high: float | None) -> Interval | None:

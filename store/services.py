@@ -20,6 +20,7 @@ class Services:
         admission: what the store must know of the model zoo.
         max_checkpoint_bytes: size above which an upload is refused.
         rendered: answers of this process that need not be made anew.
+        approval: whether a maintainer must agree before others' work is published.
     """
 
     db: Database
@@ -27,3 +28,4 @@ class Services:
     admission: Admission
     max_checkpoint_bytes: int
     rendered: Rendered = field(default_factory=Rendered)
+    approval: bool = False

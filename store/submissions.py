@@ -10,7 +10,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from benchmark.errors import Conflict
 from benchmark.threat_models import Board
-from store.actors import PUBLIC, Actor, Scope, require_changeable, require_visible
+from store.actors import PUBLIC, Actor, Scope, require_account_to_hide, require_changeable, require_visible
 from store.admission import Admission, admit, admit_fields
 from store.blobs import Blobs
 from store.database import Database, database_now_ms, take_turns
@@ -18,9 +18,9 @@ from store.errors import QueueFull
 from store.queue import NORMAL, queue_work
 from store.seeds import key_of_run, seed_of_key
 from store.states import OPEN, move
-from store.submission_views import view_submissions
+from store.submission_views import as_columns, view_submissions
 from store.tables import EntryRow, RunRow, ShardRow, SubmissionRow, TransitionRow
-from store.views import NewSubmission, Purpose, State, SubmissionView
+from store.views import Approval, NewSubmission, Purpose, State, SubmissionView
 
 ZOO = "zoo"
 """The submitter of the models that come with the program."""
@@ -38,6 +38,7 @@ def submit(
     *,
     submitter: str = "",
     owner_id: str | None = None,
+    needs_approval: bool = False,
     max_open: int = MAX_OPEN,
 ) -> SubmissionView:
     """Take a submission in and queue its check.
@@ -49,23 +50,39 @@ def submit(
         admission: what is known of the zoo.
         submitter: for whom it counts in the fair share, see `store.submitters`.
         owner_id: the account that sends it; None where nobody is signed in.
+        needs_approval: whether a maintainer must agree before it is published, see `store.actors.needs_approval`.
         max_open: submissions on their way to a result at which no more are taken in.
     Raises:
         NotFound: there is no such board.
         InvalidSubmission: a field breaks a rule.
         InvalidCheckpoint: the file is not a sound checkpoint.
         TooLarge: the checkpoint exceeds the limit.
-        Conflict: the name is taken on the board.
+        Conflict: the name is taken on the board, or a maintainer has declined to publish this very file.
         QueueFull: too many submissions are waiting.
     """
+    require_account_to_hide(new.anonymous, owner_id)
     new, board = admit(new, blobs, admission)
     return _take_in(
-        db, new, board, baseline=False, zoo_id=None, submitter=submitter, owner_id=owner_id, max_open=max_open
+        db,
+        new,
+        board,
+        baseline=False,
+        zoo_id=None,
+        submitter=submitter,
+        owner_id=owner_id,
+        approval=Approval.PENDING if needs_approval else Approval.NONE,
+        max_open=max_open,
     )
 
 
 def require_admissible(
-    db: Database, new: NewSubmission, admission: Admission, *, submitter: str = "", max_open: int = MAX_OPEN
+    db: Database,
+    new: NewSubmission,
+    admission: Admission,
+    *,
+    submitter: str = "",
+    owner_id: str | None = None,
+    max_open: int = MAX_OPEN,
 ) -> None:
     """Raise what `submit` would raise for anything but the checkpoint, so that no file need be kept for nothing.
 
@@ -75,10 +92,11 @@ def require_admissible(
         Conflict: the name is taken on the board.
         QueueFull: too many submissions are waiting.
     """
+    require_account_to_hide(new.anonymous, owner_id)
     new, _ = admit_fields(new, admission)
     with db.snapshot() as session:
         _require_free_name(session, new)
-        _require_room(session, submitter, max_open)
+        require_room(session, submitter, max_open)
 
 
 def ensure_submission(
@@ -118,7 +136,8 @@ def cancel(db: Database, submission_id: str, who: Actor | None = None) -> Submis
         require_changeable(who, session.get(SubmissionRow, submission_id), submission_id)
         move(session, submission_id, State.CANCELLED, reason="cancelled by request")
         close_shards(session, submission_id, "cancelled")
-        return view_submissions(session, [session.get_one(SubmissionRow, submission_id, populate_existing=True)])[0]
+        row = session.get_one(SubmissionRow, submission_id, populate_existing=True)
+        return view_submissions(session, [row], who)[0]
 
 
 def get_submission(db: Database, submission_id: str, who: Actor | None = None) -> SubmissionView:
@@ -129,7 +148,7 @@ def get_submission(db: Database, submission_id: str, who: Actor | None = None) -
     """
     with db.snapshot() as session:
         row = require_visible(who, session.get(SubmissionRow, submission_id), submission_id)
-        return view_submissions(session, [row])[0]
+        return view_submissions(session, [row], who)[0]
 
 
 def list_submissions(
@@ -147,7 +166,7 @@ def list_submissions(
     if own:
         wanted = wanted.where(SubmissionRow.owner_id == (who.account_id if who is not None else None))
     with db.snapshot() as session:
-        return view_submissions(session, session.scalars(wanted).all())
+        return view_submissions(session, session.scalars(wanted).all(), who)
 
 
 def list_open(
@@ -166,7 +185,7 @@ def list_open(
             .order_by(SubmissionRow.id)
             .limit(limit)
         ).all()
-        return view_submissions(session, rows)
+        return view_submissions(session, rows, who)
 
 
 def count_open(db: Database) -> dict[tuple[str, str], int]:
@@ -212,7 +231,7 @@ def _sound(db: Database, new: NewSubmission) -> SubmissionView | None:
         present = _latest_of_name(session, new)
         if present is None or (present.state == State.FAILED and present.fault == "service"):
             return None
-        return view_submissions(session, [present])[0]
+        return view_submissions(session, [present], None)[0]
 
 
 def _take_in(
@@ -224,6 +243,7 @@ def _take_in(
     zoo_id: str | None,
     submitter: str,
     owner_id: str | None = None,
+    approval: Approval = Approval.NONE,
     max_open: int | None = None,
 ) -> SubmissionView:
     try:
@@ -231,9 +251,18 @@ def _take_in(
             take_turns(session, "submit")  # so that what is free, the name and the room, stays so
             _require_free_name(session, new)
             if max_open is not None:
-                _require_room(session, submitter, max_open)
+                require_room(session, submitter, max_open)
+            if approval is Approval.PENDING and owner_id is not None:
+                _require_not_declined(session, new, owner_id)
             return _insert(
-                session, new, board, baseline=baseline, zoo_id=zoo_id, submitter=submitter, owner_id=owner_id
+                session,
+                new,
+                board,
+                baseline=baseline,
+                zoo_id=zoo_id,
+                submitter=submitter,
+                owner_id=owner_id,
+                approval=approval,
             )
     except IntegrityError:
         raise _name_taken(new) from None  # the database itself lets no second one in
@@ -248,12 +277,50 @@ def _require_free_name(session: Session, new: NewSubmission) -> None:
         raise _name_taken(new, present)
 
 
-def _require_room(session: Session, submitter: str, max_open: int) -> None:
+def _require_not_declined(session: Session, new: NewSubmission, owner_id: str) -> None:
+    """Refuse to evaluate for the same account once more what a maintainer has declined to publish."""
+    declined = session.scalar(
+        select(SubmissionRow.id)
+        .where(
+            SubmissionRow.owner_id == owner_id,
+            SubmissionRow.dataset == new.dataset,
+            SubmissionRow.threat_model == new.threat_model,
+            SubmissionRow.checkpoint_sha256 == new.checkpoint_sha256,
+            SubmissionRow.approval == Approval.DECLINED,
+        )
+        .order_by(SubmissionRow.id.desc())
+        .limit(1)
+    )
+    if declined is not None:
+        raise Conflict.because(
+            "checkpoint_sha256",
+            found=f"the file of submission {declined}, whose publication was declined",
+            expected="another model",
+            remedy="read there why, and submit a model that mends it",
+        )
+
+
+def require_room(session: Session, submitter: str, max_open: int = MAX_OPEN) -> None:
+    """Refuse more work while too much is waiting, of all or of one submitter.
+
+    What only waits for a maintainer holds no worker up, so it counts for its own submitter alone.
+
+    Raises:
+        QueueFull: too much is waiting.
+    """
     opened = select(func.count()).select_from(SubmissionRow).where(SubmissionRow.state.in_(OPEN))
-    waiting = session.scalar(opened) or 0
+    again = (
+        select(func.count())
+        .select_from(RunRow)
+        .join(SubmissionRow, SubmissionRow.id == RunRow.submission_id)
+        .where(RunRow.purpose == Purpose.AGAIN, RunRow.concluded.is_(False))
+    )
+    at_work = opened.where(SubmissionRow.state != State.EVALUATED)
+    waiting = (session.scalar(at_work) or 0) + (session.scalar(again) or 0)
     if waiting >= max_open:
         raise QueueFull(f"{waiting} submissions are waiting already; this one was not taken in. Try again later.")
-    own = session.scalar(opened.where(SubmissionRow.submitter == submitter)) or 0
+    counted = (session.scalar(query.where(SubmissionRow.submitter == submitter)) for query in (opened, again))
+    own = sum(number or 0 for number in counted)
     if submitter and own >= MAX_OPEN_EACH:
         raise QueueFull(f"{own} of your submissions are waiting already; this one was not taken in. Try again later.")
 
@@ -297,15 +364,17 @@ def _insert(
     zoo_id: str | None,
     submitter: str,
     owner_id: str | None,
+    approval: Approval,
 ) -> SubmissionView:
     now = database_now_ms(session)
     row = SubmissionRow(
         id=f"{now:012x}{secrets.token_hex(4)}",
-        **new.model_dump(mode="json"),
+        **as_columns(new),
         baseline=baseline,
         zoo_id=zoo_id,
         submitter=submitter,
         owner_id=owner_id,
+        approval=approval,
         state=State.RECEIVED,
         reason="",
         fault=None,
@@ -315,9 +384,17 @@ def _insert(
     session.add(row)
     session.flush()
     session.add(TransitionRow(submission_id=row.id, state=State.RECEIVED, reason="", at_ms=now))
-    key = _key(session, new, board)
+    queue_evaluation(session, row, board, Purpose.RANKING, NORMAL)
+    return view_submissions(session, [row], None)[0]
+
+
+def queue_evaluation(
+    session: Session, submission: SubmissionRow, board: Board, purpose: Purpose, priority: int
+) -> RunRow:
+    """Queue the check of a submission by the board's protocol, from which the rest of its evaluation follows."""
+    key = _key(session, submission.checkpoint_sha256, board)
     run = RunRow(
-        submission_id=row.id,
+        submission_id=submission.id,
         protocol=board.protocol,
         seed=seed_of_key(key) if key else 0,
         seed_key=key,
@@ -328,19 +405,19 @@ def _insert(
         parameters=None,
         checks="[]",
         evidence="[]",
-        purpose=Purpose.RANKING,
+        purpose=purpose,
         concluded=False,
-        priority=NORMAL,
+        priority=priority,
         needs_cuda=board.needs_cuda,
-        created_ms=now,
+        created_ms=database_now_ms(session),
     )
     session.add(run)
     session.flush()
     queue_work(session, run.id, "check", [(0, board.points)])
-    return view_submissions(session, [row])[0]
+    return run
 
 
-def _key(session: Session, new: NewSubmission, board: Board) -> str:
+def _key(session: Session, checkpoint_sha256: str, board: Board) -> str:
     """Return the key of all that is secret of the run; empty where there is nobody to keep anything from.
 
     On a board of corruptions all models are asked about the same images.
@@ -353,5 +430,5 @@ def _key(session: Session, new: NewSubmission, board: Board) -> str:
         protocol=board.protocol,
         dataset=board.dataset,
         threat_model=board.threat_model,
-        checkpoint_sha256=new.checkpoint_sha256,
+        checkpoint_sha256=checkpoint_sha256,
     )

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Select, literal, select, union_all, update
+from sqlalchemy import Select, and_, literal, select, union_all, update
 from sqlalchemy.exc import IntegrityError
 
 from store.blobs import Blobs
 from store.claims import MAX_ATTEMPTS, fail_run, fail_submission
 from store.database import Database, database_now_ms
+from store.moderation import reveal_due
 from store.publication import reduce_run
 from store.queue import queue_again
 from store.states import OPEN, lock_submission
 from store.tables import LeaseRow, RunRow, ShardRow, SubmissionRow
-from store.views import Purpose, State
+from store.views import Approval, Purpose, State
 
 DISPATCHER = "dispatcher"
 SWEEPER = "sweeper"
@@ -34,15 +35,17 @@ class Swept:
         requeued: pieces of work whose lease had run out and that anybody may claim again.
         failed: submissions that were given up.
         published: submissions whose run only needed its shards merged.
+        revealed: anonymous submissions whose day had come.
     """
 
     requeued: tuple[int, ...]
     failed: tuple[str, ...]
     published: tuple[str, ...]
+    revealed: tuple[str, ...] = ()
 
 
 def sweep(db: Database, blobs: Blobs) -> Swept:
-    """Put expired work back, give up what failed three times or cannot go on, and merge runs that are complete.
+    """Put expired work back, give up what cannot go on, merge what is complete, and reveal names whose day has come.
 
     Each finding is a transaction of its own, so that nothing waits long for a sweep and none holds up the others.
     """
@@ -55,7 +58,7 @@ def sweep(db: Database, blobs: Blobs) -> Swept:
         failed += given_up
     failed += [submission_id for submission_id in _stuck(db) if _give_up(db, submission_id)]
     published = [submission_id for run, submission_id in _complete(db) if reduce_run(db, blobs, run) is State.PUBLISHED]
-    return Swept(tuple(requeued), tuple(failed), tuple(published))
+    return Swept(tuple(requeued), tuple(failed), tuple(published), reveal_due(db))
 
 
 def elect(db: Database, role: str, holder: str, lease_ms: int) -> bool:
@@ -149,7 +152,9 @@ def _without_work() -> Select[str]:
         .join(ShardRow, ShardRow.run_id == RunRow.id)
         .where(ShardRow.state.in_(("queued", "running")))
     )
-    return select(SubmissionRow.id).where(SubmissionRow.state.in_(OPEN), SubmissionRow.id.not_in(working))
+    # What waits for a maintainer has no work left, and stands still for as long as it takes.
+    rests = and_(SubmissionRow.state == State.EVALUATED, SubmissionRow.approval == Approval.PENDING)
+    return select(SubmissionRow.id).where(SubmissionRow.state.in_(OPEN), ~rests, SubmissionRow.id.not_in(working))
 
 
 def _complete(db: Database) -> list[tuple[int, str]]:

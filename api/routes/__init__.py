@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from api.routes import blobs, external_evaluations, health, leaderboards, metrics, models, submissions, uploads, zoo
+from api.routes import (
+    audit,
+    blobs,
+    external_evaluations,
+    health,
+    leaderboards,
+    metrics,
+    models,
+    moderation,
+    submissions,
+    uploads,
+    zoo,
+)
 
 PREFIX = "/api/v1"
 INTERNAL = "/internal/"
@@ -18,7 +30,7 @@ def router(*, for_workers: bool = False) -> APIRouter:
         for_workers: whether those for workers are among them.
     """
     routes = APIRouter()
-    for noun in (uploads, submissions, leaderboards, models, external_evaluations, zoo):
+    for noun in (uploads, submissions, moderation, audit, leaderboards, models, external_evaluations, zoo):
         routes.include_router(noun.router, prefix=PREFIX)
     routes.include_router(health.router)
     routes.include_router(metrics.router)

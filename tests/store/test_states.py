@@ -21,8 +21,9 @@ STEPS = {
     "checking": "rejected queued failed cancelled",
     "queued": "running failed cancelled",
     "running": "evaluated rejected failed cancelled",
-    "evaluated": "published failed",
+    "evaluated": "published rejected failed",
     "published": "withdrawn",
+    "withdrawn": "published",
 }
 
 
