@@ -150,13 +150,13 @@ class Client:
         return self._read(SubmissionList, response).submissions
 
     def watch(self, submission_id: str, *, every: float = 1.0) -> Iterator[SubmissionView]:
-        """Yield the submission at once and whenever it has changed, until its state is final.
+        """Yield the submission at once and whenever it has changed, until its state is final or waits for a maintainer.
 
         Args:
             submission_id: which one.
             every: seconds between two looks.
         """
-        return _changes(lambda: self.get_submission(submission_id), lambda view: view.state in FINAL_STATES, every)
+        return _changes(lambda: self.get_submission(submission_id), _settled, every)
 
     def cancel(self, submission_id: str) -> SubmissionView:
         """Cancel a submission that has no result yet."""
@@ -265,6 +265,10 @@ class Client:
         remedy = "start it with `gauntlet serve`, or name its address"
         detail = ErrorDetail("server", found, "a running service", remedy)
         return ServiceUnreachable(f"No service answers at {self.base_url}: {found}.", detail)
+
+
+def _settled(view: SubmissionView) -> bool:
+    return view.state in FINAL_STATES or view.rests
 
 
 def _changes(look: Callable[[], Model], ended: Callable[[Model], bool], every: float) -> Iterator[Model]:

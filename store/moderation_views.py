@@ -22,6 +22,17 @@ MOST = 100
 """Most lines of each list."""
 
 
+class SubmissionRights(View):
+    """What somebody may decide about a submission as it stands."""
+
+    decide: bool = False
+    """Approve it, or decline to publish it."""
+    withdraw: bool = False
+    restore: bool = False
+    reveal: bool = False
+    evaluate_again: bool = False
+
+
 class PendingView(View):
     """A submission that waits for a maintainer."""
 
@@ -64,13 +75,32 @@ def view_moderation(db: Database, who: Actor) -> ModerationView:
     flagged = (
         EntryRow.badge == Badge.EVALUATED,
         EntryRow.withdrawn_ms.is_(None),
-        or_(EntryRow.findings != "[]", EntryRow.potentially_unreliable),
+        or_(EntryRow.findings != "[]", EntryRow.potentially_unreliable.is_(True)),
     )
     with db.snapshot() as session:
         return ModerationView(
             pending=_pending(session, who),
             flagged=_lines(session, flagged, EntryRow.published_ms.desc()),
             withdrawn=_lines(session, (EntryRow.withdrawn_ms.is_not(None),), EntryRow.withdrawn_ms.desc()),
+        )
+
+
+def rights_on_submission(db: Database, submission_id: str, who: Actor) -> SubmissionRights:
+    """Return what somebody may decide about a submission as it stands.
+
+    Raises:
+        NotFound: there is no such submission, or they may not see it.
+    """
+    with db.snapshot() as session:
+        row = require_visible(who, session.get(SubmissionRow, submission_id), submission_id)
+        published = row.state == State.PUBLISHED and who.may_change(row)
+        waits = row.state == State.EVALUATED and row.approval == Approval.PENDING
+        return SubmissionRights(
+            decide=waits and who.moderates,
+            withdraw=published,
+            restore=row.state == State.WITHDRAWN and who.moderates,
+            reveal=row.anonymous and who.may_reveal(row),
+            evaluate_again=published,
         )
 
 
@@ -115,7 +145,7 @@ def _pending(session: Session, who: Actor) -> tuple[PendingView, ...]:
 
 
 def _lines(
-    session: Session, conditions: Sequence[ColumnElement[bool]], order: ColumnElement[int]
+    session: Session, conditions: Sequence[ColumnElement[bool]], order: ColumnElement[int | None]
 ) -> tuple[EntryLine, ...]:
     rows = session.scalars(select(EntryRow).where(*conditions).order_by(order, EntryRow.id.desc()).limit(MOST))
     return tuple(

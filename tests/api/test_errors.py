@@ -72,7 +72,15 @@ def test_the_openapi_document_describes_every_route_with_examples(service: Runni
         ("post", "/api/v1/submissions"),
         ("get", "/api/v1/submissions"),
         ("get", "/api/v1/submissions/{submission_id}"),
+        ("get", "/api/v1/submissions/{submission_id}/report"),
         ("post", "/api/v1/submissions/{submission_id}/cancel"),
+        ("post", "/api/v1/submissions/{submission_id}/approve"),
+        ("post", "/api/v1/submissions/{submission_id}/decline"),
+        ("post", "/api/v1/submissions/{submission_id}/withdraw"),
+        ("post", "/api/v1/submissions/{submission_id}/restore"),
+        ("post", "/api/v1/submissions/{submission_id}/reveal"),
+        ("post", "/api/v1/submissions/{submission_id}/re-evaluate"),
+        ("get", "/api/v1/audit"),
         ("get", "/api/v1/leaderboards"),
         ("get", "/api/v1/leaderboards/{dataset}/{threat_model}"),
         ("get", "/api/v1/models/{dataset}/{threat_model}/{model_id}"),
@@ -92,7 +100,7 @@ def test_the_openapi_document_describes_every_route_with_examples(service: Runni
             errors = [answer for status, answer in operation["responses"].items() if status >= "400"]
             assert errors, (method, path)
             assert all("ErrorResponse" in str(answer) for answer in errors), (method, path)
-    for request in ("SubmissionRequest", "ExternalRequest"):
+    for request in ("SubmissionRequest", "ExternalRequest", "Reason"):
         assert document["components"]["schemas"][request]["examples"]
     body = document["paths"]["/api/v1/uploads/{sha256}"]["put"]["requestBody"]
     assert list(body["content"]) == ["application/octet-stream"]
