@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from store.audit import AuditView
 from store.submission_log import LogLine
 from store.views import BoardSummary, ExternalView, NewExternal, NewSubmission, SubmissionView
 
@@ -54,6 +55,22 @@ class SubmissionRequest(NewSubmission):
     def as_new(self) -> NewSubmission:
         """Return what the store takes."""
         return NewSubmission(**{name: getattr(self, name) for name in NewSubmission.model_fields})
+
+
+class Reason(BaseModel):
+    """Why something is decided; whoever it is decided about reads it."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"reason": "The paper was retracted by its authors."}]}
+    )
+
+    reason: str = Field(max_length=4_000)
+
+
+class AuditList(BaseModel):
+    """What people with accounts did, the latest first."""
+
+    records: tuple[AuditView, ...]
 
 
 class SubmissionList(BaseModel):

@@ -141,6 +141,7 @@ def make_services(settings: Settings, *, upgrading: bool = True) -> Services:
             quotas=Quotas(settings.upload_bytes_per_day, settings.upload_bytes_kept),
             rates=CountedRates(settings.redis_url) if settings.rate_limits == "on" else Uncounted(),
             registration=settings.registration == "open",
+            approval=settings.approval == "on",
             unverified_days=settings.unverified_days,
             webhooks=settings.webhooks == "on",
         )

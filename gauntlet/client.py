@@ -187,7 +187,7 @@ class Client:
         return self._read(SubmissionList, response).submissions
 
     def watch(self, submission_id: str, *, every: float = 1.0) -> Iterator[SubmissionView]:
-        """Yield the submission at once and whenever it has changed, until its state is final.
+        """Yield the submission at once and whenever it has changed, until its state is final or waits for a maintainer.
 
         Args:
             submission_id: which one.
@@ -197,9 +197,9 @@ class Client:
         for view in self._told(submission_id):
             last = view
             yield view
-        if last is not None and last.state in FINAL_STATES:
+        if last is not None and _settled(last):
             return
-        looks = _changes(lambda: self.get_submission(submission_id), lambda view: view.state in FINAL_STATES, every)
+        looks = _changes(lambda: self.get_submission(submission_id), _settled, every)
         yield from (view for view in looks if view != last)
 
     def _told(self, submission_id: str) -> Iterator[SubmissionView]:
@@ -328,6 +328,10 @@ class Client:
         remedy = "start it with `gauntlet serve`, or name its address"
         detail = ErrorDetail("server", found, "a running service", remedy)
         return ServiceUnreachable(f"No service answers at {self.base_url}: {found}.", detail)
+
+
+def _settled(view: SubmissionView) -> bool:
+    return view.state in FINAL_STATES or view.rests
 
 
 def _changes(look: Callable[[], Model], ended: Callable[[Model], bool], every: float) -> Iterator[Model]:

@@ -140,6 +140,9 @@ class Settings(BaseSettings):
     webhooks: Literal["on", "off"] = "off"
     """Whether accounts may name addresses that are told of what happens to their submissions: on or off. Only
     addresses of the open internet are called, over https."""
+    approval: Literal["off", "on"] = "off"
+    """Whether a maintainer must agree before a result is published: with on, what others send rests when it is
+    evaluated until a maintainer approves or declines it."""
     max_checkpoint_bytes: Annotated[int, Field(gt=0)] = 512 * MEBIBYTE
     """Size in bytes above which an uploaded checkpoint is refused."""
     worker_children: Annotated[int, Field(ge=0, le=256)] = 2

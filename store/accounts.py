@@ -26,7 +26,7 @@ from store.actors import Actor, Role, Scope, require_account
 from store.audit import note
 from store.database import Database, database_now_ms, take_turns
 from store.passwords import check_password, hash_password, is_password
-from store.states import OPEN, move
+from store.states import UNDER_WAY, move
 from store.submissions import close_shards
 from store.tables import AccountRow, SubmissionRow, WebhookRow
 from store.views import State, View
@@ -109,7 +109,8 @@ def edit_account(db: Database, who: Actor, *, email: str | None = None, team: st
 def delete_account(db: Database, who: Actor, password: str) -> None:
     """Delete the account that asks: its name, address, password, sessions, tokens and webhooks.
 
-    What it has submitted and is published stays, as do the records of what was done; what waits is cancelled.
+    What it has submitted and is published stays, as do the records of what was done; what waits for a worker is
+    cancelled, and of what waits for a maintainer one decides.
 
     Raises:
         InvalidInput: the password is not right.
@@ -121,7 +122,9 @@ def delete_account(db: Database, who: Actor, password: str) -> None:
         take_turns(session, "administrators")
         row = _unchanged(session, shown)
         require_another_admin(session, row)
-        waiting = select(SubmissionRow.id).where(SubmissionRow.owner_id == account_id, SubmissionRow.state.in_(OPEN))
+        waiting = select(SubmissionRow.id).where(
+            SubmissionRow.owner_id == account_id, SubmissionRow.state.in_(UNDER_WAY)
+        )
         for submission_id in session.scalars(waiting).all():
             move(session, submission_id, State.CANCELLED, reason="its owner's account was deleted", by=account_id)
             close_shards(session, submission_id, "cancelled")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from benchmark.errors import InvalidInput
+from benchmark.errors import InvalidInput, InvalidSubmission
 from store.states import submission_not_found
 from store.tables import EntryRow, SubmissionRow
 from store.views import Badge, State, View
@@ -111,6 +111,17 @@ class Actor(View):
         """Tell whether they may say of an entry that it is theirs, or wrong: of those that come from publications."""
         return self.account_id is not None and Scope.SUBMIT in self.scopes and entry.badge == Badge.REPORTED
 
+    def knows_names(self, submission: SubmissionRow) -> bool:
+        """Tell whether they may know who made a submission: of an anonymous one only its owner and maintainers do."""
+        return not submission.anonymous or self.moderates or self._owns(submission, Scope.READ)
+
+    def may_reveal(self, submission: SubmissionRow) -> bool:
+        """Tell whether they may say who made an anonymous submission: its owner, and no maintainer instead of them."""
+        return self._owns(submission, Scope.SUBMIT)
+
+    def _owns(self, submission: SubmissionRow, scope: Scope) -> bool:
+        return self.account_id is not None and submission.owner_id == self.account_id and scope in self.scopes
+
 
 ANYBODY = Actor()
 """Somebody who is not signed in."""
@@ -156,6 +167,43 @@ def require_editable(who: Actor, entry: EntryRow) -> str:
     if not who.may_edit(entry):
         raise refusal(who, "the owner of the entry, or a maintainer")
     return account_id
+
+
+def require_revealer(who: Actor, submission: SubmissionRow | None, submission_id: str) -> SubmissionRow:
+    """Return a submission whose author's names somebody wants to reveal.
+
+    Raises:
+        NotFound: there is none, or they may not see it.
+        SignInNeeded: they must say who they are.
+        Forbidden: it is not theirs.
+    """
+    row = require_visible(who, submission, submission_id)
+    if not who.may_reveal(row):
+        raise refusal(who, "the owner of the submission")
+    return row
+
+
+def require_account_to_hide(anonymous: bool, owner_id: str | None) -> None:
+    """Refuse an anonymous submission of somebody without an account: nobody could reveal it.
+
+    Raises:
+        InvalidSubmission: it is one.
+    """
+    if anonymous and owner_id is None:
+        raise InvalidSubmission.because(
+            "anonymous", found="nobody signed in", expected="an account that can reveal the names later",
+            remedy="sign in, or leave anonymous out",
+        )  # fmt: skip
+
+
+def needs_approval(who: Actor, required: bool) -> bool:
+    """Tell whether a maintainer must agree before somebody's work is published.
+
+    Args:
+        who: who sends it.
+        required: whether this service asks for that at all.
+    """
+    return required and not who.moderates
 
 
 def require_account(who: Actor, scope: Scope = Scope.READ) -> str:

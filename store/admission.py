@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]{0,79}")
 LONGEST = {"title": 300, "authors": 500, "paper_url": 500, "venue": 100, "licence": 100, "notes": 4_000}
 # Control, format (which holds the bidirectional marks), surrogate and line-separating characters.
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+LONGEST_EMBARGO = timedelta(days=366)
 
 
 class Admission(Protocol):
@@ -81,7 +83,35 @@ def admit_fields(new: NewSubmission, admission: Admission) -> tuple[NewSubmissio
         value: float | None = getattr(new, field)
         if value is not None and not (math.isfinite(value) and 0 <= value <= 1):
             raise _invalid(field, str(value), "a number from 0 to 1", "give a fraction, or leave it out")
+    _check_privacy(new)
     return new, board
+
+
+def _check_privacy(new: NewSubmission) -> None:
+    """Refuse wishes about the file and the names that contradict each other."""
+    if new.zoo_consent and new.private_checkpoint:
+        raise _invalid(
+            "zoo_consent", "consent, and a private checkpoint", "a checkpoint that may be given to others",
+            "say that the checkpoint is not private, or do not consent",
+        )  # fmt: skip
+    if new.anonymous and not new.private_checkpoint:
+        raise _invalid(
+            "private_checkpoint", "a file for everybody, of somebody who is not to be known",
+            "a private checkpoint with an anonymous submission", "keep the file private: it may tell who made it",
+        )  # fmt: skip
+    if new.embargo_until is None:
+        return
+    today = datetime.now(UTC).date()
+    if not new.anonymous:
+        raise _invalid(
+            "embargo_until", new.embargo_until.isoformat(), "no such day where nothing is hidden",
+            "make the submission anonymous, or leave the day out",
+        )  # fmt: skip
+    if not today < new.embargo_until <= today + LONGEST_EMBARGO:
+        raise _invalid(
+            "embargo_until", new.embargo_until.isoformat(), "a day after today and at most a year ahead",
+            "choose such a day, or leave it out and reveal the names yourself",
+        )  # fmt: skip
 
 
 def _cleaned(new: NewSubmission) -> NewSubmission:

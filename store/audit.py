@@ -8,8 +8,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from benchmark.report import canonical_json
+from store.actors import Actor, require_maintainer
 from store.database import Database, database_now_ms
-from store.tables import AuditRow
+from store.tables import AccountRow, AuditRow
 from store.views import View
 
 
@@ -20,6 +21,8 @@ class AuditView(View):
     at_ms: int
     actor: str
     """The account's id; empty where the service itself acted."""
+    name: str
+    """What the account signs in with now; empty where the service itself acted."""
     action: str
     subject: str
     detail: dict[str, str]
@@ -47,17 +50,24 @@ def note(session: Session, actor: str | None, action: str, subject: str, **detai
 
 
 def list_audit(
-    db: Database, *, subject: str | None = None, before: int | None = None, limit: int = 100
+    db: Database, who: Actor | None, *, subject: str | None = None, before: int | None = None, limit: int = 100
 ) -> tuple[AuditView, ...]:
     """Return what was done, the latest first.
 
     Args:
         db: the database.
+        who: a maintainer; None for the operator, who has the database anyway.
         subject: only what was done to this.
         before: only what is older than the record of this number, to go on from a page.
         limit: most records.
+    Raises:
+        SignInNeeded: they must say who they are.
+        Forbidden: they are no maintainer.
     """
-    wanted = select(AuditRow).order_by(AuditRow.id.desc()).limit(limit)
+    if who is not None:
+        require_maintainer(who)
+    accounts = select(AuditRow, AccountRow.name).outerjoin(AccountRow, AccountRow.id == AuditRow.actor)
+    wanted = accounts.order_by(AuditRow.id.desc()).limit(limit)
     if subject is not None:
         wanted = wanted.where(AuditRow.subject == subject)
     if before is not None:
@@ -68,9 +78,10 @@ def list_audit(
                 id=row.id,
                 at_ms=row.at_ms,
                 actor=row.actor,
+                name=name or "",
                 action=row.action,
                 subject=row.subject,
                 detail=json.loads(row.detail),
             )
-            for row in session.scalars(wanted)
+            for row, name in session.execute(wanted)
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -12,6 +12,7 @@ from benchmark.merging import worst_case
 from benchmark.report import EvaluationReport, Points
 from store.blobs import Blobs
 from store.database import Database, database_now_ms
+from store.states import lock_submission
 from store.tables import EntryHistoryRow, EntryRow, ReportRow
 
 _LONGEST_SOURCE = 300
@@ -74,13 +75,18 @@ def contribute(
     """
     while True:
         with db.snapshot() as session:
-            present = points_sha256(session, session.get_one(EntryRow, entry_id))
+            entry = session.get_one(EntryRow, entry_id)
+            submission_id, present = entry.submission_id, points_sha256(session, entry)
         before = Points.from_bytes(blobs.read(present))
         known = set(before.index)
         after = worst_case(before, {i: by for i, by in contribution.broken.items() if i in known})
         merged = blobs.put(after.to_bytes())
         newly_broken = sum(before.robust) - sum(after.robust)
         with db.transaction() as session:
+            # First the submission, as everybody does who changes both: PostgreSQL itself locks it for an entry that is
+            # changed twice, because it is named there.
+            if submission_id is not None:
+                lock_submission(session, submission_id)
             entry = session.get_one(EntryRow, entry_id, with_for_update=True, populate_existing=True)
             if points_sha256(session, entry) != present:
                 continue  # another evaluation came in between: what is new is to be counted again
@@ -128,17 +134,13 @@ def _record(session: Session, entry: EntryRow, source: str, points: Points, newl
     remember(session, entry, source, accuracy, newly_broken)
     if newly_broken:
         entry.best_known_robust_accuracy = accuracy
-        entry.best_known_source = _named(_sources(session, entry))
+        entry.best_known_source = name_sources(session, entry)
 
 
-def _sources(session: Session, entry: EntryRow) -> Iterable[str]:
-    """Return whose evaluations the worst case is made of: the entry's own, and those that broke a point first."""
+def name_sources(session: Session, entry: EntryRow) -> str:
+    """Say whose evaluations the worst case is made of: the entry's own, and those that broke a point first."""
     history = session.scalars(
         select(EntryHistoryRow).where(EntryHistoryRow.entry_id == entry.id).order_by(EntryHistoryRow.id)
     ).all()
-    return [item.source for number, item in enumerate(history) if number == 0 or item.newly_broken]
-
-
-def _named(sources: Iterable[str]) -> str:
-    text = " + ".join(sources)
+    text = " + ".join(item.source for number, item in enumerate(history) if number == 0 or item.newly_broken)
     return text if len(text) <= _LONGEST_SOURCE else f"{text[:_LONGEST_SOURCE]}…"

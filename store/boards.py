@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session, aliased
 from benchmark.errors import NotFound
 from benchmark.report import Interval
 from benchmark.threat_models import BOARDS, Board, official_board
+from store.actors import ANYBODY
 from store.as_of import entries_at, sources_at
 from store.blobs import Blobs
 from store.board_filters import EVERYTHING, BoardFilters, in_order, matching, of_board, ranked, ranking, standing
@@ -197,7 +198,8 @@ def get_model(db: Database, blobs: Blobs, dataset: str, threat_model: str, model
             ),
             report=read_report(session, blobs, entry.report_id) if entry.report_id else None,
             checkpoint_sha256=submission.checkpoint_sha256 if submission else None,
-            submission=view_submissions(session, [submission])[0] if submission else None,
+            # To everybody alike, its owner too: so the answer may be kept for others, and shows what others see.
+            submission=view_submissions(session, [submission], ANYBODY)[0] if submission else None,
             looks=view_looks(session, submission.id) if submission else (),
             externals=_externals(session, entry.id),
             team=team_work(session, entry),

@@ -42,7 +42,7 @@ def delete_checkpoint(db: Database, blobs: Blobs, submission_id: str, who: Actor
         session.flush()
         note(session, who.account_id if who is not None else None, "delete_checkpoint", f"submission {row.id}")
         uploads = delete(UploadRow).where(UploadRow.sha256 == row.checkpoint_sha256)
-        view = view_submissions(session, [row])[0]
+        view = view_submissions(session, [row], who)[0]
         if not is_referred_to(session, row.checkpoint_sha256):
             session.execute(uploads)
             blobs.remove(row.checkpoint_sha256)  # last, for it cannot be undone

@@ -19,7 +19,7 @@ from store.blobs import Blobs
 from store.database import Database, database_now_ms, take_turns
 from store.errors import QueueFull
 from store.queue import NORMAL, queue_work
-from store.tables import EntryRow, ExternalRow, RunRow, SubmissionRow
+from store.tables import EntryRow, ExternalRow, ReportRow, RunRow, SubmissionRow
 from store.views import Badge, ExternalState, ExternalView, NewExternal, Purpose
 
 PROTOCOL = "external-1"
@@ -154,6 +154,11 @@ def _evaluated_entry(session: Session, place: tuple[str, str, str]) -> EntryRow:
             "model", found="an entry that was not evaluated here", expected="one with the badge evaluated_here",
             remedy="submit the model first: examples can only be judged where its checkpoint is",
         )  # fmt: skip
+    if entry.withdrawn_ms is not None:
+        raise Conflict.because(
+            "model", found="an entry that was withdrawn", expected="one that ranks",
+            remedy="choose another entry: nothing is held against this one any more",
+        )  # fmt: skip
     if session.get_one(SubmissionRow, entry.submission_id).checkpoint_deleted_ms is not None:
         raise Conflict.because(
             "checkpoint", found="one that its owner has deleted", expected="an entry whose checkpoint is kept",
@@ -184,8 +189,13 @@ def _entry(session: Session, place: tuple[str, str, str]) -> EntryRow:
 
 def _points_of(session: Session, entry: EntryRow) -> int:
     """Return how many points the entry's evaluation has."""
-    run = select(RunRow.points).where(RunRow.submission_id == entry.submission_id, RunRow.purpose == Purpose.RANKING)
-    return session.scalars(run.order_by(RunRow.id)).first() or 0
+    return _run_of(session, entry).points
+
+
+def _run_of(session: Session, entry: EntryRow) -> RunRow:
+    """Return the evaluation whose numbers an entry bears."""
+    run = select(RunRow).join(ReportRow, ReportRow.run_id == RunRow.id).where(ReportRow.id == entry.report_id)
+    return session.scalars(run).one()
 
 
 def _indices(new: NewExternal, points: int) -> tuple[int, ...]:
@@ -226,13 +236,7 @@ def _insert(
 ) -> ExternalView:
     now = database_now_ms(session)
     submission = session.get_one(SubmissionRow, entry.submission_id)
-    ranking = session.scalars(
-        select(RunRow)
-        .where(RunRow.submission_id == submission.id, RunRow.purpose == Purpose.RANKING)
-        .order_by(RunRow.id)
-    ).first()
-    if ranking is None:
-        raise ValueError("an entry that was evaluated here has a run")
+    ranking = _run_of(session, entry)
     run = RunRow(
         submission_id=submission.id,
         protocol=PROTOCOL,

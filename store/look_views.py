@@ -70,6 +70,8 @@ def _look(run: RunRow, shards: Sequence[ShardRow], attacks: Sequence[dict[str, i
     state = LookState.RUNNING if begun else LookState.QUEUED
     if run.concluded:
         state = LookState.FAILED if attacks is None else LookState.DONE
+    elif any(shard.state == "cancelled" for shard in shards):
+        state = LookState.SUSPENDED
     return LookView(
         number=run.id,
         protocol=run.protocol,

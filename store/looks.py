@@ -134,6 +134,7 @@ def _sources(session: Session, submission: SubmissionRow) -> list[Source]:
             EntryRow.dataset == submission.dataset,
             EntryRow.threat_model == submission.threat_model,
             EntryRow.badge == Badge.EVALUATED,
+            EntryRow.withdrawn_ms.is_(None),
             SubmissionRow.checkpoint_sha256 != submission.checkpoint_sha256,
             SubmissionRow.checkpoint_deleted_ms.is_(None),
         )

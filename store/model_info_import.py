@@ -10,6 +10,8 @@ from sqlalchemy.orm import Session
 
 from benchmark.errors import ErrorDetail, InvalidInput
 from store.database import Database, database_now_ms, take_turns
+from store.entries import subject_of
+from store.entry_edits import columns_set_by_hand
 from store.model_info import InfoFile, ReadInfo, problem_of
 from store.reference import IMPORTED_SOURCE, TURN
 from store.states import OPEN
@@ -64,7 +66,8 @@ def import_model_info(db: Database, files: Sequence[InfoFile]) -> Imported:
                 )
         if problems:
             raise _refusal(problems, len(files))
-        states = {key: _put(session, key, present.get(key), info.values) for key, (_, info) in read.items()}
+        by_hand = columns_set_by_hand(session)
+        states = {key: _put(session, present.get(key), info.values, by_hand) for key, (_, info) in read.items()}
     named = {state: tuple("/".join(key) for key, its in states.items() if its == state) for state in _STATES}
     remarks = tuple(f"{file.place}: {info.remark}" for file, info in read.values() if info.remark)
     return Imported(**named, remarks=remarks)
@@ -73,8 +76,10 @@ def import_model_info(db: Database, files: Sequence[InfoFile]) -> Imported:
 _STATES = ("created", "updated", "unchanged")
 
 
-def _put(session: Session, key: Key, entry: EntryRow | None, values: Mapping[str, object]) -> str:
-    """Write an entry down and say whether it is new or another one now."""
+def _put(
+    session: Session, entry: EntryRow | None, values: Mapping[str, object], by_hand: Mapping[str, frozenset[str]]
+) -> str:
+    """Write an entry down and say whether it is new or another one now; what people have set here stays."""
     if entry is None:
         entry = EntryRow(**values)
         session.add(entry)
@@ -84,7 +89,8 @@ def _put(session: Session, key: Key, entry: EntryRow | None, values: Mapping[str
     wanted = dict(values)
     if wanted["extra_data"] == ExtraData.SOME and entry.extra_data in _KINDS:
         del wanted["extra_data"]  # more is known already than the file can say
-    changed = {name: value for name, value in wanted.items() if getattr(entry, name) != value}
+    kept = by_hand.get(subject_of(entry), frozenset())
+    changed = {name: value for name, value in wanted.items() if name not in kept and getattr(entry, name) != value}
     if not changed:
         return "unchanged"
     for name, value in changed.items():

@@ -16,9 +16,9 @@ from store.database import Database
 from store.publication import reduce_run
 from store.queue import SHARD_POINTS, blocks, queue_work
 from store.states import lock_submission, move
-from store.submissions import close_shards
+from store.submissions import close_run
 from store.tables import RunRow
-from store.views import Progress, State
+from store.views import Progress, Purpose, State
 
 MAX_PARAMETERS = 2**63
 MAX_REPORT_BYTES = 64 * 1024 * 1024
@@ -54,18 +54,22 @@ def finish_check(
         raise EvaluationFailed("The check reports an impossible number of parameters.")
     rejected = [check for check in checks if check.outcome is CheckOutcome.REJECTED]
     with db.transaction() as session:
-        lock_submission(session, claim.submission_id)
+        submission = lock_submission(session, claim.submission_id)
         write_held(session, claim, state="done")
         run = session.get_one(RunRow, claim.run_id)
         run.checks = canonical_json([check.model_dump(mode="json") for check in checks]).decode()
         run.evidence = canonical_json([one.model_dump(mode="json") for one in evidence]).decode()
         run.policy, run.parameters = policy, parameters
         if rejected:
+            close_run(session, run.id, "cancelled")
+        else:
+            queue_work(session, run.id, "shard", blocks(run.points, shard_points))
+        if run.purpose == Purpose.AGAIN:  # whatever comes of it, the entry is published
+            return State(submission.state)
+        if rejected:
             move(session, claim.submission_id, State.REJECTED, reason=rejected[0].code, fault="model")
-            close_shards(session, claim.submission_id, "cancelled")
             return State.REJECTED
         move(session, claim.submission_id, State.QUEUED)
-        queue_work(session, run.id, "shard", blocks(run.points, shard_points))
         return State.QUEUED
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pydantic import TypeAdapter
@@ -10,29 +11,28 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from benchmark.confirmation import confirmation_check, expected_verdicts, unconfirmed
-from benchmark.errors import NotFound
+from benchmark.errors import EvaluationFailed, NotFound
 from benchmark.merging import merge_reports, worst_case, worst_of
 from benchmark.report import Check, CheckOutcome, EvaluationReport, Evidence, Points, canonical_json
 from benchmark.threat_models import CORRUPTIONS
 from benchmark.verdicts import Verdicts
+from store.again import OWN_SOURCE, replace_numbers
 from store.best_known import broken_by_second, remember
 from store.blobs import Blobs
 from store.claims import fail_run
 from store.corruption_errors import score_errors
 from store.database import Database, database_now_ms
+from store.entry_values import in_doubt, set_names, set_numbers
 from store.external_claims import conclude_external
 from store.looks import conclude_look, queue_follow_up
 from store.queue import queue_work
 from store.reports import store_report
-from store.states import lock_submission, move
-from store.tables import EntryRow, RunRow, ShardRow, SubmissionRow
+from store.states import lock_submission, move, submission_not_found
+from store.tables import EntryRow, ReportRow, RunRow, ShardRow, SubmissionRow
 from store.unverified import make_way
-from store.views import Badge, Purpose, State
+from store.views import Approval, Badge, Purpose, State
 
-OWN_SOURCE = "Evaluated here"
 UNANNOUNCED = "the unannounced attack"
-NO_DOUBT = frozenset({"standard_accuracy"})
-"""Checks that say nothing of the robust accuracy, so that nobody need look closer where they are flagged."""
 
 VERDICTS: TypeAdapter[tuple[Verdicts, ...]] = TypeAdapter(tuple[Verdicts, ...])
 """What a judge leaves: the verdicts on each file of examples."""
@@ -96,6 +96,10 @@ def reduce_run(db: Database, blobs: Blobs, run_id: int) -> State:
     try:
         if run.purpose == Purpose.RANKING:
             return _publish_run(db, blobs, run_id, _merge(blobs, finished))
+        if run.purpose == Purpose.AGAIN:
+            merged = _merge(blobs, finished)
+            replace_numbers(db, blobs, run_id, merged.report, merged.worst)
+            return State(submission.state)
         verdicts = _verdicts(blobs, finished)
         if run.purpose == Purpose.FOLLOW_UP:
             conclude_look(db, blobs, run_id, _reports(blobs, finished), verdicts)
@@ -111,7 +115,7 @@ def reduce_run(db: Database, blobs: Blobs, run_id: int) -> State:
 def _awaited(run: RunRow, submission: SubmissionRow) -> bool:
     """Tell whether something is still to come of the run."""
     if run.purpose == Purpose.RANKING:
-        return submission.state == State.RUNNING
+        return submission.state == State.RUNNING  # not where it is evaluated, and waits for a maintainer
     return submission.state == State.PUBLISHED and not run.concluded
 
 
@@ -198,56 +202,82 @@ def _publish_run(db: Database, blobs: Blobs, run_id: int, merged: _Merged) -> St
             move(session, submission.id, State.REJECTED, reason=rejected[0].code, fault="model")
             return State.REJECTED
         move(session, submission.id, State.EVALUATED)
-        _publish(session, submission, run, merged, worst)
-        move(session, submission.id, State.PUBLISHED)
+        stored = store_report(session, run, report)
+        if submission.approval == Approval.PENDING:
+            return State.EVALUATED  # until `publish_evaluated`
+        _publish(session, submission, run, merged, stored, worst)
         return State.PUBLISHED
 
 
-def _publish(
-    session: Session, submission: SubmissionRow, run: RunRow, merged: _Merged, worst_sha256: str | None
+def publish_evaluated(
+    db: Database,
+    blobs: Blobs,
+    submission_id: str,
+    require: Callable[[SubmissionRow], None],
+    agree: Callable[[Session, SubmissionRow], None],
 ) -> None:
-    report, now, attacked = merged.report, database_now_ms(session), merged.report.corruptions is None
-    stored = store_report(session, run, report)
+    """Publish what is evaluated and waits for somebody's agreement, in the transaction in which that is given.
+
+    Args:
+        db: the database.
+        blobs: where the reports of the shards are.
+        submission_id: which one.
+        require: raises where that may not be; asked before the reports are read, and again in the transaction.
+        agree: writes down that it is so.
+    Raises:
+        NotFound: there is no such submission.
+        EvaluationFailed: what its shards have left is gone or damaged.
+    """
+    ranking = select(RunRow).where(RunRow.submission_id == submission_id, RunRow.purpose == Purpose.RANKING)
+    with db.snapshot() as session:
+        submission = session.get(SubmissionRow, submission_id)
+        if submission is None:
+            raise submission_not_found(submission_id)
+        require(submission)
+        finished = _finished(session, session.scalars(ranking).one(), submission)
+    try:
+        if finished is None:
+            raise ValueError("there are none")
+        merged = _merge(blobs, finished)
+    except (ValueError, NotFound) as error:
+        raise EvaluationFailed(f"The reports of its shards cannot be read any more: {error}") from error
+    worst = blobs.put(merged.worst.to_bytes()) if merged.worst != merged.report.points else None
+    with db.transaction() as session:
+        submission = lock_submission(session, submission_id)
+        require(submission)
+        agree(session, submission)
+        run = session.scalars(ranking).one()
+        stored = session.scalars(select(ReportRow).where(ReportRow.run_id == run.id)).one()
+        _publish(session, submission, run, merged, stored, worst)
+
+
+def _publish(
+    session: Session, submission: SubmissionRow, run: RunRow, merged: _Merged, stored: ReportRow, worst: str | None
+) -> None:
+    """Put what is evaluated on its board, and say that it is published."""
+    report, attacked = merged.report, merged.report.corruptions is None
     make_way(session, submission)
-    flagged = [check.code for check in report.findings if check.outcome is CheckOutcome.FLAGGED]
     own = f"{OWN_SOURCE}, {run.protocol}"
     newly_broken = sum(report.points.robust) - sum(merged.worst.robust)
-    best = sum(merged.worst.robust) / report.n_points if attacked else report.robust_accuracy
     entry = EntryRow(
         dataset=submission.dataset,
         threat_model=submission.threat_model,
         model_id=submission.name,
         badge=Badge.EVALUATED,
-        title=submission.title or submission.name,
-        authors=submission.authors,
-        venue=submission.venue,
-        link=submission.paper_url,
         architecture=submission.architecture,
         extra_data=submission.extra_data,
-        epsilon=run.epsilon if attacked else None,
         footnote="",
-        standard_accuracy=report.standard_accuracy,
-        robust_accuracy=report.robust_accuracy,
-        best_known_robust_accuracy=best,
+        best_known_robust_accuracy=(sum(merged.worst.robust) / report.n_points if attacked else report.robust_accuracy),
         best_known_source=f"{own} + {UNANNOUNCED}" if newly_broken else own,
-        best_known_sha256=worst_sha256,
+        best_known_sha256=worst,
         claimed_robust_accuracy=submission.claimed_robust_accuracy,
-        standard_low=report.standard_interval.low,
-        standard_high=report.standard_interval.high,
-        robust_low=report.robust_interval.low,
-        robust_high=report.robust_interval.high,
-        potentially_unreliable=_unreliable(report),
-        findings=canonical_json(flagged).decode(),
-        parameters=run.parameters,
         zoo_id=submission.zoo_id,
         baseline=submission.baseline,
-        protocol=run.protocol,
         submission_id=submission.id,
-        report_id=stored.id,
-        published_ms=now,
-        owner_id=submission.owner_id,
-        anonymous=submission.anonymous,
+        published_ms=database_now_ms(session),
     )
+    set_names(entry, submission)
+    set_numbers(entry, run, report, stored)
     session.add(entry)
     session.flush()
     remember(session, entry, own, report.robust_accuracy)
@@ -255,12 +285,6 @@ def _publish(
         remember(session, entry, UNANNOUNCED, entry.best_known_robust_accuracy, newly_broken)
     if not attacked:
         score_errors(session, entry)
-    elif set(flagged) - NO_DOUBT:
+    elif in_doubt(report):
         queue_follow_up(session, submission, run, report)
-
-
-def _unreliable(report: EvaluationReport) -> bool | None:
-    square = next((check for check in report.checks if check.code == "square_helps"), None)
-    if square is None or square.outcome is CheckOutcome.NOT_ASSESSED:
-        return None
-    return square.outcome is CheckOutcome.FLAGGED
+    move(session, submission.id, State.PUBLISHED)

@@ -20,6 +20,8 @@ SHARD_POINTS = 250
 """Most points of one shard."""
 NORMAL = 0
 """Priority of a submission unless a maintainer gives it another."""
+AGAIN = -5
+"""Priority of another evaluation of a published entry: newcomers come first."""
 FOLLOW_UP = -10
 """Priority of a closer look at a published entry: it never delays a first look."""
 _AT_ONCE = 64

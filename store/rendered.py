@@ -12,7 +12,7 @@ from threading import Lock
 from sqlalchemy import bindparam, func, select
 
 from store.database import Database
-from store.states import OPEN
+from store.states import UNDER_WAY
 from store.tables import EntryRow, SubmissionRow
 
 MOST_BYTES = 64 * 1024 * 1024
@@ -74,7 +74,7 @@ _UNDER_WAY = (
     .where(
         SubmissionRow.dataset == bindparam("dataset"),
         SubmissionRow.threat_model == bindparam("threat_model"),
-        SubmissionRow.state.in_(OPEN),
+        SubmissionRow.state.in_(UNDER_WAY),
     )
     .scalar_subquery()
 )

@@ -27,6 +27,7 @@ class Services:
         registration: whether people may make accounts for themselves.
         unverified_days: after which an unverified entry ends.
         webhooks: whether messages are sent to addresses that people name.
+        approval: whether a maintainer must agree before others' work is published.
     """
 
     db: Database
@@ -39,3 +40,4 @@ class Services:
     registration: bool = True
     unverified_days: int = 180
     webhooks: bool = False
+    approval: bool = False

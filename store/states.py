@@ -22,10 +22,11 @@ LEGAL: Mapping[State, frozenset[State]] = {
     State.QUEUED: frozenset({State.RUNNING, State.FAILED, State.CANCELLED}),
     # A check that needs the whole run, such as replaying its first batch, can still reject the model after it.
     State.RUNNING: frozenset({State.EVALUATED, State.REJECTED, State.FAILED, State.CANCELLED}),
-    State.EVALUATED: frozenset({State.PUBLISHED, State.FAILED}),
+    # Where a maintainer must agree to its publication, a submission rests here until one has decided.
+    State.EVALUATED: frozenset({State.PUBLISHED, State.REJECTED, State.FAILED}),
     State.PUBLISHED: frozenset({State.WITHDRAWN}),
     State.REJECTED: frozenset(),
-    State.WITHDRAWN: frozenset(),
+    State.WITHDRAWN: frozenset({State.PUBLISHED}),
     State.FAILED: frozenset(),
     State.CANCELLED: frozenset(),
 }
@@ -33,6 +34,9 @@ LEGAL: Mapping[State, frozenset[State]] = {
 
 OPEN: tuple[State, ...] = (State.RECEIVED, State.CHECKING, State.QUEUED, State.RUNNING, State.EVALUATED)
 """States of a submission that is still on its way to a result."""
+
+UNDER_WAY: tuple[State, ...] = (State.RECEIVED, State.CHECKING, State.QUEUED, State.RUNNING)
+"""States in which it still moves by itself. What is evaluated is published at once, or rests until somebody decides."""
 
 WAITING: tuple[State, ...] = (State.RECEIVED, State.QUEUED)
 """States in which nothing works on the submission yet."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import UTC, date, datetime
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -11,16 +12,38 @@ from sqlalchemy.orm import Session
 from benchmark.commitment import commitment_of
 from benchmark.report import Check, Evidence
 from benchmark.summing_up import wilson_interval
+from store.actors import Actor
 from store.states import WAITING
 from store.tables import RunRow, ShardRow, SubmissionRow, TransitionRow
-from store.views import NewSubmission, Progress, Purpose, SeedView, State, SubmissionView, Transition
+from store.views import (
+    AgainView,
+    Approval,
+    LookState,
+    NewSubmission,
+    Progress,
+    Purpose,
+    SeedView,
+    State,
+    SubmissionView,
+    Transition,
+)
 
 TOLD = frozenset({State.PUBLISHED, State.WITHDRAWN})
 """States in which a submission's key is told. A run that broke off may be begun again with the same key."""
 
 
-def view_submissions(session: Session, rows: Sequence[SubmissionRow]) -> tuple[SubmissionView, ...]:
-    """Show the submissions in the given order, with as many queries for many as for one."""
+_HIDDEN_TEXTS = ("title", "authors", "paper_url", "venue", "licence", "notes")
+"""Everything in an author's own words but the name, which the entry bears."""
+
+
+def view_submissions(session: Session, rows: Sequence[SubmissionRow], who: Actor | None) -> tuple[SubmissionView, ...]:
+    """Show the submissions in the given order, with as many queries for many as for one.
+
+    Args:
+        session: the transaction.
+        rows: what to show.
+        who: whom it is shown to: of what is anonymous, most see no names; None for the service itself.
+    """
     ids = [row.id for row in rows]
     transitions: dict[str, list[Transition]] = {}
     for step in session.scalars(
@@ -28,14 +51,17 @@ def view_submissions(session: Session, rows: Sequence[SubmissionRow]) -> tuple[S
     ):
         shown = Transition(state=State(step.state), at_ms=step.at_ms, reason=step.reason)
         transitions.setdefault(step.submission_id, []).append(shown)
-    runs = {
-        run.submission_id: run
-        for run in session.scalars(
-            select(RunRow).where(RunRow.submission_id.in_(ids), RunRow.purpose == Purpose.RANKING).order_by(RunRow.id)
-        )
-    }
+    evaluations = (Purpose.RANKING, Purpose.AGAIN)
+    runs: dict[str, RunRow] = {}
+    again: dict[str, RunRow] = {}
+    for run in session.scalars(
+        select(RunRow).where(RunRow.submission_id.in_(ids), RunRow.purpose.in_(evaluations)).order_by(RunRow.id)
+    ):
+        (again if run.purpose == Purpose.AGAIN else runs)[run.submission_id] = run
+    # One that is older than the evaluation whose numbers stand is of no interest any more.
+    again = {of: run for of, run in again.items() if run.id > runs[of].id}
     shards: dict[int, list[ShardRow]] = {}
-    wanted = [run.id for run in runs.values()]
+    wanted = [run.id for run in (*runs.values(), *again.values())]
     for shard in session.scalars(select(ShardRow).where(ShardRow.run_id.in_(wanted), ShardRow.kind == "shard")):
         shards.setdefault(shard.run_id, []).append(shard)
     place = func.row_number().over(order_by=SubmissionRow.id)
@@ -45,7 +71,7 @@ def view_submissions(session: Session, rows: Sequence[SubmissionRow]) -> tuple[S
     return tuple(
         SubmissionView(
             id=row.id,
-            submission=as_submitted(row),
+            submission=as_submitted(row) if who is None or who.knows_names(row) else without_names(row),
             state=State(row.state),
             reason=row.reason,
             fault=row.fault,
@@ -58,8 +84,23 @@ def view_submissions(session: Session, rows: Sequence[SubmissionRow]) -> tuple[S
             seed=view_seed(runs[row.id], told=row.state in TOLD),
             transitions=tuple(transitions.get(row.id, ())),
             checkpoint_deleted_ms=row.checkpoint_deleted_ms,
+            approval=Approval(row.approval),
+            again=_view_again(again[row.id], shards.get(again[row.id].id, [])) if row.id in again else None,
         )
         for row in rows
+    )
+
+
+def _view_again(run: RunRow, shards: Sequence[ShardRow]) -> AgainView:
+    rejected = [check["code"] for check in json.loads(run.checks) if check["outcome"] == "rejected"]
+    begun = any(shard.state in {"running", "done"} for shard in shards)
+    state = LookState.FAILED if run.concluded else LookState.RUNNING if begun else LookState.QUEUED
+    return AgainView(
+        protocol=run.protocol,
+        state=state,
+        reason=rejected[0] if rejected else "",
+        progress=combine_progress(run.points, shards),
+        created_ms=run.created_ms,
     )
 
 
@@ -73,7 +114,30 @@ def view_seed(run: RunRow, *, told: bool) -> SeedView | None:
 
 def as_submitted(row: SubmissionRow) -> NewSubmission:
     """Return the submission as its author sent it."""
-    return NewSubmission.model_validate({name: getattr(row, name) for name in NewSubmission.model_fields})
+    fields: dict[str, object] = {name: getattr(row, name) for name in NewSubmission.model_fields if name != _EMBARGO}
+    return NewSubmission.model_validate(fields | {_EMBARGO: _day_of(row.embargo_until_ms)})
+
+
+def without_names(row: SubmissionRow) -> NewSubmission:
+    """Return the submission without what could tell who made it; the day of the embargo may tell the venue."""
+    return as_submitted(row).model_copy(update={**dict.fromkeys(_HIDDEN_TEXTS, ""), _EMBARGO: None})
+
+
+def as_columns(new: NewSubmission) -> dict[str, object]:
+    """Return a submission as the columns of its row."""
+    columns = new.model_dump(mode="json", exclude={_EMBARGO})
+    return columns | {f"{_EMBARGO}_ms": _beginning_of(new.embargo_until)}
+
+
+_EMBARGO = "embargo_until"
+
+
+def _beginning_of(day: date | None) -> int | None:
+    return None if day is None else int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1000
+
+
+def _day_of(at_ms: int | None) -> date | None:
+    return None if at_ms is None else datetime.fromtimestamp(at_ms / 1000, UTC).date()
 
 
 def combine_progress(points: int, shards: Sequence[ShardRow]) -> Progress:

@@ -10,19 +10,19 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from benchmark.errors import Conflict
 from benchmark.threat_models import Board
-from store.actors import PUBLIC, Actor, Scope, require_changeable, require_visible
+from store.actors import PUBLIC, Actor, Scope, require_account_to_hide, require_changeable, require_visible
 from store.admission import Admission, admit, admit_fields, checkpoint_missing
 from store.blobs import Blobs
 from store.database import Database, database_now_ms, take_turns
 from store.errors import QueueFull
 from store.queue import NORMAL, queue_work
 from store.seeds import key_of_run, seed_of_key
-from store.states import OPEN, move
+from store.states import OPEN, UNDER_WAY, move
 from store.submission_notices import tell_owner
-from store.submission_views import view_submissions
+from store.submission_views import as_columns, view_submissions
 from store.tables import EntryRow, RunRow, ShardRow, SubmissionRow, TransitionRow
 from store.unverified import is_replaceable
-from store.views import NewSubmission, Purpose, State, SubmissionView
+from store.views import Approval, NewSubmission, Purpose, State, SubmissionView
 
 ZOO = "zoo"
 """The submitter of the models that come with the program."""
@@ -40,6 +40,7 @@ def submit(
     *,
     submitter: str = "",
     owner_id: str | None = None,
+    needs_approval: bool = False,
     max_open: int = MAX_OPEN,
 ) -> SubmissionView:
     """Take a submission in and queue its check.
@@ -51,18 +52,29 @@ def submit(
         admission: what is known of the zoo.
         submitter: for whom it counts in the fair share, see `store.submitters`.
         owner_id: the account that sends it; None where nobody is signed in.
+        needs_approval: whether a maintainer must agree before it is published, see `store.actors.needs_approval`.
         max_open: submissions on their way to a result at which no more are taken in.
     Raises:
         NotFound: there is no such board.
         InvalidSubmission: a field breaks a rule.
         InvalidCheckpoint: the file is not a sound checkpoint.
         TooLarge: the checkpoint exceeds the limit.
-        Conflict: the name is taken on the board.
+        Conflict: the name is taken on the board, or a maintainer has declined to publish this very file.
         QueueFull: too many submissions are waiting.
     """
+    require_account_to_hide(new.anonymous, owner_id)
     new, board = admit(new, blobs, admission)
     return _take_in(
-        db, blobs, new, board, baseline=False, zoo_id=None, submitter=submitter, owner_id=owner_id, max_open=max_open
+        db,
+        blobs,
+        new,
+        board,
+        baseline=False,
+        zoo_id=None,
+        submitter=submitter,
+        owner_id=owner_id,
+        approval=Approval.PENDING if needs_approval else Approval.NONE,
+        max_open=max_open,
     )
 
 
@@ -83,10 +95,11 @@ def require_admissible(
         Conflict: the name is taken on the board.
         QueueFull: too many submissions are waiting.
     """
+    require_account_to_hide(new.anonymous, owner_id)
     new, _ = admit_fields(new, admission)
     with db.snapshot() as session:
         _require_free_name(session, new, owner_id)
-        _require_room(session, submitter, max_open)
+        require_room(session, submitter, max_open)
 
 
 def ensure_submission(
@@ -127,7 +140,8 @@ def cancel(db: Database, submission_id: str, who: Actor | None = None) -> Submis
         by = who.account_id if who is not None else None
         move(session, submission_id, State.CANCELLED, reason="cancelled by request", by=by)
         close_shards(session, submission_id, "cancelled")
-        return view_submissions(session, [session.get_one(SubmissionRow, submission_id, populate_existing=True)])[0]
+        row = session.get_one(SubmissionRow, submission_id, populate_existing=True)
+        return view_submissions(session, [row], who)[0]
 
 
 def get_submission(db: Database, submission_id: str, who: Actor | None = None) -> SubmissionView:
@@ -138,7 +152,7 @@ def get_submission(db: Database, submission_id: str, who: Actor | None = None) -
     """
     with db.snapshot() as session:
         row = require_visible(who, session.get(SubmissionRow, submission_id), submission_id)
-        return view_submissions(session, [row])[0]
+        return view_submissions(session, [row], who)[0]
 
 
 def list_submissions(
@@ -156,7 +170,7 @@ def list_submissions(
     if own:
         wanted = wanted.where(SubmissionRow.owner_id == (who.account_id if who is not None else None))
     with db.snapshot() as session:
-        return view_submissions(session, session.scalars(wanted).all())
+        return view_submissions(session, session.scalars(wanted).all(), who)
 
 
 def list_open(
@@ -167,7 +181,7 @@ def list_open(
         rows = session.scalars(
             select(SubmissionRow)
             .where(
-                SubmissionRow.state.in_(OPEN),
+                SubmissionRow.state.in_(UNDER_WAY),
                 SubmissionRow.dataset == dataset,
                 SubmissionRow.threat_model == threat_model,
                 _seen_by(who),
@@ -175,14 +189,16 @@ def list_open(
             .order_by(SubmissionRow.id)
             .limit(limit)
         ).all()
-        return view_submissions(session, rows)
+        return view_submissions(session, rows, who)
 
 
 def count_open(db: Database) -> dict[tuple[str, str], int]:
     """Return how many submissions are on their way, by data set and threat model; boards without any are left out."""
     board = (SubmissionRow.dataset, SubmissionRow.threat_model)
     with db.snapshot() as session:
-        counts = session.execute(select(*board, func.count()).where(SubmissionRow.state.in_(OPEN)).group_by(*board))
+        counts = session.execute(
+            select(*board, func.count()).where(SubmissionRow.state.in_(UNDER_WAY)).group_by(*board)
+        )
         return {(dataset, threat_model): count for dataset, threat_model, count in counts}
 
 
@@ -221,7 +237,7 @@ def _sound(db: Database, new: NewSubmission) -> SubmissionView | None:
         present = _latest_of_name(session, new)
         if present is None or (present.state == State.FAILED and present.fault == "service"):
             return None
-        return view_submissions(session, [present])[0]
+        return view_submissions(session, [present], None)[0]
 
 
 def _take_in(
@@ -234,6 +250,7 @@ def _take_in(
     zoo_id: str | None,
     submitter: str,
     owner_id: str | None = None,
+    approval: Approval = Approval.NONE,
     max_open: int | None = None,
 ) -> SubmissionView:
     try:
@@ -243,9 +260,18 @@ def _take_in(
                 raise checkpoint_missing(new.checkpoint_sha256)
             _require_free_name(session, new, owner_id)
             if max_open is not None:
-                _require_room(session, submitter, max_open)
+                require_room(session, submitter, max_open)
+            if approval is Approval.PENDING and owner_id is not None:
+                _require_not_declined(session, new, owner_id)
             return _insert(
-                session, new, board, baseline=baseline, zoo_id=zoo_id, submitter=submitter, owner_id=owner_id
+                session,
+                new,
+                board,
+                baseline=baseline,
+                zoo_id=zoo_id,
+                submitter=submitter,
+                owner_id=owner_id,
+                approval=approval,
             )
     except IntegrityError:
         raise _name_taken(new) from None  # the database itself lets no second one in
@@ -266,12 +292,51 @@ def _require_free_name(session: Session, new: NewSubmission, owner_id: str | Non
         raise _name_taken(new, present)
 
 
-def _require_room(session: Session, submitter: str, max_open: int) -> None:
-    opened = select(func.count()).select_from(SubmissionRow).where(SubmissionRow.state.in_(OPEN))
-    waiting = session.scalar(opened) or 0
+def _require_not_declined(session: Session, new: NewSubmission, owner_id: str) -> None:
+    """Refuse to evaluate for the same account once more what a maintainer has declined to publish."""
+    declined = session.scalar(
+        select(SubmissionRow.id)
+        .where(
+            SubmissionRow.owner_id == owner_id,
+            SubmissionRow.dataset == new.dataset,
+            SubmissionRow.threat_model == new.threat_model,
+            SubmissionRow.checkpoint_sha256 == new.checkpoint_sha256,
+            SubmissionRow.approval == Approval.DECLINED,
+        )
+        .order_by(SubmissionRow.id.desc())
+        .limit(1)
+    )
+    if declined is not None:
+        raise Conflict.because(
+            "checkpoint_sha256",
+            found=f"the file of submission {declined}, whose publication was declined",
+            expected="another model",
+            remedy="read there why, and submit a model that mends it",
+        )
+
+
+def require_room(session: Session, submitter: str, max_open: int = MAX_OPEN) -> None:
+    """Refuse more work while too much is waiting, of all or of one submitter.
+
+    What only waits for a maintainer holds no worker up, so it counts for its own submitter alone.
+
+    Raises:
+        QueueFull: too much is waiting.
+    """
+    submissions = select(func.count()).select_from(SubmissionRow)
+    opened = submissions.where(SubmissionRow.state.in_(OPEN))
+    again = (
+        select(func.count())
+        .select_from(RunRow)
+        .join(SubmissionRow, SubmissionRow.id == RunRow.submission_id)
+        .where(RunRow.purpose == Purpose.AGAIN, RunRow.concluded.is_(False))
+    )
+    at_work = submissions.where(SubmissionRow.state.in_(UNDER_WAY))
+    waiting = (session.scalar(at_work) or 0) + (session.scalar(again) or 0)
     if waiting >= max_open:
         raise QueueFull(f"{waiting} submissions are waiting already; this one was not taken in. Try again later.")
-    own = session.scalar(opened.where(SubmissionRow.submitter == submitter)) or 0
+    counted = (session.scalar(query.where(SubmissionRow.submitter == submitter)) for query in (opened, again))
+    own = sum(number or 0 for number in counted)
     if submitter and own >= MAX_OPEN_EACH:
         raise QueueFull(f"{own} of your submissions are waiting already; this one was not taken in. Try again later.")
 
@@ -315,15 +380,17 @@ def _insert(
     zoo_id: str | None,
     submitter: str,
     owner_id: str | None,
+    approval: Approval,
 ) -> SubmissionView:
     now = database_now_ms(session)
     row = SubmissionRow(
         id=f"{now:012x}{secrets.token_hex(4)}",
-        **new.model_dump(mode="json"),
+        **as_columns(new),
         baseline=baseline,
         zoo_id=zoo_id,
         submitter=submitter,
         owner_id=owner_id,
+        approval=approval,
         state=State.RECEIVED,
         reason="",
         fault=None,
@@ -333,9 +400,18 @@ def _insert(
     session.add(row)
     session.flush()
     session.add(TransitionRow(submission_id=row.id, state=State.RECEIVED, reason="", at_ms=now))
-    key = _key(session, new, board)
+    queue_evaluation(session, row, board, Purpose.RANKING, NORMAL)
+    tell_owner(session, row, State.RECEIVED)
+    return view_submissions(session, [row], None)[0]
+
+
+def queue_evaluation(
+    session: Session, submission: SubmissionRow, board: Board, purpose: Purpose, priority: int
+) -> RunRow:
+    """Queue the check of a submission by the board's protocol, from which the rest of its evaluation follows."""
+    key = _key(session, submission.checkpoint_sha256, board)
     run = RunRow(
-        submission_id=row.id,
+        submission_id=submission.id,
         protocol=board.protocol,
         seed=seed_of_key(key) if key else 0,
         seed_key=key,
@@ -346,20 +422,19 @@ def _insert(
         parameters=None,
         checks="[]",
         evidence="[]",
-        purpose=Purpose.RANKING,
+        purpose=purpose,
         concluded=False,
-        priority=NORMAL,
+        priority=priority,
         needs_cuda=board.needs_cuda,
-        created_ms=now,
+        created_ms=database_now_ms(session),
     )
     session.add(run)
     session.flush()
     queue_work(session, run.id, "check", [(0, board.points)])
-    tell_owner(session, row, State.RECEIVED)
-    return view_submissions(session, [row])[0]
+    return run
 
 
-def _key(session: Session, new: NewSubmission, board: Board) -> str:
+def _key(session: Session, checkpoint_sha256: str, board: Board) -> str:
     """Return the key of all that is secret of the run; empty where there is nobody to keep anything from.
 
     On a board of corruptions all models are asked about the same images.
@@ -372,5 +447,5 @@ def _key(session: Session, new: NewSubmission, board: Board) -> str:
         protocol=board.protocol,
         dataset=board.dataset,
         threat_model=board.threat_model,
-        checkpoint_sha256=new.checkpoint_sha256,
+        checkpoint_sha256=checkpoint_sha256,
     )

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Select, literal, select, union_all, update
+from sqlalchemy import Select, and_, literal, select, union_all, update
 from sqlalchemy.exc import IntegrityError
 
 from store.blobs import Blobs
 from store.claims import MAX_ATTEMPTS, fail_run, fail_submission
 from store.database import Database, database_now_ms
 from store.endings import warn_of_ends
+from store.moderation import reveal_due
 from store.publication import reduce_run
 from store.queue import queue_again
 from store.states import OPEN, lock_submission
 from store.tables import LeaseRow, RunRow, ShardRow, SubmissionRow
 from store.unverified import remove_expired
-from store.views import Purpose, State
+from store.views import Approval, Purpose, State
 
 DISPATCHER = "dispatcher"
 SWEEPER = "sweeper"
@@ -38,18 +39,20 @@ class Swept:
         failed: submissions that were given up.
         published: submissions whose run only needed its shards merged.
         ended: unverified entries whose time was over.
+        revealed: anonymous submissions whose day had come.
     """
 
     requeued: tuple[int, ...]
     failed: tuple[str, ...]
     published: tuple[str, ...]
     ended: tuple[str, ...] = ()
+    revealed: tuple[str, ...] = ()
 
 
 def sweep(db: Database, blobs: Blobs) -> Swept:
     """Put expired work back, give up what failed three times or cannot go on, merge runs that are complete.
 
-    What is about to end is told of, and what has ended is removed.
+    What is about to end is told of, what has ended is removed, and names whose day has come are revealed.
 
     Each finding is a transaction of its own, so that nothing waits long for a sweep and none holds up the others.
     """
@@ -63,7 +66,7 @@ def sweep(db: Database, blobs: Blobs) -> Swept:
     failed += [submission_id for submission_id in _stuck(db) if _give_up(db, submission_id)]
     published = [submission_id for run, submission_id in _complete(db) if reduce_run(db, blobs, run) is State.PUBLISHED]
     warn_of_ends(db)
-    return Swept(tuple(requeued), tuple(failed), tuple(published), remove_expired(db))
+    return Swept(tuple(requeued), tuple(failed), tuple(published), remove_expired(db), reveal_due(db))
 
 
 def elect(db: Database, role: str, holder: str, lease_ms: int) -> bool:
@@ -157,7 +160,9 @@ def _without_work() -> Select[str]:
         .join(ShardRow, ShardRow.run_id == RunRow.id)
         .where(ShardRow.state.in_(("queued", "running")))
     )
-    return select(SubmissionRow.id).where(SubmissionRow.state.in_(OPEN), SubmissionRow.id.not_in(working))
+    # What waits for a maintainer has no work left, and stands still for as long as it takes.
+    rests = and_(SubmissionRow.state == State.EVALUATED, SubmissionRow.approval == Approval.PENDING)
+    return select(SubmissionRow.id).where(SubmissionRow.state.in_(OPEN), ~rests, SubmissionRow.id.not_in(working))
 
 
 def _complete(db: Database) -> list[tuple[int, str]]:

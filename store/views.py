@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
@@ -42,6 +43,17 @@ class Purpose(StrEnum):
     """A closer look, with stronger attacks, at the points that a published entry in doubt has left."""
     EXTERNAL = "external"
     """Judging examples that others have found for a published entry."""
+    AGAIN = "again"
+    """Another evaluation of a published entry; once its numbers have replaced the entry's it counts as its ranking."""
+
+
+class Approval(StrEnum):
+    """Whether somebody must agree to a submission's publication, and has."""
+
+    NONE = "none"
+    PENDING = "pending"
+    APPROVED = "approved"
+    DECLINED = "declined"
 
 
 class Badge(StrEnum):
@@ -112,6 +124,14 @@ class NewSubmission(Sent):
     claimed_robust_accuracy: float | None = None
     licence: str = ""
     notes: str = ""
+    private_checkpoint: bool = True
+    """Whether the file is never given to others."""
+    zoo_consent: bool = False
+    """Whether its author agrees to its being listed in the zoo."""
+    anonymous: bool = False
+    """Whether title, authors, paper, venue, licence and notes are hidden for now."""
+    embargo_until: date | None = None
+    """The day, in UTC, with whose beginning they are revealed; None for when the author says so."""
 
 
 class Progress(View):
@@ -153,11 +173,34 @@ class Transition(View):
     reason: str
 
 
+class LookState(StrEnum):
+    """Where a closer look stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    SUSPENDED = "suspended"
+    """The entry is withdrawn; where it comes back, so does the look."""
+
+
+class AgainView(View):
+    """Another evaluation of a published entry, as long as it has not replaced the entry's numbers."""
+
+    protocol: str
+    state: LookState
+    reason: str
+    """Code of the rule that the model breaks by now; empty where it breaks none."""
+    progress: Progress
+    created_ms: int
+
+
 class SubmissionView(View):
     """A submission with its live state."""
 
     id: str
     submission: NewSubmission
+    """Without what would tell who made it, for those who are not to know."""
     state: State
     reason: str
     """Why it was rejected, failed or cancelled: the finding's code for a rejection; empty otherwise."""
@@ -175,6 +218,14 @@ class SubmissionView(View):
     transitions: tuple[Transition, ...]
     checkpoint_deleted_ms: int | None = None
     """When its checkpoint was deleted; None while that is kept. It cannot be evaluated again without."""
+    approval: Approval = Approval.NONE
+    again: AgainView | None = None
+    """The latest other evaluation that has not replaced the entry's numbers."""
+
+    @property
+    def rests(self) -> bool:
+        """Whether it is evaluated and waits for a maintainer to agree."""
+        return self.state is State.EVALUATED and self.approval is Approval.PENDING
 
 
 class HistoryItem(View):
@@ -195,15 +246,6 @@ class Source(View):
     name: str
     checkpoint_sha256: str
     architecture: str
-
-
-class LookState(StrEnum):
-    """Where a closer look stands."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    DONE = "done"
-    FAILED = "failed"
 
 
 class LookView(View):

@@ -48,6 +48,7 @@ LOOK_STATE_NAMES = {
     LookState.RUNNING: "Under way",
     LookState.DONE: "Done",
     LookState.FAILED: "Failed",
+    LookState.SUSPENDED: "Suspended",
 }
 EXTERNAL_STATE_NAMES = {
     ExternalState.QUEUED: "Waiting to be judged",

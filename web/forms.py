@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -77,6 +77,33 @@ def repeated_wrongly(field: str) -> GauntletError:
     return InvalidInput.because(
         field, found="another password", expected="the same password twice", remedy="type both again"
     )
+
+
+async def texts_in(request: Request, limits: Mapping[str, int]) -> dict[str, str]:
+    """Return the fields of a form without a file, with nothing for those that were not sent.
+
+    Args:
+        request: whose body it is; how long that may be is seen to before.
+        limits: the fields that may occur, with the bytes that each may hold.
+    Raises:
+        InvalidInput: the body is no such form.
+        TooLarge: a field holds more.
+    """
+    try:
+        body = (await request.body()).decode("ascii")
+        sent = parse_qs(body, keep_blank_values=True, errors="strict", max_num_fields=2 * len(limits))
+    except ValueError:
+        raise InvalidInput.because(
+            "form", found="a body that cannot be read", expected="the fields of the form",
+            remedy="send the form from its page",
+        ) from None  # fmt: skip
+    texts = {field: sent.get(field, [""])[0].replace("\r\n", "\n") for field in limits}
+    for field, limit in limits.items():
+        if len(texts[field].encode()) > limit:
+            raise TooLarge.because(
+                field, found=f"more than {limit} bytes", expected=f"at most {limit} bytes", remedy="shorten the text"
+            )
+    return texts
 
 
 def refuse(form: FormReader, field: str, found: str, expected: str, remedy: str) -> None:

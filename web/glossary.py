@@ -58,6 +58,25 @@ TERMS = (
         "The check could not be made here, or was never made. It is not the same as passed.",
     ),
     Term(
+        "withdrawn",
+        "✕",
+        "Withdrawn",
+        "Taken off its board by its owner or a maintainer, who said why. It never ranks; its numbers stay readable.",
+    ),
+    Term(
+        "old_protocol",
+        "◔",
+        "Old protocol",
+        "Evaluated here by a protocol that its board no longer ranks by. Its number cannot be compared with those of "
+        "the present one until it is evaluated again.",
+    ),
+    Term(
+        "anonymous",
+        "◇",
+        "Anonymous",
+        "Title, authors, paper and venue are hidden until its authors reveal them, as double-blind review demands.",
+    ),
+    Term(
         "baseline",
         "◆",
         "Baseline",

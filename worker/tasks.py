@@ -59,7 +59,8 @@ def request_of(task: Task) -> Request:
     """
     claim, limits, handover = task.claim, task.limits, task.handover
     handover.give(claim.checkpoint_sha256, messages.MODEL_FILE)
-    secret = claim.kind == "shard" and claim.purpose is Purpose.RANKING and claim.seed_key
+    evaluation = claim.purpose in {Purpose.RANKING, Purpose.AGAIN}
+    secret = claim.kind == "shard" and evaluation and claim.seed_key
     return Request(
         kind=claim.kind,
         confinement=limits.sandbox.confinement(limits.device, limits.wall_clock_s * (limits.threads + 1)),

@@ -9,8 +9,10 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from api.errors import responses
 from api.schemas import SubmissionList, SubmissionRequest
 from api.services import Client, Store, Who
-from store.actors import require_account, require_sender
+from benchmark.report import EvaluationReport
+from store.actors import needs_approval, require_account, require_sender
 from store.checkpoint_deletion import delete_checkpoint
+from store.moderation_views import get_submission_report
 from store.rates import Counted
 from store.submissions import cancel, get_submission, list_submissions, submit
 from store.submitters import submitter_of
@@ -29,7 +31,15 @@ def post_submission(
     require_sender(who)
     store.rates.spend(Counted.SUBMISSION, who.submitter or client)
     submitter = submitter_of(store.db, who, client)
-    view = submit(store.db, store.blobs, body.as_new(), store.admission, submitter=submitter, owner_id=who.account_id)
+    view = submit(
+        store.db,
+        store.blobs,
+        body.as_new(),
+        store.admission,
+        submitter=submitter,
+        owner_id=who.account_id,
+        needs_approval=needs_approval(who, store.approval),
+    )
     response.headers["Location"] = request.url_for("read_submission", submission_id=view.id).path
     return view
 
@@ -51,6 +61,14 @@ def read_submissions(
 def read_submission(submission_id: SubmissionId, store: Store, who: Who) -> SubmissionView:
     """Return a submission with its live state, progress and checks."""
     return get_submission(store.db, submission_id, who)
+
+
+@router.get("/{submission_id}/report", response_model=EvaluationReport, responses=responses(404))
+def read_submission_report(submission_id: SubmissionId, store: Store, who: Who) -> Response:
+    """Return the report of an evaluated submission in canonical form, to whoever may see it, even before it is
+    published."""
+    report = get_submission_report(store.db, store.blobs, submission_id, who)
+    return Response(report.to_bytes(), media_type="application/json")
 
 
 @router.post("/{submission_id}/cancel", responses=responses(401, 403, 404, 409))

@@ -37,7 +37,7 @@ def show(as_json: AsJson = False) -> None:
             piece.submission_id,
             f"{piece.dataset}/{piece.threat_model}",
             piece.name,
-            piece.kind if piece.purpose == "ranking" else "follow-up",
+            piece.kind if piece.purpose == "ranking" else piece.purpose.value.replace("_", "-"),
             f"{piece.first}–{piece.last - 1}",
             piece.state,
             piece.priority,

@@ -33,6 +33,12 @@ def submit(
     extra_data: Annotated[str, typer.Option(help="none, real, synthetic, some or unknown.")] = "unknown",
     licence: Annotated[str, typer.Option(help="Licence of the checkpoint.")] = "",
     notes: Annotated[str, typer.Option(help="Anything else.")] = "",
+    public_checkpoint: Annotated[bool, typer.Option(help="The file may be given to others.")] = False,
+    zoo_consent: Annotated[bool, typer.Option(help="The model may be listed in the zoo.")] = False,
+    anonymous: Annotated[bool, typer.Option(help="Hide title, authors, paper, venue, licence and notes.")] = False,
+    embargo_until: Annotated[
+        str, typer.Option(help="Day on which they are revealed by themselves, such as 2027-03-01.")
+    ] = "",
     follow: Annotated[bool, typer.Option("--watch", help="Wait for the result.")] = False,
     server: Server = DEFAULT_SERVER,
     as_json: AsJson = False,
@@ -58,6 +64,10 @@ def submit(
             "extra_data": extra_data,
             "licence": licence,
             "notes": notes,
+            "private_checkpoint": not public_checkpoint,
+            "zoo_consent": zoo_consent,
+            "anonymous": anonymous,
+            "embargo_until": embargo_until or None,
         }
     )
     with Client(server) as client:
@@ -90,7 +100,7 @@ def cancel(submission_id: SubmissionId, server: Server = DEFAULT_SERVER, as_json
     _conclude(view, as_json=as_json, followed=False)
 
 
-def _submission(fields: dict[str, str]) -> NewSubmission:
+def _submission(fields: dict[str, str | bool | None]) -> NewSubmission:
     from pydantic import ValidationError
 
     from api.validation import invalid_input

@@ -88,9 +88,17 @@ def test_the_openapi_document_describes_every_route_with_examples(service: Runni
         ("post", "/api/v1/submissions"),
         ("get", "/api/v1/submissions"),
         ("get", "/api/v1/submissions/{submission_id}"),
+        ("get", "/api/v1/submissions/{submission_id}/report"),
         ("post", "/api/v1/submissions/{submission_id}/cancel"),
         ("get", "/api/v1/submissions/{submission_id}/events"),
         ("get", "/api/v1/submissions/{submission_id}/log"),
+        ("post", "/api/v1/submissions/{submission_id}/approve"),
+        ("post", "/api/v1/submissions/{submission_id}/decline"),
+        ("post", "/api/v1/submissions/{submission_id}/withdraw"),
+        ("post", "/api/v1/submissions/{submission_id}/restore"),
+        ("post", "/api/v1/submissions/{submission_id}/reveal"),
+        ("post", "/api/v1/submissions/{submission_id}/re-evaluate"),
+        ("get", "/api/v1/audit"),
         ("get", "/api/v1/leaderboards"),
         ("get", "/api/v1/leaderboards/{dataset}/{threat_model}"),
         ("post", "/api/v1/leaderboards/{dataset}/{threat_model}/unverified"),
@@ -126,7 +134,7 @@ def test_the_openapi_document_describes_every_route_with_examples(service: Runni
             assert errors, (method, path)
             assert all("ErrorResponse" in str(answer) for answer in errors), (method, path)
     entries = ("UnverifiedRequest", "EntryEdit", "ClaimRequest", "AcceptRequest", "DeclineRequest", "WebhookRequest")
-    for request in ("SubmissionRequest", "ExternalRequest", *entries):
+    for request in ("SubmissionRequest", "ExternalRequest", "Reason", *entries):
         assert document["components"]["schemas"][request]["examples"]
     body = document["paths"]["/api/v1/uploads/{sha256}"]["put"]["requestBody"]
     assert list(body["content"]) == ["application/octet-stream"]

@@ -23,6 +23,7 @@ from store.blobs import Blobs
 from store.claims import Claim, claim
 from store.database import Database
 from store.outcomes import finish_check, finish_judge, finish_shard
+from store.submission_views import as_columns
 from store.submissions import MAX_OPEN, submit
 from store.tables import EntryRow, ShardRow, SubmissionRow
 from store.views import Badge, NewSubmission, State, SubmissionView
@@ -245,10 +246,10 @@ def fill_queue(db: Database) -> None:
                 threat_model="Linf",
                 architecture="tiny-cnn",
                 checkpoint_sha256="0" * 64,
-            ).model_dump(mode="json")
+            )
             row = SubmissionRow(
                 id=f"{number:020x}",
-                **fields,
+                **as_columns(fields),
                 baseline=False,
                 submitter="",
                 state=State.QUEUED,

@@ -226,7 +226,7 @@ def test_a_deleted_account_leaves_its_work_and_nothing_of_itself(db: Database, b
         row = session.get_one(AccountRow, made.id)
         assert (row.email, row.team, row.password_hash, row.disabled) == (None, "", None, True)
         assert session.scalar(select(func.count()).select_from(AccountRow).where(AccountRow.name == "jane")) == 0
-    assert list_audit(db, subject=f"account {made.id}")[0].action == "delete"
+    assert list_audit(db, None, subject=f"account {made.id}")[0].action == "delete"
     jane(db, email="jane@example.org")
 
 

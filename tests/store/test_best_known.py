@@ -13,12 +13,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from benchmark.report import Points
+from store.again import OWN_SOURCE
 from store.best_known import Contribution, broken_by_second, broken_in, contribute, points_sha256
 from store.blobs import LocalBlobs
 from store.boards import get_model
 from store.claims import Claim
 from store.database import Database
-from store.publication import OWN_SOURCE
 from store.tables import EntryHistoryRow, EntryRow
 from store.views import ModelView
 from tests.store.interleaving import at_once, interleaved

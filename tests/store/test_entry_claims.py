@@ -74,7 +74,7 @@ def test_an_accepted_claim_makes_the_account_the_owner(
         "claim.answered",
         "Your claim to Reported on digits/L2 was accepted: It is so.",
     )
-    assert [line.action for line in list_audit(db, subject="entry digits/L2/Reported")] == [
+    assert [line.action for line in list_audit(db, None, subject="entry digits/L2/Reported")] == [
         "edit_entry",
         "accept_claim",
         "file_claim",
@@ -269,7 +269,7 @@ def test_an_edit_reaches_the_submission_and_is_on_record(db: Database, blobs: Lo
     with db.snapshot() as session:
         row = session.query(SubmissionRow).one()
         assert (row.venue, row.paper_url) == ("ICLR 2026", "https://example.org/p")
-    (line,) = list_audit(db, subject="entry digits/Linf/Method A")
+    (line,) = list_audit(db, None, subject="entry digits/Linf/Method A")
     assert line.detail == {
         "columns": "link venue",
         "link": "https://example.org/p",

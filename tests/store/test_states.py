@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import re
+from pathlib import Path
 
 import pytest
 
@@ -21,8 +23,9 @@ STEPS = {
     "checking": "rejected queued failed cancelled",
     "queued": "running failed cancelled",
     "running": "evaluated rejected failed cancelled",
-    "evaluated": "published failed",
+    "evaluated": "published rejected failed",
     "published": "withdrawn",
+    "withdrawn": "published",
 }
 
 
@@ -46,6 +49,13 @@ def test_every_step_is_taken_or_refused(db: Database, blobs: LocalBlobs, rules: 
 
 def test_every_state_has_a_place_in_the_table() -> None:
     assert set(LEGAL) == set(State)
+
+
+def test_the_table_in_the_documentation_is_this_one() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]*)\|", text, flags=re.MULTILINE)
+    written = {state: frozenset(re.findall(r"`(\w+)`", after)) for state, after in rows if state in set(State)}
+    assert written == dict(LEGAL)
 
 
 def test_nobody_can_be_moved(db: Database) -> None:

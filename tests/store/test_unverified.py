@@ -136,7 +136,7 @@ def test_only_accounts_enter_and_only_owners_and_maintainers_remove(db: Database
     add_unverified(db, jane, BOARD, new(), days=1)
     remove_unverified(db, person(db, "keeper", Role.MAINTAINER), PLACE)
     assert [notice.event for notice in list_notices(db, jane)] == ["entry.removed"]
-    assert [line.action for line in list_audit(db, subject="entry digits/Linf/Own Run")] == [
+    assert [line.action for line in list_audit(db, None, subject="entry digits/Linf/Own Run")] == [
         "remove_unverified",
         "add_unverified",
     ] * 2
@@ -213,7 +213,7 @@ def test_the_sweeper_warns_once_and_removes_in_time(db: Database, blobs: LocalBl
     assert sweep(db, blobs).ended == ("entry digits/Linf/Own Run",)
     assert sweep(db, blobs).ended == ()
     assert get_board(db, *BOARD).total == 0
-    assert list_audit(db, subject="entry digits/Linf/Own Run")[0].action == "expire_unverified"
+    assert list_audit(db, None, subject="entry digits/Linf/Own Run")[0].action == "expire_unverified"
     assert [notice.event for notice in list_notices(db, jane)] == ["entry.removed", "entry.expiring"]
     add_unverified(db, jane, BOARD, new(), days=2)  # the name is free, and whoever has it now is warned too
     warn_of_ends(db)

@@ -249,7 +249,7 @@ def test_administrators_invite_and_shut_out(service: Running) -> None:
     assert service.http.post("/accounts/john/enable").status_code == 303
     assert "/welcome?link=" in service.http.post("/accounts/john/link").text
     assert service.http.post("/accounts/admin/disable").status_code == 409
-    actions = [record.action for record in list_audit(service.services.db)]
+    actions = [record.action for record in list_audit(service.services.db, None)]
     assert {"invite", "set_role", "disable", "enable", "make_link"} <= set(actions)
 
 

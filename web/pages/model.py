@@ -89,7 +89,7 @@ def model_page(services: Services, dataset: str, threat_model: str, model_id: st
     board = official_board(dataset, threat_model)
     model = get_model(services.db, services.blobs, dataset, threat_model, model_id)
     report = model.report
-    judged_here = report is not None and board.attacked
+    judged_here = report is not None and board.attacked and model.row.withdrawn_ms is None
     return ModelPage(
         title=f"{model.row.model_id} · {board.title}",
         board_title=board.title,
@@ -211,9 +211,9 @@ def unknown(model: ModelView) -> tuple[str, ...]:
     """List what is not known of the entry."""
     row, attacked = model.row, model.threat_model != "corruptions"
     gaps = {
-        "authors": not row.authors,
-        "venue": not row.venue,
-        "paper": not row.link,
+        "authors": not row.authors and not row.anonymous,
+        "venue": not row.venue and not row.anonymous,
+        "paper": not row.link and not row.anonymous,
         "number of parameters": row.parameters is None,
         "kind of extra data": row.extra_data in {ExtraData.SOME, ExtraData.UNKNOWN},
         "claimed robust accuracy": row.claimed_robust_accuracy is None and attacked,

@@ -11,10 +11,11 @@ from starlette.responses import RedirectResponse
 from benchmark.threat_models import CORRUPTIONS
 from store.actors import ANYBODY, Actor
 from store.checkpoint_deletion import delete_checkpoint, may_delete_checkpoint
+from store.moderation_views import SubmissionRights, rights_on_submission
 from store.services import Services
 from store.states import LEGAL, OPEN
 from store.submissions import cancel, get_submission
-from store.views import Progress, State, SubmissionView
+from store.views import Approval, Progress, State, SubmissionView
 from web.formats import as_sentence, percent, span, words
 from web.rendering import Page, model_address, render, submission_address
 from web.services import Store, Who
@@ -53,6 +54,10 @@ class SubmissionPage(Page):
     checkpoint_deletable: bool = False
     """Whether whoever looks may delete the checkpoint."""
     model_address: str | None
+    report_address: str | None = None
+    """The report, where it is not on the page of an entry."""
+    rights: SubmissionRights = SubmissionRights()
+    """What the reader may decide about it."""
 
     @property
     def attacked(self) -> bool:
@@ -61,8 +66,8 @@ class SubmissionPage(Page):
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will happen."""
-        return self.view.state not in OPEN
+        """Whether nothing more will happen, or nothing before somebody decides."""
+        return self.view.state not in OPEN or self.view.rests
 
 
 def submission_page(services: Services, submission_id: str, who: Actor | None = None) -> SubmissionPage:
@@ -73,10 +78,11 @@ def submission_page(services: Services, submission_id: str, who: Actor | None = 
     """
     view = get_submission(services.db, submission_id, who)
     new = view.submission
-    published = view.state is State.PUBLISHED
+    published = view.state in {State.PUBLISHED, State.WITHDRAWN}
+    unpublished_report = view.rests or view.approval is Approval.DECLINED
     return SubmissionPage(
         title=f"{new.name} · Submission",
-        refresh_s=REFRESH_S if view.state in OPEN else None,
+        refresh_s=REFRESH_S if view.state in OPEN and not view.rests else None,
         view=view,
         steps=timeline(view),
         summary=summary(view),
@@ -84,6 +90,8 @@ def submission_page(services: Services, submission_id: str, who: Actor | None = 
         cancellable=State.CANCELLED in LEGAL[view.state],
         checkpoint_deletable=may_delete_checkpoint(services.db, view.id, who or ANYBODY),
         model_address=model_address(new.dataset, new.threat_model, new.name) if published else None,
+        report_address=f"/api/v1/submissions/{view.id}/report" if unpublished_report else None,
+        rights=rights_on_submission(services.db, submission_id, who) if who is not None else SubmissionRights(),
     )
 
 
@@ -131,6 +139,19 @@ def overall(progress: Progress) -> float | None:
 
 def summary(view: SubmissionView) -> str:
     """Say where the submission stands and, where it did not succeed, who is to blame."""
+    return _decision(view) or _standing(view)
+
+
+def _decision(view: SubmissionView) -> str:
+    """Say what somebody has decided about its result, or is to decide; empty where nobody need do so."""
+    if view.rests:
+        return "The evaluation is done. Its result waits for a maintainer, who decides whether it is published."
+    if view.state is State.REJECTED and view.approval is Approval.DECLINED:
+        return f"A maintainer declined to publish the result. {as_sentence(view.reason)}"
+    return as_sentence(view.reason) if view.state is State.WITHDRAWN else ""
+
+
+def _standing(view: SubmissionView) -> str:
     attacked = is_attacked(view)
     work, score = ("attacks", "Robust accuracy") if attacked else ("corrupted images", "Accuracy on corruptions")
     match view.state:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 
 from store.actors import Actor
 from store.services import Services
-from store.states import OPEN
+from store.states import UNDER_WAY
 from store.submissions import list_submissions
 from store.views import SubmissionView
 from web.rendering import Page, render
@@ -35,7 +35,7 @@ def submissions_page(services: Services, who: Actor | None = None) -> Submission
     views = list_submissions(services.db, SHOWN, who)
     return SubmissionsPage(
         title="Submissions",
-        refresh_s=REFRESH_S if any(view.state in OPEN for view in views) else None,
+        refresh_s=REFRESH_S if any(view.state in UNDER_WAY for view in views) else None,
         submissions=views,
         limit=SHOWN,
     )

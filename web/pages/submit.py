@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from typing import ClassVar
 
 from fastapi import APIRouter, Request, Response
@@ -12,7 +13,7 @@ from starlette.responses import RedirectResponse
 
 from benchmark.errors import GauntletError, InvalidCheckpoint, InvalidInput, TooLarge
 from benchmark.threat_models import BOARDS, Board
-from store.actors import ANYBODY, Actor, require_sender
+from store.actors import ANYBODY, Actor, needs_approval, require_sender
 from store.admission import LONGEST, admit_fields
 from store.blobs import BlobWriter
 from store.errors import StorageFull, StorageUnavailable
@@ -39,6 +40,10 @@ LIMITS: Mapping[str, int] = {
     "extra_data": SHORT,
     "claimed_standard_accuracy": SHORT,
     "claimed_robust_accuracy": SHORT,
+    "private_checkpoint": SHORT,
+    "zoo_consent": SHORT,
+    "anonymous": SHORT,
+    "embargo_until": SHORT,
     **{field: room_for(longest) for field, longest in LONGEST.items()},
 }
 """Every field of the form but the file, with the bytes it may hold."""
@@ -47,6 +52,14 @@ _REQUIRED = {
     "board": ("one of the boards", "choose a board"),
     "architecture": ("a registered architecture", "choose an architecture"),
 }
+_WISHES: Mapping[str, bool | None] = {
+    "private_checkpoint": True,
+    "zoo_consent": False,
+    "anonymous": False,
+    "embargo_until": None,
+}
+"""What somebody may want of their file and names, and what is taken where they say nothing."""
+_PUBLIC_FILE = "no"
 _FIELDS_ELSEWHERE = {"dataset": "board", "threat_model": "board", "checkpoint_sha256": FILE_FIELD, "file": FILE_FIELD}
 
 
@@ -152,7 +165,13 @@ def take_in(services: Services, form: FormReader, address: str = "", who: Actor 
         sha256 = form.file.commit(check=services.admission.check_file)
         count_upload(services.db, submitter, sha256, services.blobs.size(sha256))
         return submit(
-            services.db, services.blobs, new, services.admission, submitter=submitter, owner_id=who.account_id
+            services.db,
+            services.blobs,
+            new,
+            services.admission,
+            submitter=submitter,
+            owner_id=who.account_id,
+            needs_approval=needs_approval(who, services.approval),
         ).id
     except GauntletError as error:
         form.errors[_field_of(error)] = error
@@ -199,6 +218,8 @@ def _mended(services: Services, new: NewSubmission, field: str) -> NewSubmission
         return new.model_copy(update={"architecture": known[0] if known else ""})
     if field in {"claimed_standard_accuracy", "claimed_robust_accuracy"}:
         return new.model_copy(update={field: None})
+    if field in _WISHES:
+        return new.model_copy(update=_WISHES)
     if field == "name":
         return new.model_copy(update={"name": "x"})
     return new.model_copy(update={field: ""}) if field in LONGEST else new
@@ -210,6 +231,7 @@ def _as_submission(form: FormReader) -> NewSubmission:
     if kind not in set(ExtraData):
         refuse(form, "extra_data", ascii(kind)[:80], f"one of {', '.join(ExtraData)}", "choose one of them")
         kind = ExtraData.UNKNOWN.value
+    texts = {field: form.values.get(field, "") for field in LONGEST}
     return NewSubmission(
         name=form.values.get("name", ""),
         dataset=dataset,
@@ -219,8 +241,30 @@ def _as_submission(form: FormReader) -> NewSubmission:
         extra_data=ExtraData(kind),
         claimed_standard_accuracy=accuracy_in(form, "claimed_standard_accuracy"),
         claimed_robust_accuracy=accuracy_in(form, "claimed_robust_accuracy"),
-        **{field: form.values.get(field, "") for field in LONGEST},
+        # A form that says nothing leaves the file private.
+        private_checkpoint=form.values.get("private_checkpoint") != _PUBLIC_FILE,
+        zoo_consent=bool(form.values.get("zoo_consent")),
+        anonymous=bool(form.values.get("anonymous")),
+        embargo_until=_day_in(form, "embargo_until"),
+        title=texts["title"],
+        authors=texts["authors"],
+        paper_url=texts["paper_url"],
+        venue=texts["venue"],
+        licence=texts["licence"],
+        notes=texts["notes"],
     )
+
+
+def _day_in(form: FormReader, field: str) -> date | None:
+    """Return the day in a field; None where it is empty, or holds none, which is then noted."""
+    text = form.values.get(field, "").strip()
+    if not text:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        refuse(form, field, ascii(text)[:80], "a day such as 2027-03-01", "write year, month and day, or leave it out")
+        return None
 
 
 def _field_of(error: GauntletError) -> str:

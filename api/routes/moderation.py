@@ -1,0 +1,51 @@
+"""What people decide about submissions: approved, declined, withdrawn, restored, revealed, evaluated again."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from api.errors import responses
+from api.routes.submissions import SubmissionId
+from api.schemas import Reason
+from api.services import Store, Who
+from store.again import evaluate_again
+from store.moderation import approve, decline, restore, reveal, withdraw
+from store.views import SubmissionView
+
+router = APIRouter(prefix="/submissions/{submission_id}", tags=["moderation"], responses=responses(401, 403, 404, 409))
+
+
+@router.post("/approve")
+def approve_submission(submission_id: SubmissionId, store: Store, who: Who) -> SubmissionView:
+    """Publish a submission that is evaluated and waits for a maintainer."""
+    return approve(store.db, store.blobs, submission_id, who)
+
+
+@router.post("/decline")
+def decline_submission(submission_id: SubmissionId, body: Reason, store: Store, who: Who) -> SubmissionView:
+    """Decline to publish a submission that waits for a maintainer; its owner reads the reason."""
+    return decline(store.db, submission_id, who, body.reason)
+
+
+@router.post("/withdraw")
+def withdraw_submission(submission_id: SubmissionId, body: Reason, store: Store, who: Who) -> SubmissionView:
+    """Take an entry off its board; its page stays, and everybody reads the reason there."""
+    return withdraw(store.db, submission_id, who, body.reason)
+
+
+@router.post("/restore")
+def restore_submission(submission_id: SubmissionId, store: Store, who: Who) -> SubmissionView:
+    """Put a withdrawn entry back on its board."""
+    return restore(store.db, submission_id, who)
+
+
+@router.post("/reveal")
+def reveal_submission(submission_id: SubmissionId, store: Store, who: Who) -> SubmissionView:
+    """Say who made an anonymous submission, for good."""
+    return reveal(store.db, submission_id, who)
+
+
+@router.post("/re-evaluate", responses=responses(503))
+def evaluate_submission_again(submission_id: SubmissionId, store: Store, who: Who) -> SubmissionView:
+    """Queue another evaluation of a published entry by its board's present protocol."""
+    return evaluate_again(store.db, store.blobs, submission_id, who)
