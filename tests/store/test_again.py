@@ -77,7 +77,7 @@ def test_an_entry_of_an_older_protocol_says_so_until_it_is_evaluated_again(
     again = evaluate_again(services.db, services.blobs, submission_id, maintainer).again
     assert again is not None
     assert (again.protocol, again.state) == (NEW, LookState.QUEUED)
-    unchanged = before.row.model_copy(update={"old_protocol": True})
+    unchanged = before.row.model_copy(update={"old_protocol": True, "rank": None})
     assert (model(services).row, model(services).report) == (unchanged, before.report)
     assert evaluate(services, broken=70) is State.PUBLISHED
     after = model(services)
