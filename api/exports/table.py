@@ -44,6 +44,7 @@ COLUMNS = (
     "anonymous",
     "withdrawn_ms",
     "withdrawn_reason",
+    "expires_ms",
 )
 """The header. Accuracies and their 95 % intervals are in [0, 1]; unknown is empty; findings are parted by spaces."""
 
