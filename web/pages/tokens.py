@@ -76,6 +76,7 @@ def show_tokens(request: Request, store: Store, who: Who) -> Response:
 @router.post("/account/tokens")
 async def post_token(request: Request, store: Store, who: Who) -> Response:
     """Make a token and show it, this once; or show the form again."""
+    require_account(who, Scope.READ)  # the answer lists all tokens: without it one would be made and never shown
     account_id = require_account(who, Scope.ACCOUNT)
     fields = await read_fields(request, FIELDS)
     await run_in_threadpool(store.rates.spend, Counted.TOKEN, account_id)
