@@ -1,0 +1,156 @@
+"""One of everything that the service keeps, and new ones of whatever a request uses up."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import count
+from urllib.parse import quote
+
+import numpy as np
+from sqlalchemy import update
+
+from model_zoo.registry import bundled_checkpoint, card
+from store.account_links import new_link
+from store.actors import Role, Scope
+from store.administration import invite
+from store.boards import get_model
+from store.services import Services
+from store.sign_in import begin_session, create_token, who_has_session
+from store.submissions import cancel, submit
+from store.tables import EntryRow, ShardRow, SubmissionRow
+from tests.api.callers import Caller, Person, a_person
+from tests.store.lowered import doubt, look_closer, send_examples
+from tests.store.material import Rules, new_submission, published
+
+BOARD = {"dataset": "digits", "threat_model": "Linf"}
+CARD = card("Digits_Standard", "digits", "Linf")
+ENTRY = "Evaluated"
+"""An entry evaluated here, with a closer look that is done and an evaluation by others that waits."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is sent.
+
+    Args:
+        places: what stands in the address for its parameters.
+        query: what follows the question mark.
+        json: a body of JSON; None for none.
+        form: the fields of a form; None for none.
+        content: any other body.
+        headers: besides those of whoever asks.
+    """
+
+    places: dict[str, str] = field(default_factory=dict)
+    query: dict[str, str] = field(default_factory=dict)
+    json: dict[str, object] | None = None
+    form: dict[str, str] | None = None
+    content: bytes | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def address(self, template: str) -> str:
+        """Fill the template of an address in."""
+        return template.format_map({name: quote(value, safe="") for name, value in self.places.items()})
+
+
+class Objects:
+    """Makes what requests ask for.
+
+    Args:
+        services: where to make it.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self._numbers = count()
+        services.blobs.put(bundled_checkpoint(CARD).read_bytes())
+
+    @cached_property
+    def somebody(self) -> Person:
+        """Whose everything is that nobody who asks has made."""
+        return a_person(self.services.db, Caller.OWNER)
+
+    @cached_property
+    def entry(self) -> dict[str, str]:
+        """The entry that is only read."""
+        self._empty_queue()
+        doubt(self.services, ENTRY)
+        look_closer(self.services, broken=3)
+        with self.services.db.transaction() as session:
+            session.query(SubmissionRow).filter_by(name=ENTRY).one().private_checkpoint = False
+        return {**BOARD, "model_id": ENTRY}
+
+    @cached_property
+    def look(self) -> dict[str, str]:
+        """The closer look at that entry."""
+        number = get_model(self.services.db, self.services.blobs, *self.entry.values()).looks[0].number
+        return {**self.entry, "number": str(number)}
+
+    @cached_property
+    def external(self) -> dict[str, str]:
+        """An evaluation of that entry by others."""
+        return {"external_id": send_examples(self.services, self.entry["model_id"], points=(1, 2, 3)).id}
+
+    def new_name(self, beginning: str) -> str:
+        """A name that nothing has."""
+        return f"{beginning}-{next(self._numbers)}"
+
+    def waiting(self, owner: Person) -> str:
+        """A submission that waits for its check."""
+        new = new_submission(self.services.blobs, name=self.new_name("Waiting"))
+        services = self.services
+        return submit(services.db, services.blobs, new, Rules(), owner_id=owner.account_id or None).id
+
+    def cancelled(self, owner: Person) -> str:
+        """A submission that was cancelled."""
+        submission_id = self.waiting(owner)
+        cancel(self.services.db, submission_id)
+        return submission_id
+
+    def published(self, owner: Person) -> SubmissionRow:
+        """A submission whose entry is on the board."""
+        self._empty_queue()
+        view = published(self.services.db, self.services.blobs, self.new_name("Published"))
+        with self.services.db.transaction() as session:
+            row = session.get_one(SubmissionRow, view.id)
+            row.owner_id = owner.account_id or None
+            session.query(EntryRow).filter_by(submission_id=view.id).one().owner_id = row.owner_id
+            return row
+
+    def upload(self) -> bytes:
+        """A file that nobody has sent, which may be stored: images of noise."""
+        buffer = io.BytesIO()
+        np.save(buffer, np.random.default_rng(next(self._numbers)).random((3, 1, 8, 8), np.float32))
+        return buffer.getvalue()
+
+    def stored(self) -> str:
+        """The hash of such a file that is there."""
+        return self.services.blobs.put(self.upload())
+
+    def account(self, role: Role = Role.SUBMITTER) -> str:
+        """The name of an account."""
+        return invite(self.services.db, None, self.new_name("account"), role)[0].name
+
+    def link(self) -> str:
+        """The secret of a link that lets the owner of an account in."""
+        return new_link(self.services.db, None, self.account())
+
+    def token(self, owner: Person) -> str:
+        """The id of a token."""
+        db = self.services.db
+        who = who_has_session(db, begin_session(db, owner.account_id))
+        assert who is not None
+        return create_token(db, who, "another", [Scope.READ])[0].id
+
+    def _empty_queue(self) -> None:
+        """Take away whatever waits, or it would be evaluated instead of what is made next."""
+        with self.services.db.transaction() as session:
+            session.execute(update(ShardRow).where(ShardRow.state == "queued").values(state="cancelled"))
+
+
+def sha256_of(content: bytes) -> str:
+    """The hash under which a file is sent."""
+    return hashlib.sha256(content).hexdigest()
