@@ -6,9 +6,11 @@ import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from store.errors import QueueFull
 from store.views import SubmissionView
@@ -19,6 +21,8 @@ BEAT_S = 15.0
 """Seconds after which a line is sent though nothing happened, so that nobody in between thinks the stream dead."""
 MOST_STREAMS, MOST_STREAMS_EACH = 200, 8
 MEDIA_TYPE = "text/event-stream"
+HEAD_ONLY = "gauntlet.head_only"
+"""In a request's scope where it asks for a GET's headers alone: a body without end must not be begun for it."""
 
 
 class Streams:
@@ -34,18 +38,17 @@ class Streams:
         self._most_each = most_each
         self._open: Counter[str] = Counter()
 
-    def require_room(self, listener: str) -> None:
-        """Refuse one stream too many.
+        self._closing = asyncio.Event()
+
+    @contextmanager
+    def counted(self, listener: str) -> Iterator[None]:
+        """Count a stream for as long as it is open.
 
         Raises:
             QueueFull: there are too many.
         """
         if self._open.total() >= self._most or self._open[listener] >= self._most_each:
             raise QueueFull("Too many streams are open. Close one, or ask for the submission now and then instead.")
-
-    @contextmanager
-    def counted(self, listener: str) -> Iterator[None]:
-        """Count a stream for as long as it is open."""
         self._open[listener] += 1
         try:
             yield
@@ -54,15 +57,49 @@ class Streams:
             if not self._open[listener]:
                 del self._open[listener]
 
+    def close(self) -> None:
+        """End all streams, for the service stops; whoever listens can ask again where it starts anew."""
+        self._closing.set()
+
+    async def closed_within(self, seconds: float) -> bool:
+        """Wait, and tell whether the streams are to end."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._closing.wait(), seconds)
+        return self._closing.is_set()
+
+
+class CountedStream(StreamingResponse):
+    """A stream that counts from before its first byte, so that many asked for at once cannot be too many.
+
+    Args:
+        content: what is told.
+        streams: the streams that are open.
+        listener: who listens.
+    """
+
+    def __init__(self, content: AsyncIterator[str], streams: Streams, listener: str) -> None:
+        super().__init__(content, media_type=MEDIA_TYPE, headers={"Cache-Control": "no-store"})
+        self._streams = streams
+        self._listener = listener
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Tell it to whoever listens."""
+        with self._streams.counted(self._listener):
+            await super().__call__(scope, receive, send)
+
 
 async def changes(
-    look: Callable[[], SubmissionView], ended: Callable[[SubmissionView], bool], last_id: str | None = None
+    look: Callable[[], SubmissionView],
+    ended: Callable[[SubmissionView], bool],
+    streams: Streams,
+    last_id: str | None = None,
 ) -> AsyncIterator[str]:
     """Yield the submission at once and whenever it has changed, until it has ended.
 
     Args:
         look: finds out how it stands.
         ended: tells whether nothing more will happen.
+        streams: tell when the service stops.
         last_id: what whoever asks has heard last; that is not told again.
     """
     clock = asyncio.get_running_loop().time
@@ -77,6 +114,5 @@ async def changes(
         elif clock() - told >= BEAT_S:
             yield ": still here\n\n"
             told = clock()
-        if ended(view):
+        if ended(view) or await streams.closed_within(LOOK_S):
             return
-        await asyncio.sleep(LOOK_S)

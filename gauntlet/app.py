@@ -80,9 +80,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             raise
         sender = _started_sender(settings, services, dispatcher)
         zoo = asyncio.create_task(asyncio.to_thread(submit_zoo, services)) if settings.evaluate_zoo else None
+        forgetting = asyncio.create_task(app.state.parts.keep_forgetting())
         try:
             yield
         finally:
+            forgetting.cancel()
             if zoo is not None:
                 await zoo
             for part in (sender, dispatcher):

@@ -34,8 +34,9 @@ from store.views import (
 )
 
 CHUNK_BYTES = 1024 * 1024
-UPLOAD_ATTEMPTS, FIRST_PAUSE_S = 5, 0.5
-"""How often an upload goes on after a broken connection; the pause before it doubles each time."""
+UPLOAD_ATTEMPTS, FIRST_PAUSE_S = 8, 0.5
+"""How often in a row an upload is tried without getting further; the pause before it doubles each time. Together they
+outlast the time that a service needs to find out that a connection is gone."""
 ATTEMPTS = 3
 """How often a leaderboard is read anew because it changed between its parts."""
 FINAL_STATES = frozenset({State.REJECTED, State.PUBLISHED, State.WITHDRAWN, State.FAILED, State.CANCELLED})
@@ -43,6 +44,8 @@ FINAL_STATES = frozenset({State.REJECTED, State.PUBLISHED, State.WITHDRAWN, Stat
 
 BytesDone = Callable[[int, int], None]
 """Told the bytes done and the bytes altogether."""
+Notice = Callable[[str], None]
+"""Told in a sentence what happens."""
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -128,12 +131,13 @@ class Client:
         """Close all connections."""
         self._http.close()
 
-    def upload(self, path: Path, progress: BytesDone | None = None) -> Uploaded:
+    def upload(self, path: Path, progress: BytesDone | None = None, notice: Notice | None = None) -> Uploaded:
         """Send a checkpoint or a file of adversarial examples; one that the service has already is not sent again.
 
         Args:
             path: the file.
             progress: told how far the sending is.
+            notice: told when a connection broke and when the upload goes on.
         Raises:
             RefusedByService: the file is too large, or of no kind that the service takes.
             ServiceUnreachable: there was no answer.
@@ -142,26 +146,32 @@ class Client:
         sha256 = sha256_of(path)
         there = self._send("GET", f"/uploads/{sha256}", accept=404)
         if there.status_code == 404:
-            self._send_all(path, sha256, size, progress)
+            self._send_all(path, sha256, size, progress, notice)
         if progress is not None:
             progress(size, size)
         return Uploaded(sha256, size)
 
-    def _send_all(self, path: Path, sha256: str, size: int, progress: BytesDone | None) -> None:
-        """Send a file, and after a broken connection what had not arrived, a few times."""
-        for attempt in range(UPLOAD_ATTEMPTS):
+    def _send_all(self, path: Path, sha256: str, size: int, progress: BytesDone | None, notice: Notice | None) -> None:
+        """Send a file, and after a broken connection what had not arrived, for as long as that gets further."""
+        failures, furthest = 0, -1
+        while True:
             try:
                 first = self._read(PartialUpload, self._send("GET", f"/uploads/{sha256}/part")).received
+                if first > furthest:
+                    failures, furthest = 0, first
                 headers = {"Content-Length": str(size - first)}
                 if size:
-                    headers["Content-Range"] = f"bytes {first}-{size - 1}/{size}"
+                    which = f"{first}-{size - 1}" if first < size else "*"
+                    headers["Content-Range"] = f"bytes {which}/{size}"
                 self._send("PUT", f"/uploads/{sha256}", content=_chunks(path, first, size, progress), headers=headers)
             except (ServiceUnreachable, RefusedByService) as error:
-                # The service may not know yet that the last connection has ended, and take this one for a second.
-                refused = isinstance(error, RefusedByService) and error.status != 409
-                if refused or attempt + 1 == UPLOAD_ATTEMPTS:
+                failures += 1
+                if not _passes(error) or failures == UPLOAD_ATTEMPTS:
                     raise
-                time.sleep(FIRST_PAUSE_S * 2**attempt)
+                pause = FIRST_PAUSE_S * 2 ** (failures - 1)
+                if notice is not None:
+                    notice(f"{error.message} Going on with the upload in {pause:g} s.")
+                time.sleep(pause)
             else:
                 return
 
@@ -366,6 +376,16 @@ def _sound(token: str) -> str:
             remedy="copy it again from the page of your account",
         )  # fmt: skip
     return token
+
+
+def _passes(error: ServiceUnreachable | RefusedByService) -> bool:
+    """Tell whether an upload may go on after an error.
+
+    The service may not know yet that the last connection has ended, and take this one for a second.
+    """
+    if isinstance(error, ServiceUnreachable):
+        return True
+    return error.status == 409 and error.detail is not None and error.detail.field in {"sha256", "Content-Range"}
 
 
 def _chunks(path: Path, first: int, size: int, progress: BytesDone | None) -> Iterator[bytes]:

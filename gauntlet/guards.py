@@ -8,6 +8,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.events import HEAD_ONLY
 from api.validation import shown
 from benchmark.errors import GauntletError, InvalidInput, TooLarge
 
@@ -53,7 +54,8 @@ class HeadAsGet:
         if scope["type"] != "http" or scope["method"] != "HEAD" or scope["path"].startswith(self.unless):
             await self.app(scope, receive, send)
             return
-        asked: Scope = {**scope, "method": "GET"}  # a copy: the server looks at its own to leave the body out
+        # A copy: the server looks at its own to leave the body out.
+        asked: Scope = {**scope, "method": "GET", HEAD_ONLY: True}
         try:
             await self.app(asked, receive, send)
         finally:

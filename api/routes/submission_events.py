@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import PlainTextResponse, StreamingResponse
 
 from api.errors import responses
-from api.events import MEDIA_TYPE, Streams, changes
+from api.events import HEAD_ONLY, MEDIA_TYPE, CountedStream, Streams, changes
 from api.routes.submissions import SubmissionId
 from api.schemas import LogLines
 from api.services import Store, Who
@@ -49,14 +49,8 @@ async def stream_submission(
     address = request.client.host if request.client else ""
     listener = await run_in_threadpool(submitter_of, store.db, who, address)
     streams: Streams = request.app.state.streams
-    streams.require_room(listener)
-
-    async def told() -> AsyncIterator[str]:
-        with streams.counted(listener):
-            async for event in changes(look, _has_ended, last_event_id):
-                yield event
-
-    return StreamingResponse(told(), media_type=MEDIA_TYPE, headers={"Cache-Control": "no-store"})
+    told = _nothing() if request.scope.get(HEAD_ONLY) else changes(look, _has_ended, streams, last_event_id)
+    return CountedStream(told, streams, listener)
 
 
 @router.get("/{submission_id}/log", response_model=LogLines, responses=responses(404))
@@ -71,3 +65,9 @@ def read_submission_log(submission_id: SubmissionId, *, request: Request, store:
 def _has_ended(view: SubmissionView) -> bool:
     """Tell whether nothing more will happen by itself."""
     return view.state == State.PUBLISHED or not LEGAL[view.state]
+
+
+async def _nothing() -> AsyncIterator[str]:
+    events: tuple[str, ...] = ()
+    for event in events:
+        yield event

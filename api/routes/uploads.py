@@ -12,7 +12,7 @@ from api.parts import Parts, Range
 from api.receiving import receive
 from api.schemas import PartialUpload, Upload
 from api.services import Client, Store, Who
-from store.actors import Actor, require_sender
+from store.actors import require_sender
 from store.quotas import count_upload
 from store.services import Services
 from store.submitters import submitter_of
@@ -60,43 +60,39 @@ async def put_upload(
     that is broken off, too large, of another hash, or whose content is none of these.
 
     With Content-Range a file comes in several goes: what has arrived stays for a day, also of a request that is broken
-    off, and the next goes on from there. 202 while some is missing.
+    off, and the next goes on from there. 202 while some is missing. Where all has arrived and could not be stored,
+    `bytes */SIZE` without a body tries again.
     """
     require_sender(who)
+    there = None if content_range is None else Range.read(content_range)
     sender = await run_in_threadpool(submitter_of, store.db, who, client)
     # A file in several goes is one upload, counted with its first.
-    begins = content_range is None or content_range.startswith("bytes 0-")
-    whose = (who.submitter or client) if begins else ""
+    whose = (who.submitter or client) if there is None or there.first == 0 else ""
     limit = await run_in_threadpool(upload_limit, store, sender, whose, _announced(request))
     existed = await run_in_threadpool(store.blobs.exists, sha256)
-    parts: Parts = request.app.state.parts
-    if content_range is not None:
-        there = Range.read(content_range, limit)
-        received = await parts.append(sender, sha256, there, request.stream())
-        if received < there.size:
-            part = PartialUpload(sha256=sha256, received=received)
-            return Response(part.model_dump_json(), status_code=202, media_type="application/json")
-    writer = await run_in_threadpool(store.blobs.writer, limit)
-    try:
-        if content_range is None:
-            size = await receive(request, writer)
-        else:
-            size = await run_in_threadpool(parts.finish, sender, sha256, writer)
-        await run_in_threadpool(writer.commit, sha256, store.admission.check_upload)
-        await run_in_threadpool(count_upload, store.db, sender, sha256, size)
-    finally:
-        writer.abort()
+    if there is None:
+        size = await _whole(request, store, sha256, limit)
+    else:
+        there.require_within(limit)
+        parts: Parts = request.app.state.parts
+        with parts.held(sender, sha256):
+            received = await parts.append(sender, sha256, there, request.stream())
+            if received < there.size:
+                part = PartialUpload(sha256=sha256, received=received)
+                return Response(part.model_dump_json(), status_code=202, media_type="application/json")
+            size = await run_in_threadpool(_finish, parts, store, sender, sha256, limit)
+    await run_in_threadpool(count_upload, store.db, sender, sha256, size)
     response.status_code = 200 if existed else 201
     response.headers["Location"] = request.url_for("get_upload", sha256=sha256).path
     return Upload(sha256=sha256, bytes=size)
 
 
 @router.get("/{sha256}/part", responses=responses(401, 403))
-def get_part(sha256: Sha256, request: Request, store: Store, who: Who) -> PartialUpload:
+def get_part(sha256: Sha256, request: Request, store: Store, who: Who, client: Client) -> PartialUpload:
     """Tell how many bytes have arrived of a file that comes in several goes; 0 where nobody has begun with it."""
     require_sender(who)
     parts: Parts = request.app.state.parts
-    return PartialUpload(sha256=sha256, received=parts.received(_sender(request, store, who), sha256))
+    return PartialUpload(sha256=sha256, received=parts.received(submitter_of(store.db, who, client), sha256))
 
 
 @router.get("/{sha256}", responses=responses(404))
@@ -105,9 +101,22 @@ def get_upload(sha256: Sha256, store: Store) -> Upload:
     return Upload(sha256=sha256, bytes=store.blobs.size(sha256))
 
 
-def _sender(request: Request, store: Services, who: Actor) -> str:
-    """Return whose unfinished uploads are meant."""
-    return submitter_of(store.db, who, request.client.host if request.client else "")
+async def _whole(request: Request, store: Services, sha256: str, limit: int) -> int:
+    writer = await run_in_threadpool(store.blobs.writer, limit)
+    try:
+        size = await receive(request, writer)
+        await run_in_threadpool(writer.commit, sha256, store.admission.check_upload)
+        return size
+    finally:
+        writer.abort()
+
+
+def _finish(parts: Parts, store: Services, sender: str, sha256: str, limit: int) -> int:
+    writer = store.blobs.writer(limit)
+    try:
+        return parts.finish(sender, sha256, writer, store.admission.check_upload)
+    finally:
+        writer.abort()
 
 
 def _announced(request: Request) -> int | None:

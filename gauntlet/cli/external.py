@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,7 +57,8 @@ def external(
     with Client(server) as client:
         with progress_bar(silent=as_json, as_bytes=True) as bar:
             task = bar.add_task("Uploading", total=file.stat().st_size)
-            client.upload(file, lambda done, total: bar.update(task, completed=done, total=total))
+            notice = None if as_json else partial(bar.console.out, highlight=False)
+            client.upload(file, lambda done, total: bar.update(task, completed=done, total=total), notice)
         view = client.submit_external(dataset, threat_model, model, new)
         if not as_json:
             print(f"Sent as {view.id}: {client.base_url}/external-evaluations/{view.id}")

@@ -63,6 +63,10 @@ def _run(settings: Settings, listener: socket.socket, *, as_json: bool) -> None:
                     if link is not None:
                         print(f"Choose the administrator's password, once, within a day: {link}", flush=True)
 
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            app.state.streams.close()  # it waits for all requests, and these would not end by themselves
+            await super().shutdown(sockets)
+
     app = create_app(settings)
     # An error of ours that keeps the service from starting is told below in one line, not in uvicorn's many.
     logging.getLogger("uvicorn.error").addFilter(lambda _record: app.state.failure is None)

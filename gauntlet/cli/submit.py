@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -73,7 +74,8 @@ def submit(
     with Client(server) as client:
         with progress_bar(silent=as_json, as_bytes=True) as bar:
             task = bar.add_task("Uploading", total=file.stat().st_size)
-            client.upload(file, lambda done, total: bar.update(task, completed=done, total=total))
+            notice = None if as_json else partial(bar.console.out, highlight=False)
+            client.upload(file, lambda done, total: bar.update(task, completed=done, total=total), notice)
         view = client.submit(submission)
         if not as_json:
             print(f"Submitted as {view.id}: {client.base_url}/submissions/{view.id}")

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
 
 import httpx
 import pytest
 
-from api.parts import STALE_S
+from api.parts import MOST_EACH, STALE_S
+from gauntlet.client import Client
 from store.accounts import NewAccount, register
+from store.blobs import LocalBlobs
+from store.rates import Counted, Uncounted
 from store.sign_in import begin_session
 from tests.api.shape import assert_error
-from tests.running import MAX_CHECKPOINT_BYTES, Running, read_all, safetensors
+from tests.running import MAX_CHECKPOINT_BYTES, Running, quiet_settings, read_all, running, safetensors
 
 SOUND = safetensors()
 SHA256 = hashlib.sha256(SOUND).hexdigest()
@@ -24,6 +32,16 @@ ADDRESS = f"/api/v1/uploads/{SHA256}"
 def send(service: Running, first: int, end: int, **headers: str) -> httpx.Response:
     part = {"Content-Range": f"bytes {first}-{end - 1}/{len(SOUND)}"}
     return service.http.put(ADDRESS, content=SOUND[first:end], headers=part | headers)
+
+
+@contextmanager
+def begun(service: Running, sha256: str, content: bytes) -> Iterator[socket.socket]:
+    """Send the beginning of a file, and leave the connection open."""
+    head = f"PUT /api/v1/uploads/{sha256} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(SOUND)}\r\n"
+    head += f"Content-Range: bytes 0-{len(SOUND) - 1}/{len(SOUND)}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as connection:
+        connection.sendall(head.encode() + content)
+        yield connection
 
 
 def received(service: Running, **headers: str) -> int:
@@ -68,7 +86,9 @@ def test_it_goes_on_only_where_it_ended(service: Running) -> None:
     ("text", "status", "code"),
     [
         ("bytes 0-9", 422, "invalid_input"),
-        ("bytes */20", 422, "invalid_input"),
+        ("bytes */20", 409, "conflict"),
+        ("bytes */0", 422, "invalid_input"),
+        ("bytes 00-9/20", 422, "invalid_input"),
         ("bytes 9-0/20", 422, "invalid_input"),
         ("bytes 0-20/20", 422, "invalid_input"),
         ("bytes 0-٩/20", 422, "invalid_input"),
@@ -94,6 +114,68 @@ def test_nothing_is_kept_of_another_content(service: Running) -> None:
     assert_error(response, 422, "invalid_submission", "sha256")
     assert (service.files(), received(service)) == ([], 0)
     assert send(service, 0, len(SOUND)).status_code == 201
+
+
+def test_what_the_service_could_not_store_need_not_be_sent_again(service: Running, tmp_path: Path) -> None:
+    blobs = service.services.blobs
+    assert isinstance(blobs, LocalBlobs)
+    floor, blobs.free_floor_bytes = blobs.free_floor_bytes, 2**62
+    assert_error(send(service, 0, len(SOUND)), 507, "storage_full")
+    assert received(service) == len(SOUND)
+    blobs.free_floor_bytes = floor
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(SOUND)
+    sent: list[int] = []
+    with Client(service.url) as client:
+        client.upload(path, lambda done, _total: sent.append(done))
+    assert sent == [len(SOUND)]
+    assert service.services.blobs.read(SHA256) == SOUND
+    assert received(service) == 0
+
+
+def test_a_restart_loses_nothing(prepared: Path, tmp_path: Path) -> None:
+    shutil.copytree(prepared, tmp_path / "var")
+    with running(quiet_settings(tmp_path / "var")) as service:
+        send(service, 0, 10)
+    with running(quiet_settings(tmp_path / "var")) as service:
+        assert received(service) == 10
+        assert send(service, 10, len(SOUND)).status_code == 201
+
+
+def test_a_silent_connection_is_over_after_a_while(service: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.parts.IDLE_S", 0.3)
+    with begun(service, SHA256, SOUND[:30]) as connection:
+        assert b" 422 " in connection.recv(65536).splitlines()[0]
+        assert received(service) == 30
+        assert send(service, 30, len(SOUND)).status_code == 201
+
+
+def test_what_begins_at_once_is_counted(service: Running) -> None:
+    with ExitStack() as stack:
+        for number in range(20):
+            stack.enter_context(begun(service, hashlib.sha256(bytes([number])).hexdigest(), b"x"))
+        time.sleep(1)
+        assert len(list((service.blobs.parent / "parts").glob("*/*"))) == MOST_EACH
+
+
+def test_an_upload_that_nothing_came_of_takes_no_place(service: Running) -> None:
+    for number in range(6):
+        sha256 = hashlib.sha256(bytes([number])).hexdigest()
+        headers = {"Content-Range": "bytes 0-0/9"}
+        assert service.http.put(f"/api/v1/uploads/{sha256}", content=b"", headers=headers).status_code == 202
+
+
+def test_each_file_counts_once_towards_its_senders_rate(service: Running) -> None:
+    counted: list[str] = []
+
+    class Rates(Uncounted):
+        def spend(self, what: Counted, *whose: str) -> None:
+            counted.extend(whose)
+
+    service.app.state.services = replace(service.services, rates=Rates())
+    for first, end in ((0, 10), (10, len(SOUND))):
+        send(service, first, end)
+    assert counted == ["127.0.0.1", ""]
 
 
 def test_two_at_once_do_not_mix(service: Running) -> None:
@@ -127,5 +209,6 @@ def test_a_sender_has_few_and_old_ones_are_forgotten(service: Running) -> None:
     assert [begin(number).status_code for number in range(5)] == [202] * 4 + [503]
     parts = sorted((service.blobs.parent / "parts").glob("*/*"))
     os.utime(parts[0], (0, time.time() - STALE_S - 60))
-    assert begin(5).status_code == 202
+    service.app.state.parts.forget_stale()
     assert not parts[0].exists()
+    assert begin(5).status_code == 202

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import httpx
 import pytest
@@ -80,12 +82,46 @@ def test_streams_are_counted_and_let_go(service: Running) -> None:
 def test_nobody_takes_all_streams() -> None:
     streams = Streams(most=3, most_each=2)
     with streams.counted("a"), streams.counted("a"):
-        with pytest.raises(QueueFull):
-            streams.require_room("a")
-        streams.require_room("b")
-        with streams.counted("b"), pytest.raises(QueueFull):
-            streams.require_room("c")
-    streams.require_room("a")
+        with pytest.raises(QueueFull), streams.counted("a"):
+            pass
+        with streams.counted("b"), pytest.raises(QueueFull), streams.counted("c"):
+            pass
+    with streams.counted("a"):
+        assert streams._open.total() == 1
+    assert streams._open.total() == 0
+
+
+def test_streams_asked_for_at_once_are_counted(service: Running) -> None:
+    view = take_in(service.services, "Watched")
+    request = f"GET /api/v1/submissions/{view.id}/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+    with ExitStack() as stack:
+        connections = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", service.port), timeout=10)) for _ in range(20)
+        ]
+        for connection in connections:
+            connection.sendall(request)
+        answers = [connection.recv(65536).splitlines()[0] for connection in connections]
+        assert sorted(b" 200 " in answer for answer in answers) == [False] * 12 + [True] * 8
+        assert service.app.state.streams._open.total() == 8
+
+
+def test_asking_for_the_headers_opens_no_stream(service: Running) -> None:
+    view = take_in(service.services, "Watched")
+    response = service.http.head(f"/api/v1/submissions/{view.id}/events")
+    assert (response.status_code, response.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
+    deadline = time.monotonic() + 1
+    while service.app.state.streams._open.total() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert service.app.state.streams._open.total() == 0
+
+
+def test_streams_end_with_the_service(service: Running) -> None:
+    view = take_in(service.services, "Watched")
+    with service.http.stream("GET", f"/api/v1/submissions/{view.id}/events") as response:
+        heard = response.iter_lines()
+        next(heard)
+        service.app.state.streams.close()
+        assert [line for line in heard if line.startswith("id: ")] == []
 
 
 def test_the_log_tells_what_happened_without_paths(service: Running) -> None:

@@ -16,12 +16,15 @@ import pytest
 
 import model_zoo
 from benchmark.report import EvaluationReport
+from gauntlet.app import make_services
 from gauntlet.cli.console import ExitCode
+from gauntlet.cli.serve import SHUTDOWN_SECONDS
 from model_zoo.registry import ARCHITECTURES, bundled_checkpoint, card, cards
 from model_zoo.registry import published as published_cards
 from store.boards import get_board
 from tests.running import Running, quiet_settings, running, safetensors
 from tests.store.material import fill_board, published
+from tests.web.material import take_in
 
 ROOT = Path(__file__).parents[2]
 CARD = card("Digits_Standard", "digits", "Linf")
@@ -307,6 +310,32 @@ def test_serves_until_it_is_told_to_stop(tmp_path: Path, number: signal.Signals)
             child.kill()
     assert child.returncode == 0
     assert errors == ""
+
+
+@pytest.mark.slow
+def test_an_open_stream_does_not_hold_up_the_end(tmp_path: Path, prepared: Path) -> None:
+    shutil.copytree(prepared, tmp_path / "var")
+    services = make_services(quiet_settings(tmp_path / "var"))
+    view = take_in(services, "Watched")
+    services.db.close()
+    command = [sys.executable, "-m", "gauntlet", "serve", "--port", "0", "--var-dir", str(tmp_path / "var"), "--json"]
+    environment = {
+        "PYTHONPATH": str(ROOT),
+        "GAUNTLET_EVALUATE_ZOO": "false",
+        "GAUNTLET_WORKER_CHILDREN": "0",
+        "PATH": "/usr/bin:/bin",
+    }
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as child:
+        assert child.stdout is not None
+        try:
+            url = json.loads("".join(child.stdout.readline() for _ in range(4)))["url"]
+            with httpx.stream("GET", f"{url}/api/v1/submissions/{view.id}/events") as response:
+                next(response.iter_lines())
+                child.send_signal(signal.SIGTERM)
+                _, errors = child.communicate(timeout=SHUTDOWN_SECONDS - 1)
+        finally:
+            child.kill()
+    assert (child.returncode, errors) == (0, "")
 
 
 def test_a_log_in_json_holds_nothing_else(tmp_path: Path) -> None:

@@ -70,10 +70,13 @@ def test_an_upload_goes_on_after_broken_connections(
     path = tmp_path / "model.safetensors"
     path.write_bytes(content)
     done: list[int] = []
+    said: list[str] = []
     with breaking_proxy(service.port, after=90_000, times=2) as port, Client(f"http://127.0.0.1:{port}") as client:
-        uploaded = client.upload(path, lambda sent, _total: done.append(sent))
+        uploaded = client.upload(path, lambda sent, _total: done.append(sent), said.append)
     assert service.services.blobs.read(uploaded.sha256) == content
     assert done[-1] == len(content)
+    assert len(said) >= 2
+    assert all(" Going on with the upload in " in sentence for sentence in said)
 
 
 def a_token(service: Running, name: str = "jane", scopes: frozenset[Scope] = frozenset({Scope.READ})) -> str:
