@@ -7,9 +7,11 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from re import Pattern
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -160,13 +162,22 @@ def _explain_http(request: Request, error: HTTPException) -> Failure:
         )
         return Failure(found, 404, headers)
     if error.status_code == 405:
-        allowed = headers.get("Allow", "another method")
+        allowed = headers["Allow"] = ", ".join(_methods_at(request)) or headers.get("Allow", "another method")
         detail = ErrorDetail("method", request.method, allowed, f"use {allowed} for this address")
         return Failure(MethodNotAllowed(f"{request.method} is not possible at {path}.", detail), 405, headers)
     if error.status_code < 500:
         detail = ErrorDetail("request", str(error.detail), "a well-formed request", "correct it and send it again")
         return Failure(InvalidInput(f"The request cannot be read: {error.detail}.", detail), error.status_code, headers)
     return Failure(InternalError("The service failed; try again later."), error.status_code, headers)
+
+
+def _methods_at(request: Request) -> list[str]:
+    """Return the methods of all routes of an address: the framework names those of the first alone."""
+    routes = iter_route_contexts(request.app.routes)
+    matching = [
+        route for route in routes if isinstance(route.path_regex, Pattern) and route.path_regex.match(request.url.path)
+    ]
+    return sorted({method for route in matching for method in route.methods or ()})
 
 
 class ErrorBoundary:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from benchmark.errors import ErrorDetail, InvalidInput, NotFound
 from benchmark.threat_models import Board, ThreatModel, official_board
@@ -36,9 +36,14 @@ def _number(value: object) -> object:
     return value
 
 
+_AS_TEXT = WithJsonSchema(
+    {"anyOf": [{"type": "string"}, {"type": "null"}], "examples": ["56.10"]}, mode="serialization"
+)
+"""How the numbers are written, see `write_info`."""
 _Hundredths = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
-Percent = Annotated[_Hundredths | None, BeforeValidator(_number)]
-Error = Annotated[Annotated[float, Field(ge=0, le=LARGEST_ERROR, allow_inf_nan=False)] | None, BeforeValidator(_number)]
+Percent = Annotated[_Hundredths | None, BeforeValidator(_number), _AS_TEXT]
+_Error = Annotated[float, Field(ge=0, le=LARGEST_ERROR, allow_inf_nan=False)]
+Error = Annotated[_Error | None, BeforeValidator(_number), _AS_TEXT]
 
 
 class ModelInfo(BaseModel):
@@ -56,7 +61,7 @@ class ModelInfo(BaseModel):
     venue: str
     architecture: str
     eps: str | None
-    clean_acc: Annotated[_Hundredths, BeforeValidator(_number)]
+    clean_acc: Annotated[_Hundredths, BeforeValidator(_number), _AS_TEXT]
     reported: Percent = None
     autoattack_acc: Percent = None
     external: Percent = None

@@ -23,7 +23,12 @@ router = APIRouter(prefix="/accounts", tags=["accounts"])
 Name = Annotated[str, Path(max_length=100, description="What the owner of the account signs in with")]
 
 
-@router.post("", status_code=201, responses=responses(400, 401, 403, 409, 429, 503))
+@router.post(
+    "",
+    status_code=201,
+    responses=responses(400, 401, 403, 409, 429, 503),
+    openapi_extra={"security": [{}]},  # besides the others: whoever registers has none of them yet
+)
 def post_account(
     body: AccountRequest, *, request: Request, response: Response, store: Store, who: Who, client: Client
 ) -> NewAccountAnswer:

@@ -21,13 +21,13 @@ def approve_submission(submission_id: SubmissionId, store: Store, who: Who) -> S
     return approve(store.db, store.blobs, submission_id, who)
 
 
-@router.post("/decline")
+@router.post("/decline", responses=responses(400))
 def decline_submission(submission_id: SubmissionId, body: Reason, store: Store, who: Who) -> SubmissionView:
     """Decline to publish a submission that waits for a maintainer; its owner reads the reason."""
     return decline(store.db, submission_id, who, body.reason)
 
 
-@router.post("/withdraw")
+@router.post("/withdraw", responses=responses(400))
 def withdraw_submission(submission_id: SubmissionId, body: Reason, store: Store, who: Who) -> SubmissionView:
     """Take an entry off its board; its page stays, and everybody reads the reason there."""
     return withdraw(store.db, submission_id, who, body.reason)

@@ -23,7 +23,7 @@ router = APIRouter(prefix="/submissions", tags=["submissions"])
 SubmissionId = Annotated[str, Path(max_length=100, description="Id that the submission got when it was received")]
 
 
-@router.post("", status_code=201, responses=responses(400, 401, 403, 409, 429, 503))
+@router.post("", status_code=201, responses=responses(400, 401, 403, 404, 409, 429, 503))
 def post_submission(
     body: SubmissionRequest, *, request: Request, response: Response, store: Store, who: Who, client: Client
 ) -> SubmissionView:

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 from store.actors import Scope
 from tests.api.callers import BAD_TOKENS, DEAD_SESSIONS, PASSWORD, Caller, Person
-from tests.api.objects import BOARD, CARD, Objects, Request, sha256_of
+from tests.api.objects import BOARD, CARD, HOOK, OWN_RUN, REPORTED, Objects, Request, sha256_of
 from tests.web.forms import CONTENT_TYPE, body, field, file
 
 API = "/api/v1"
 MODEL = "/models/{dataset}/{threat_model}/{model_id}"
 SUBMISSION = "/submissions/{submission_id}"
+BOARD_PLACE = "/leaderboards/{dataset}/{threat_model}"
 
 Make = Callable[[Objects, Person], Request]
 """Makes what is asked for, of which that person is the owner."""
@@ -98,6 +99,34 @@ def private(done: int) -> Expected:
 def changing(done: int) -> Expected:
     """As to look at it; and a token to read is not enough to change it."""
     return {**private(done), Caller.OWNER_READ: 403}
+
+
+def own(done: int, scope: Scope) -> Expected:
+    """For the owner alone; others, maintainers too, are told that there is no such thing."""
+    return statuses(done, may=[Caller.OWNER], others=404, scope=scope)
+
+
+def revealing(done: int) -> Expected:
+    """For the owner alone, about what everybody may see."""
+    return statuses(done, may=[Caller.OWNER], scope=Scope.SUBMIT)
+
+
+def sent_in(done: int, nobody: int = 401) -> Expected:
+    """For owners, to change what everybody may see, and for maintainers."""
+    return statuses(
+        done, nobody=nobody, may=MINE_OR_MODERATED, scope=Scope.SUBMIT,
+        but={Caller.MAINTAINER_READ: 403, **dict.fromkeys(MODERATORS[2:], done)},
+    )  # fmt: skip
+
+
+def deciding(done: int, nobody: int = 401) -> Expected:
+    """For maintainers, about what everybody may see."""
+    return statuses(done, nobody=nobody, may=MODERATORS[:2], scope=Scope.MODERATE)
+
+
+def deciding_unseen(done: int) -> Expected:
+    """For maintainers, about what only they and the owner may see."""
+    return {**private(done), Caller.OWNER: 403, Caller.OWNER_READ: 403}
 
 
 def administering(done: int, nobody: int = 401) -> Expected:
@@ -196,6 +225,80 @@ def token(objects: Objects, owner: Person) -> Request:
     return Request({"token_id": objects.token(owner)})
 
 
+def undecided(objects: Objects, owner: Person) -> Request:
+    return Request({"submission_id": objects.undecided(owner)}, json={"reason": "A copy."})
+
+
+def undecided_form(objects: Objects, owner: Person) -> Request:
+    return Request({"submission_id": objects.undecided(owner)}, form={"reason": "A copy."})
+
+
+def published_with_reason(objects: Objects, owner: Person) -> Request:
+    return Request({"submission_id": objects.published(owner).id}, json={"reason": "A copy."})
+
+
+def published_form(objects: Objects, owner: Person) -> Request:
+    return Request({"submission_id": objects.published(owner).id}, form={"reason": "A copy."})
+
+
+def withdrawn(objects: Objects, owner: Person) -> Request:
+    return Request({"submission_id": objects.withdrawn(owner)})
+
+
+def withdrawn_form(objects: Objects, owner: Person) -> Request:
+    return Request({"submission_id": objects.withdrawn(owner)}, form={})
+
+
+def anonymous(objects: Objects, owner: Person) -> Request:
+    return Request({"submission_id": objects.published(owner, anonymous=True).id})
+
+
+def own_entry(objects: Objects, owner: Person) -> Request:
+    return Request({**BOARD, "model_id": objects.published(owner).name}, json={"venue": "ICLR 2026"})
+
+
+def own_entry_form(objects: Objects, owner: Person) -> Request:
+    return Request({**BOARD, "model_id": objects.published(owner).name}, form={"venue": "ICLR 2026", "link": ""})
+
+
+def unverified(objects: Objects, owner: Person) -> Request:
+    return Request({**BOARD, "model_id": objects.unverified(owner)})
+
+
+def new_unverified(objects: Objects, _owner: Person) -> Request:
+    return Request(BOARD, json={**OWN_RUN, "name": objects.new_name("Own")})
+
+
+def new_unverified_form(objects: Objects, _owner: Person) -> Request:
+    return Request(
+        BOARD, form={**{name: str(value) for name, value in OWN_RUN.items()}, "name": objects.new_name("Own")}
+    )
+
+
+def new_claim(_objects: Objects, _owner: Person) -> Request:
+    return Request(REPORTED, json={"kind": "claim", "message": "See the repository."})
+
+
+def new_claim_form(_objects: Objects, _owner: Person) -> Request:
+    return Request(REPORTED, form={"kind": "claim", "message": "See the repository."})
+
+
+def claim(objects: Objects, _owner: Person) -> Request:
+    return Request({"claim_id": objects.claim()}, json={"reply": "Well."})
+
+
+def claim_form(objects: Objects, _owner: Person) -> Request:
+    return Request({"claim_id": objects.claim()}, form={"reply": "Well."})
+
+
+def reported(_objects: Objects, _owner: Person) -> Request:
+    return Request(REPORTED)
+
+
+def webhook(objects: Objects, owner: Person) -> Request:
+    return Request({"webhook_id": objects.webhook(owner)})
+
+
 def another_account(objects: Objects, _owner: Person) -> Request:
     return Request({"name": objects.account()})
 
@@ -283,7 +386,7 @@ TABLE = (
     Line("GET", "/boards/{dataset}/{threat_model}", everybody(200), board),
     Line("GET", MODEL, everybody(200), entry),
     Line("GET", f"{API}/leaderboards", everybody(200), nothing),
-    Line("GET", f"{API}/leaderboards/{{dataset}}/{{threat_model}}", everybody(200), board),
+    Line("GET", f"{API}{BOARD_PLACE}", everybody(200), board),
     Line("GET", f"{API}/dump", everybody(200), nothing),
     Line("GET", f"{API}{MODEL}", everybody(200), entry),
     Line("GET", f"{API}{MODEL}/report", everybody(200), entry),
@@ -304,6 +407,44 @@ TABLE = (
     Line("GET", "/external-evaluations/{external_id}", everybody(200), external),
     Line("GET", f"{API}/zoo/checkpoints", everybody(200), nothing),
     Line("GET", f"{API}/zoo/checkpoints/{{sha256}}", everybody(200), of_the_zoo),
+    # What people say of entries, and decide about them.
+    Line("PATCH", f"{API}{MODEL}", sent_in(200), own_entry),
+    Line("GET", f"{MODEL}/edit", sent_in(200, nobody=303), own_entry),
+    Line("POST", f"{MODEL}/edit", sent_in(303), own_entry_form),
+    Line("POST", f"{API}{BOARD_PLACE}/unverified", account(201, Scope.SUBMIT), new_unverified),
+    Line("DELETE", f"{API}{BOARD_PLACE}/unverified/{{model_id}}", sent_in(204), unverified),
+    Line("GET", "/boards/{dataset}/{threat_model}/unverified", statuses(200, nobody=303), board),
+    Line(
+        "POST", "/boards/{dataset}/{threat_model}/unverified",
+        statuses(303, nobody=303, scope=Scope.SUBMIT, lacking=303), new_unverified_form,
+    ),
+    Line("POST", f"{MODEL}/remove", sent_in(303), unverified),
+    Line("POST", f"{API}{MODEL}/claims", account(201, Scope.SUBMIT), new_claim),
+    Line("GET", f"{API}/claims", account(200), nothing),
+    Line("POST", f"{API}/claims/{{claim_id}}/accept", deciding(200), claim),
+    Line("POST", f"{API}/claims/{{claim_id}}/decline", deciding(200), claim),
+    Line("GET", f"{MODEL}/claim", statuses(200, nobody=303), reported),
+    Line("POST", f"{MODEL}/claim", account(303, Scope.SUBMIT), new_claim_form),
+    Line("GET", "/claims", account(200, nobody=303), nothing),
+    Line("POST", "/claims/{claim_id}/accept", deciding(303), claim_form),
+    Line("POST", "/claims/{claim_id}/decline", deciding(303), claim_form),
+    Line("GET", f"{API}{SUBMISSION}/report", private(200), undecided, "that waits for a maintainer"),
+    Line("GET", f"{API}{SUBMISSION}/report", everybody(200), published, "that is published"),
+    Line("POST", f"{API}{SUBMISSION}/approve", deciding_unseen(200), undecided),
+    Line("POST", f"{API}{SUBMISSION}/decline", deciding_unseen(200), undecided),
+    Line("POST", f"{API}{SUBMISSION}/withdraw", sent_in(200), published_with_reason),
+    Line("POST", f"{API}{SUBMISSION}/restore", deciding(200), withdrawn),
+    Line("POST", f"{API}{SUBMISSION}/reveal", revealing(200), anonymous),
+    Line("POST", f"{API}{SUBMISSION}/re-evaluate", sent_in(200), published),
+    Line("POST", f"{SUBMISSION}/approve", deciding_unseen(303), undecided_form),
+    Line("POST", f"{SUBMISSION}/decline", deciding_unseen(303), undecided_form),
+    Line("POST", f"{SUBMISSION}/withdraw", sent_in(303), published_form),
+    Line("POST", f"{SUBMISSION}/restore", deciding(303), withdrawn_form),
+    Line("POST", f"{SUBMISSION}/reveal", revealing(303), anonymous),
+    Line("POST", f"{SUBMISSION}/re-evaluate", sent_in(303), published_form),
+    Line("GET", f"{API}/audit", deciding(200), nothing),
+    Line("GET", "/audit", deciding(200, nobody=303), nothing),
+    Line("GET", "/moderation", deciding(200, nobody=303), nothing),
     # One's own account.
     Line("GET", f"{API}/account", account(200), nothing),
     Line("PATCH", f"{API}/account", account(200, Scope.ACCOUNT), with_json({"team": "Whalers"})),
@@ -314,10 +455,7 @@ TABLE = (
         "POST", f"{API}/account/tokens", account(201, Scope.ACCOUNT),
         with_json({"name": "laptop", "scopes": ["account"]}),
     ),
-    Line(
-        "DELETE", f"{API}/account/tokens/{{token_id}}",
-        statuses(200, may=[Caller.OWNER], others=404, scope=Scope.ACCOUNT), token,
-    ),
+    Line("DELETE", f"{API}/account/tokens/{{token_id}}", own(200, Scope.ACCOUNT), token),
     Line("GET", "/account", account(200, nobody=303), nothing),
     Line("POST", "/account", account(303, Scope.ACCOUNT), with_form(team="Whalers")),
     Line(
@@ -331,10 +469,19 @@ TABLE = (
         "POST", "/account/tokens", {**account(200, Scope.ACCOUNT), Caller.OWNER_ACCOUNT: 403},
         with_form(name="laptop", account="on"), "whose answer lists them all",
     ),
+    Line("POST", "/account/tokens/{token_id}/revoke", own(303, Scope.ACCOUNT), token),
+    Line("GET", f"{API}/account/webhooks", account(200), nothing),
+    Line("POST", f"{API}/account/webhooks", account(201, Scope.SUBMIT), with_json({"url": HOOK})),
+    Line("DELETE", f"{API}/account/webhooks/{{webhook_id}}", own(204, Scope.SUBMIT), webhook),
+    Line("POST", f"{API}/account/webhooks/{{webhook_id}}/ping", own(202, Scope.SUBMIT), webhook),
+    Line("GET", f"{API}/account/notices", account(200), nothing),
+    Line("GET", "/account/webhooks", account(200, nobody=303), nothing),
     Line(
-        "POST", "/account/tokens/{token_id}/revoke",
-        statuses(303, may=[Caller.OWNER], others=404, scope=Scope.ACCOUNT), token,
+        "POST", "/account/webhooks", {**account(200, Scope.SUBMIT), Caller.OWNER_SUBMIT: 403},
+        with_form(url=HOOK), "whose answer lists them all",
     ),
+    Line("POST", "/account/webhooks/{webhook_id}/ping", own(303, Scope.SUBMIT), webhook),
+    Line("POST", "/account/webhooks/{webhook_id}/remove", own(303, Scope.SUBMIT), webhook),
     # Who comes in.
     Line("GET", "/sign-in", statuses(303, nobody=200), nothing),
     Line("POST", "/sign-in", everybody(303), sign_in_form),

@@ -14,19 +14,35 @@ from sqlalchemy import update
 
 from model_zoo.registry import bundled_checkpoint, card
 from store.account_links import new_link
-from store.actors import Role, Scope
+from store.actors import Actor, Role, Scope
 from store.administration import invite
 from store.boards import get_model
+from store.entry_claims import ClaimKind, file_claim
+from store.moderation import withdraw
 from store.services import Services
 from store.sign_in import begin_session, create_token, who_has_session
 from store.submissions import cancel, submit
-from store.tables import EntryRow, ShardRow, SubmissionRow
+from store.tables import ShardRow, SubmissionRow
+from store.unverified import NewUnverified, add_unverified
+from store.webhooks import add_webhook, list_webhooks, remove_webhook
 from tests.api.callers import Caller, Person, a_person
+from tests.store.deciders import evaluate, send
 from tests.store.lowered import doubt, look_closer, send_examples
-from tests.store.material import Rules, new_submission, published
+from tests.store.material import CHECKPOINT, Rules, new_submission
 
 BOARD = {"dataset": "digits", "threat_model": "Linf"}
 CARD = card("Digits_Standard", "digits", "Linf")
+REPORTED = {"dataset": "cifar10", "threat_model": "Linf", "model_id": "Wu2020Do"}
+HOOK = "https://hooks.example.org/here"
+OWN_RUN: dict[str, object] = {
+    "title": "On our own",
+    "authors": "Jane Doe",
+    "paper_url": "https://example.org/paper",
+    "architecture": "WideResNet-70-16",
+    "standard_accuracy": 0.9,
+    "robust_accuracy": 0.7,
+    "how": "AutoAttack 0.1 on all points",
+}
 ENTRY = "Evaluated"
 """An entry evaluated here, with a closer look that is done and an evaluation by others that waits."""
 
@@ -110,15 +126,48 @@ class Objects:
         cancel(self.services.db, submission_id)
         return submission_id
 
-    def published(self, owner: Person) -> SubmissionRow:
+    def undecided(self, owner: Person) -> str:
+        """A submission that is evaluated and waits for a maintainer."""
+        self._empty_queue()
+        name = self.new_name("Undecided")
+        # A file of its own: one that was declined is not taken again.
+        sha256 = self.services.blobs.put(CHECKPOINT + name.encode())
+        submission_id = send(self.services, self.actor(owner), name, approval=True, checkpoint_sha256=sha256)
+        evaluate(self.services)
+        return submission_id
+
+    def published(self, owner: Person, *, anonymous: bool = False) -> SubmissionRow:
         """A submission whose entry is on the board."""
         self._empty_queue()
-        view = published(self.services.db, self.services.blobs, self.new_name("Published"))
-        with self.services.db.transaction() as session:
-            row = session.get_one(SubmissionRow, view.id)
-            row.owner_id = owner.account_id or None
-            session.query(EntryRow).filter_by(submission_id=view.id).one().owner_id = row.owner_id
-            return row
+        submission_id = send(self.services, self.actor(owner), self.new_name("Published"), anonymous=anonymous)
+        evaluate(self.services)
+        with self.services.db.snapshot() as session:
+            return session.get_one(SubmissionRow, submission_id)
+
+    def withdrawn(self, owner: Person) -> str:
+        """A submission whose entry was taken off the board."""
+        submission_id = self.published(owner).id
+        withdraw(self.services.db, submission_id, self.actor(owner), "A copy.")
+        return submission_id
+
+    def unverified(self, owner: Person) -> str:
+        """The name of an unverified entry."""
+        new = NewUnverified.model_validate({**OWN_RUN, "name": self.new_name("Unverified")})
+        return add_unverified(
+            self.services.db, self.actor(owner), (BOARD["dataset"], BOARD["threat_model"]), new, days=30
+        )[2]
+
+    def claim(self) -> str:
+        """A claim of somebody to a reported entry, which waits for an answer."""
+        who = self.actor(a_person(self.services.db, Caller.OTHER))
+        place = (REPORTED["dataset"], REPORTED["threat_model"], REPORTED["model_id"])
+        return file_claim(self.services.db, who, place, ClaimKind.CLAIM, "It is mine.").id
+
+    def webhook(self, owner: Person) -> str:
+        """A webhook, the only one of its owner."""
+        for view in list_webhooks(self.services.db, self.actor(owner)):
+            remove_webhook(self.services.db, self.actor(owner), view.id)
+        return add_webhook(self.services.db, self.actor(owner), HOOK, offered=True)[0].id
 
     def upload(self) -> bytes:
         """A file that nobody has sent, which may be stored: images of noise."""
@@ -140,10 +189,13 @@ class Objects:
 
     def token(self, owner: Person) -> str:
         """The id of a token."""
-        db = self.services.db
-        who = who_has_session(db, begin_session(db, owner.account_id))
+        return create_token(self.services.db, self.actor(owner), "another", [Scope.READ])[0].id
+
+    def actor(self, person: Person) -> Actor:
+        """Somebody as they ask for things in a browser."""
+        who = who_has_session(self.services.db, begin_session(self.services.db, person.account_id))
         assert who is not None
-        return create_token(db, who, "another", [Scope.READ])[0].id
+        return who
 
     def _empty_queue(self) -> None:
         """Take away whatever waits, or it would be evaluated instead of what is made next."""

@@ -82,7 +82,8 @@ def stage(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """Both services, with limits too high to be met: that there are limits, others test."""
     var_dir = tmp_path_factory.mktemp("authorisation") / "var"
     shutil.copytree(prepared, var_dir)
-    common = quiet_settings(var_dir).model_copy(update={"rate_limits": "off", "worker_token": SecretStr(TOKEN)})
+    changes = {"rate_limits": "off", "worker_token": SecretStr(TOKEN), "webhooks": "on"}
+    common = quiet_settings(var_dir).model_copy(update=changes)
     with ExitStack() as stack:
         stack.enter_context(hashed_quickly())
         strict, open_house = (

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.responses import RedirectResponse
 
 from benchmark.errors import GauntletError
-from store.actors import Actor
+from store.actors import Actor, require_account
 from store.deliveries import NoticeView, list_notices
 from store.services import Services
 from store.webhooks import (
@@ -90,6 +90,7 @@ def show_webhooks(request: Request, store: Store, who: Who) -> Response:
 @router.post(ADDRESS)
 def post_webhook(request: Request, fields: Fields, store: Store, who: Who) -> Response:
     """Add a webhook and show its key; or show the form again, with what is wrong."""
+    require_account(who)  # the answer lists all of them: without it one would be added and its key never shown
     made: list[tuple[WebhookView, str]] = []
     errors = tried(
         lambda: made.append(add_webhook(store.db, who, fields.get("url", ""), offered=store.webhooks)), FIELDS
