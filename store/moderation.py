@@ -18,6 +18,7 @@ from store.queue import queue_again
 from store.states import lock_submission, move
 from store.submission_notices import tell_of_names
 from store.submission_views import view_submissions
+from store.submissions import close_run
 from store.tables import EntryRow, RunRow, ShardRow, SubmissionRow
 from store.views import Approval, Purpose, State, SubmissionView
 
@@ -109,7 +110,7 @@ def restore(db: Database, submission_id: str, who: Actor) -> SubmissionView:
         entry = _locked_entry(session, submission_id)
         entry.withdrawn_ms, entry.withdrawn_reason = None, ""
         session.flush()
-        _resume_looks(session, submission_id)
+        _resume_looks(session, submission_id, has_file=row.checkpoint_deleted_ms is None)
         note(session, who.account_id, "restore", f"submission {submission_id}")
         return view_submissions(session, [row], who)[0]
 
@@ -203,7 +204,8 @@ def _end_work(session: Session, submission_id: str) -> None:
         )
 
 
-def _resume_looks(session: Session, submission_id: str) -> None:
+def _resume_looks(session: Session, submission_id: str, *, has_file: bool) -> None:
+    """Let the closer looks go on that a withdrawal has stopped, or end them where the file has been deleted since."""
     suspended = (
         select(ShardRow)
         .join(RunRow, RunRow.id == ShardRow.run_id)
@@ -214,6 +216,11 @@ def _resume_looks(session: Session, submission_id: str) -> None:
             ShardRow.state == "cancelled",
         )
     )
+    if not has_file:
+        runs = suspended.with_only_columns(ShardRow.run_id).distinct()
+        for run_id in session.scalars(runs).all():
+            close_run(session, run_id, "cancelled")
+        return
     for shard in session.scalars(suspended).all():
         shard.attempt, shard.cancel_requested = 0, False
         queue_again(session, shard)

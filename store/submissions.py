@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, func, or_, select, true, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from benchmark.errors import Conflict
+from benchmark.errors import Conflict, InvalidSubmission
 from benchmark.threat_models import Board
 from store.actors import PUBLIC, Actor, Scope, require_account_to_hide, require_changeable, require_visible
 from store.admission import Admission, admit, admit_fields, checkpoint_missing
@@ -286,6 +286,11 @@ def _require_free_name(session: Session, new: NewSubmission, owner_id: str | Non
         )
     )
     present = _latest_of_name(session, new)
+    if new.anonymous and entry is not None and is_replaceable(entry, owner_id):
+        raise InvalidSubmission.because(
+            "anonymous", found="the name of an unverified entry of yours, which tells who you are",
+            expected="a name that nobody knows yet", remedy="choose another name, or submit under your own",
+        )  # fmt: skip
     if (entry is not None and not is_replaceable(entry, owner_id)) or (
         present is not None and State(present.state) in OPEN
     ):

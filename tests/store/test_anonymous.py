@@ -18,6 +18,7 @@ from store.services import Services
 from store.submissions import get_submission, list_submissions, submit
 from store.sweeping import sweep
 from store.tables import EntryRow, SubmissionRow
+from store.unverified import NewUnverified, add_unverified
 from store.views import Sort, State
 from tests.store.deciders import evaluate, person, send
 from tests.store.material import Rules, new_submission
@@ -177,6 +178,20 @@ def test_wishes_that_contradict_each_other_are_refused(services: Services, owner
 def test_without_an_account_nobody_is_anonymous(services: Services) -> None:
     with pytest.raises(InvalidSubmission):
         submit(services.db, services.blobs, new_submission(services.blobs, anonymous=True), Rules())
+
+
+def test_the_name_of_one_s_own_unverified_entry_would_tell_everything(services: Services, owner: Actor) -> None:
+    """Only its owner may take that name, and its authors are public beside it."""
+    own_run = NewUnverified(
+        name="Method A", title="A title", authors="Jane Doe", paper_url="https://example.org/a",
+        architecture="a", how="by the protocol",
+        standard_accuracy=0.9, robust_accuracy=0.8,
+    )  # fmt: skip
+    add_unverified(services.db, owner, ("digits", "Linf"), own_run, days=90)
+    with pytest.raises(InvalidSubmission, match="anonymous"):
+        send(services, owner, anonymous=True)
+    send(services, owner, "Another name", anonymous=True)
+    send(services, owner)
 
 
 def test_wishes_are_kept(services: Services, owner: Actor) -> None:

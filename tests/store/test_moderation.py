@@ -14,6 +14,7 @@ from store.actors import ANYBODY, Actor, Forbidden, Role, SignInNeeded, needs_ap
 from store.again import evaluate_again
 from store.audit import list_audit
 from store.boards import get_board, get_model, list_boards
+from store.checkpoint_deletion import delete_checkpoint
 from store.claims import beat, claim
 from store.errors import QueueFull, StaleClaim
 from store.externals import get_external, submit_external
@@ -329,6 +330,18 @@ def test_a_look_at_a_withdrawn_entry_waits_until_it_comes_back(
     model = get_model(services.db, services.blobs, "digits", "Linf", "Method A")
     assert model.looks[0].state is LookState.DONE
     assert model.row.best_known_robust_accuracy == pytest.approx(0.838)
+
+
+def test_a_look_ends_where_the_file_was_deleted_before_its_entry_came_back(
+    services: Services, owner: Actor, maintainer: Actor
+) -> None:
+    submission_id = public(services, owner, by_square=20)
+    withdraw(services.db, submission_id, owner, "wait")
+    delete_checkpoint(services.db, services.blobs, submission_id, owner)
+    restore(services.db, submission_id, maintainer)
+    (seen,) = get_model(services.db, services.blobs, "digits", "Linf", "Method A").looks
+    assert seen.state is LookState.FAILED
+    assert claim(services.db, a_worker(), LEASE_MS) is None
 
 
 def test_examples_for_a_withdrawn_entry_are_sent_back(services: Services, owner: Actor, maintainer: Actor) -> None:
