@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 from pydantic.config import JsonDict
 
 from store.account_rows import AccountView
@@ -73,7 +73,7 @@ class TokenRequest(BaseModel):
 
     name: str
     scopes: tuple[Scope, ...] = (Scope.READ, Scope.SUBMIT)
-    days: int | None = Field(default=90, description="Days after which it ends, at most 365; null for never")
+    days: StrictInt | None = Field(default=90, description="Days after which it ends, at most 365; null for never")
 
 
 class NewToken(BaseModel):
@@ -136,7 +136,7 @@ class AccountChange(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"role": "maintainer"}]})
 
     role: Role | None = None
-    disabled: bool | None = None
+    disabled: StrictBool | None = None
 
 
 class Link(BaseModel):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, StrictBool, StrictInt
 
 from benchmark.report import Accuracy, Check, Count, EvaluationReport, Evidence, Interval, Name, Sha256
 from benchmark.verdicts import Verdict
@@ -124,11 +124,11 @@ class NewSubmission(Sent):
     claimed_robust_accuracy: float | None = None
     licence: str = ""
     notes: str = ""
-    private_checkpoint: bool = True
+    private_checkpoint: StrictBool = True
     """Whether the file is never given to others."""
-    zoo_consent: bool = False
+    zoo_consent: StrictBool = False
     """Whether its author agrees to its being listed in the zoo."""
-    anonymous: bool = False
+    anonymous: StrictBool = False
     """Whether title, authors, paper, venue, licence and notes are hidden for now."""
     embargo_until: date | None = None
     """The day, in UTC, with whose beginning they are revealed; None for when the author says so."""
@@ -282,7 +282,7 @@ class NewExternal(Sent):
     """Adversarial examples for an entry, as whoever found them sends them; the file is in the blob store already."""
 
     examples_sha256: str
-    points: tuple[int, ...] | None = None
+    points: tuple[StrictInt, ...] | None = None
     """Positions in the data set of the points that there are examples for, increasing; None for all of the board's."""
     title: str = ""
     authors: str = ""
@@ -353,7 +353,7 @@ class BoardRow(View):
     corruption_accuracy_3d: float | None = None
     """Accuracy on 3D common corruptions; ImageNet corruption boards only."""
     mce_3d: float | None = None
-    anonymous: bool = False
+    anonymous: StrictBool = False
     """Whether title, authors, venue and paper are hidden for now; the title is then the name."""
     withdrawn_ms: int | None = None
     """When it was withdrawn; such an entry never ranks."""
