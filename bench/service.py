@@ -176,8 +176,10 @@ def document(found: Mapping[str, list[Round]], seconds: int, connections: int) -
         "machine": f"""{processor}, Python {platform.python_version()}, {packages}. Repeat with
             `make bench-service`.""",
         "how": """Both forms of an answer, plain and packed by gzip, are made once and given again until an entry of the
-            board changes, which one indexed query finds out at each request. Searches, pages of people who are signed
-            in, and pages of a board on which a submission is under way are made anew each time.""",
+            board changes, which one indexed query finds out at each request. The page of a board on which a submission
+            is under way is made anew when that has come further, which takes five more queries to find out; it is not
+            among these rows. Searches, moments of the past and pages of people who are signed in are made anew each
+            time.""",
     }
     filled = {name: fill_lines(" ".join(text.split()), 120) for name, text in paragraphs.items()}
     head = "| address | requests a second | share of the bare route | p50 ms | p99 ms |"
