@@ -137,7 +137,7 @@ def ask(url: str, headers: tuple[str, ...], seconds: int, connections: int) -> R
 def read(text: str) -> Round:
     """Read what wrk prints."""
     rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
-    times = [re.search(rf"^\s+{share}%\s+([\d.]+)(us|ms|s)$", text, re.MULTILINE) for share in (50, 99)]
+    times = [re.search(rf"^\s+{share}%\s+([\d.]+)(us|ms|s) *$", text, re.MULTILINE) for share in (50, 99)]
     p50, p99 = (float(found[1]) * _MS[found[2]] if found is not None else math.nan for found in times)
     if rate is None or math.isnan(p50 + p99):
         raise ValueError(f"wrk printed what is not understood: {text}")

@@ -21,7 +21,7 @@ PRINTED = """Running 4s test @ http://127.0.0.1:8000/healthz
      50%  980.00us
      75%    2.21ms
      90%    2.97ms
-     99%    1.20s
+     99%    1.20s 
   11287 requests in 3.00s, 1.53MB read
   Non-2xx or 3xx responses: 3
   Socket errors: connect 0, read 1, write 0, timeout 2
