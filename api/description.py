@@ -76,5 +76,5 @@ def _show_errors(operation: dict[str, Any]) -> None:
 def _tell_who_needs_no_account(operation: dict[str, Any]) -> None:
     """Say of an operation that never answers 401 for want of an account that it may be asked without one."""
     needs = operation.get("security")
-    if needs and "401" not in operation["responses"]:
+    if needs and "401" not in operation["responses"] and {} not in needs:
         needs.append({})
