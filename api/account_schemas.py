@@ -3,32 +3,12 @@
 from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
-from pydantic.config import JsonDict
 
 from store.account_rows import AccountView
 from store.actors import Role, Scope
 from store.sign_in import TokenView
 
 _PASSWORD = "hunter-of-the-white-whale"  # noqa: S105 - an example
-_TOKEN: JsonDict = {
-    "id": "0194f0a1b2c3d4e5f607",
-    "name": "laptop",
-    "scopes": ["read", "submit"],
-    "created_ms": 1_767_225_600_000,
-    "expires_ms": 1_775_001_600_000,
-    "used_ms": None,
-    "revoked": False,
-}
-_ACCOUNT: JsonDict = {
-    "id": "0194f0a1b2c3d4e5f607",
-    "name": "jane",
-    "email": "jane@example.org",
-    "team": "Careful Learning Group",
-    "role": "submitter",
-    "disabled": False,
-    "has_password": True,
-    "created_ms": 1_767_225_600_000,
-}
 
 
 class AccountEdit(BaseModel):
@@ -79,16 +59,12 @@ class TokenRequest(BaseModel):
 class NewToken(BaseModel):
     """A token with its secret, which is shown this once."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"token": _TOKEN, "secret": "gnt_9f…"}]})
-
     token: TokenView
     secret: str
 
 
 class TokenList(BaseModel):
     """Tokens of the account that asks, the latest first."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"tokens": [_TOKEN]}]})
 
     tokens: tuple[TokenView, ...]
 
@@ -116,16 +92,12 @@ class AccountRequest(BaseModel):
 class NewAccountAnswer(BaseModel):
     """The account that was made."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"account": _ACCOUNT, "link": None}]})
-
     account: AccountView
     link: str | None = Field(description="For somebody invited: where they choose their password, once, within a day")
 
 
 class AccountList(BaseModel):
     """All accounts, the oldest first."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"accounts": [_ACCOUNT]}]})
 
     accounts: tuple[AccountView, ...]
 

@@ -143,11 +143,17 @@ def as_json(failure: Failure) -> Response:
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, object]]:
-    """Declare the error answers of a route for the OpenAPI document."""
+    """Declare the error answers of a route for the OpenAPI document, those included that any route may give."""
     return {
         status: {"model": ErrorResponse, "description": HTTPStatus(status).phrase}
-        for status in sorted({*statuses, 413, 422, 500})
+        for status in sorted({*statuses, 413, 422, 500, 503})
     }
+
+
+def binary(what: str) -> dict[int | str, dict[str, object]]:
+    """Declare that a route answers with bytes, of which there is no example."""
+    schema = {"type": "string", "format": "binary"}
+    return {200: {"description": what, "content": {"application/octet-stream": {"schema": schema}}}}
 
 
 def _explain_http(request: Request, error: HTTPException) -> Failure:

@@ -107,12 +107,21 @@ async def changes(
     while True:
         view = await run_in_threadpool(look)
         content = view.model_dump_json()
-        event_id = hashlib.sha256(content.encode()).hexdigest()[:16]
+        event_id = _id_of(content)
         if event_id != last_id:
-            yield f"id: {event_id}\nevent: submission\ndata: {content}\n\n"
+            yield as_event(content)
             last_id, told = event_id, clock()
         elif clock() - told >= BEAT_S:
             yield ": still here\n\n"
             told = clock()
         if ended(view) or await streams.closed_within(LOOK_S):
             return
+
+
+def as_event(content: str) -> str:
+    """Return a submission's JSON as an event, with an id that follows from it."""
+    return f"id: {_id_of(content)}\nevent: submission\ndata: {content}\n\n"
+
+
+def _id_of(content: str) -> str:
+    return hashlib.sha256(content.encode()).hexdigest()[:16]

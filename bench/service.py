@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import platform
 import re
 import shutil
@@ -77,13 +78,14 @@ def main(arguments: list[str] | None = None) -> int:
     if shutil.which("wrk") is None:
         print("wrk is missing; on Debian `apt-get install wrk` brings it", file=sys.stderr)
         return 2
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as url:
         found: dict[str, list[Round]] = {name: [] for name in ADDRESSES}
         for number in range(options.rounds):
             for name, (path, headers) in ADDRESSES.items():
                 found[name].append(ask(f"{url}{path}", headers, options.seconds, options.connections))
                 print(f"round {number + 1}: {name}: {found[name][-1].per_second:.0f} a second", file=sys.stderr)
-    text = document(found, options.seconds, options.connections)
+    text = document(found, options.seconds, options.connections, load)
     print(text)
     options.document.write_text(text, encoding="utf-8")
     shares = [share(found, name) for name in ADDRESSES if name.startswith("board as")]
@@ -137,7 +139,7 @@ def ask(url: str, headers: tuple[str, ...], seconds: int, connections: int) -> R
 def read(text: str) -> Round:
     """Read what wrk prints."""
     rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
-    times = [re.search(rf"^\s+{share}%\s+([\d.]+)(us|ms|s)$", text, re.MULTILINE) for share in (50, 99)]
+    times = [re.search(rf"^\s+{share}%\s+([\d.]+)(us|ms|s) *$", text, re.MULTILINE) for share in (50, 99)]
     p50, p99 = (float(found[1]) * _MS[found[2]] if found is not None else math.nan for found in times)
     if rate is None or math.isnan(p50 + p99):
         raise ValueError(f"wrk printed what is not understood: {text}")
@@ -157,8 +159,15 @@ def share(found: Mapping[str, list[Round]], name: str) -> float:
     return median(one.per_second / bare.per_second for one, bare in pairs)
 
 
-def document(found: Mapping[str, list[Round]], seconds: int, connections: int) -> str:
-    """Return the page that tells what was found."""
+def document(found: Mapping[str, list[Round]], seconds: int, connections: int, load: float) -> str:
+    """Return the page that tells what was found.
+
+    Args:
+        found: the rounds of each address.
+        seconds: of a round.
+        connections: at a time.
+        load: what else the machine did before, as its load average.
+    """
     rows = [
         f"| {name} | {median(one.per_second for one in rounds):,.0f} | {share(found, name):.2f} "
         f"| {median(one.p50_ms for one in rounds):.1f} | {median(one.p99_ms for one in rounds):.1f} |"
@@ -173,11 +182,14 @@ def document(found: Mapping[str, list[Round]], seconds: int, connections: int) -
             in turns. Requests a second and times are medians over the rounds, and so is the share, which is formed
             within each round. A board must reach {LEAST:.0%} of the bare route, which passes the same guards and looks
             nothing up.""",
-        "machine": f"""{processor}, Python {platform.python_version()}, {packages}. Repeat with
-            `make bench-service`.""",
+        "machine": f"""{processor}, {os.cpu_count()} cores with a load average of {load:.1f} before the first round,
+            Python {platform.python_version()}, {packages}. Where the load is not near 0, others computed too: trust the
+            shares more than the rest. Repeat with `make bench-service`.""",
         "how": """Both forms of an answer, plain and packed by gzip, are made once and given again until an entry of the
-            board changes, which one indexed query finds out at each request. Searches, pages of people who are signed
-            in, and pages of a board on which a submission is under way are made anew each time.""",
+            board changes, which one indexed query finds out at each request. The page of a board on which a submission
+            is under way is made anew when that has come further, which takes five more queries to find out; it is not
+            among these rows. Searches, moments of the past and pages of people who are signed in are made anew each
+            time.""",
     }
     filled = {name: fill_lines(" ".join(text.split()), 120) for name, text in paragraphs.items()}
     head = "| address | requests a second | share of the bare route | p50 ms | p99 ms |"

@@ -95,14 +95,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     app = FastAPI(
         title="Gauntlet",
-        description="A standardized adversarial-robustness benchmark: leaderboards, submissions and their evidence.",
+        description=api.description.TEXT,
         version=__version__,
         openapi_url=f"{api.routes.PREFIX}/openapi.json",
         docs_url=None,  # both load their scripts from elsewhere, which the content security policy forbids
         redoc_url=None,
+        generate_unique_id_function=api.description.name_operation,
         lifespan=lifespan,
     )
-    api.description.tell_who_needs_no_account(app)
+    api.description.complete(app)
     _equip(app, settings, services)
     app.include_router(api.routes.router(for_workers=settings.worker_token is not None))
     web.install(app)

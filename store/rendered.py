@@ -18,6 +18,8 @@ from store.tables import EntryRow, SubmissionRow
 MOST_BYTES = 64 * 1024 * 1024
 """What all answers together may take."""
 _GZIP_LEVEL = 6
+KEEPING_BYTES = 8 * 1024
+"""About what keeping an answer takes besides its bytes; or many short ones would take much more than they may."""
 
 
 @dataclass(frozen=True)
@@ -106,16 +108,17 @@ class Rendered:
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
         self._most_bytes = most_bytes
         self._bytes = 0
-        self._kept: OrderedDict[Hashable, tuple[Standing, Answer]] = OrderedDict()
+        self._kept: OrderedDict[Hashable, tuple[object, Answer]] = OrderedDict()
         self._lock = Lock()
 
-    def get(self, key: Hashable, standing: Standing, make: Callable[[], bytes | Answer]) -> Answer:
+    def get(self, key: Hashable, standing: object, make: Callable[[], bytes | Answer]) -> Answer:
         """Return the answer, made anew where the board has changed since.
 
         Args:
             key: what is asked for: the board, the view of it, and the form.
-            standing: where the board stands, found out before `make` looks at it; so an answer may be newer than what
-                it is kept under, and is then made once more than need be, but never older.
+            standing: where the board stands, and whatever else the answer shows, found out before `make` looks at it;
+                so an answer may be newer than what it is kept under, and is then made once more than need be, but never
+                older.
             make: renders the answer, or its bytes where there is no more to it.
         """
         with self._lock:
@@ -140,4 +143,4 @@ class Rendered:
 
 
 def _size(answer: Answer) -> int:
-    return len(answer.plain) + len(answer.packed)
+    return len(answer.plain) + len(answer.packed) + KEEPING_BYTES

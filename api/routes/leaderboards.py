@@ -9,6 +9,7 @@ from pydantic import Field
 
 from api.answers import respond
 from api.errors import responses
+from api.examples import BOARD
 from api.exports.formats import MEDIA_TYPES, Format, headers_of, wanted, written
 from api.schemas import BoardList
 from api.services import Store
@@ -63,7 +64,10 @@ def read_leaderboards(store: Store) -> BoardList:
         200: {
             "description": "The board",
             "content": {
-                MEDIA_TYPES[how].partition(";")[0]: {"schema": {"type": "string"}}
+                MEDIA_TYPES[how].partition(";")[0]: {
+                    "schema": {"type": "string"},
+                    "example": written(BOARD, how).decode(),
+                }
                 for how in Format
                 if how is not Format.JSON
             },

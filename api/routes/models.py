@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Response
 from starlette.responses import FileResponse
 
 from api.entry_schemas import EntryEdit
-from api.errors import responses
+from api.errors import binary, responses
 from api.services import Store, Who
 from benchmark.errors import NotFound
 from benchmark.report import EvaluationReport, Points
@@ -73,7 +73,7 @@ def read_model_info(dataset: str, threat_model: str, model_id: str, store: Store
     return Response(write_info(row, official_board(dataset, threat_model)), media_type="application/json")
 
 
-@router.get(f"{MODEL}/checkpoint", response_class=FileResponse, responses=responses(404))
+@router.get(f"{MODEL}/checkpoint", response_class=FileResponse, responses=responses(404) | binary("The file"))
 def read_checkpoint(dataset: str, threat_model: str, model_id: str, store: Store) -> Response:
     """Send the checkpoint of an entry whose author lets others have it, whole or the part that is asked for."""
     path = find_checkpoint(store.db, store.blobs, dataset, threat_model, model_id)

@@ -11,7 +11,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import PlainTextResponse, StreamingResponse
 
 from api.errors import responses
-from api.events import HEAD_ONLY, MEDIA_TYPE, CountedStream, Streams, changes
+from api.events import HEAD_ONLY, MEDIA_TYPE, CountedStream, Streams, as_event, changes
+from api.examples import LOG, SUBMISSION
 from api.routes.submissions import SubmissionId
 from api.schemas import LogLines
 from api.services import Store, Who
@@ -24,12 +25,16 @@ from store.views import State, SubmissionView
 router = APIRouter(prefix="/submissions", tags=["submissions"])
 
 
+def _as_text(log: LogLines) -> str:
+    return "".join(f"{line.as_text()}\n" for line in log.lines)
+
+
 @router.get(
     "/{submission_id}/events",
     response_class=StreamingResponse,
     responses={
         200: {
-            "content": {MEDIA_TYPE: {"schema": {"type": "string"}}},
+            "content": {MEDIA_TYPE: {"schema": {"type": "string"}, "example": as_event(SUBMISSION.model_dump_json())}},
             "description": "Events named `submission` with the submission as JSON; the last has its final state.",
         },
         **responses(404, 503),
@@ -53,12 +58,22 @@ async def stream_submission(
     return CountedStream(told, streams, listener)
 
 
-@router.get("/{submission_id}/log", response_model=LogLines, responses=responses(404))
+@router.get(
+    "/{submission_id}/log",
+    response_model=LogLines,
+    responses=responses(404)
+    | {
+        200: {
+            "content": {"text/plain": {"schema": {"type": "string"}, "example": _as_text(LOG)}},
+            "description": "The log",
+        }
+    },
+)
 def read_submission_log(submission_id: SubmissionId, *, request: Request, store: Store, who: Who) -> Response:
     """Tell what happened to a submission, line by line: as JSON, or as text for those who ask for `text/plain`."""
     lines = read_log(store.db, submission_id, who)
     if "text/plain" in request.headers.get("accept", ""):
-        return PlainTextResponse("".join(f"{line.as_text()}\n" for line in lines))
+        return PlainTextResponse(_as_text(LogLines(lines=lines)))
     return Response(LogLines(lines=lines).model_dump_json(), media_type="application/json")
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Protocol
 from fastapi import APIRouter, Depends, Request, Response
 from starlette.responses import FileResponse
 
-from api.errors import responses
+from api.errors import binary, responses
 from api.routes.uploads import Sha256
 from api.schemas import ZooFile, ZooFileList
 from benchmark.errors import NotFound
@@ -44,7 +44,7 @@ def list_checkpoints(files: Files) -> ZooFileList:
     return ZooFileList(checkpoints=files.listed())
 
 
-@router.get("/checkpoints/{sha256}", response_class=FileResponse, responses=responses(404))
+@router.get("/checkpoints/{sha256}", response_class=FileResponse, responses=responses(404) | binary("The file"))
 def get_checkpoint(sha256: Sha256, files: Files) -> Response:
     """Send a checkpoint of the zoo, as safetensors."""
     path = files.path(sha256)

@@ -21,7 +21,7 @@ PRINTED = """Running 4s test @ http://127.0.0.1:8000/healthz
      50%  980.00us
      75%    2.21ms
      90%    2.97ms
-     99%    1.20s
+     99%    1.20s\x20
   11287 requests in 3.00s, 1.53MB read
   Non-2xx or 3xx responses: 3
   Socket errors: connect 0, read 1, write 0, timeout 2
@@ -47,7 +47,8 @@ def test_shares_are_formed_within_each_round() -> None:
     }
     assert share(found, BARE) == 1
     assert share(found, "board as page") == 0.5
-    assert "| board as page | 150 | 0.50 | 1.0 | 2.0 |" in document(found, 4, 8)
+    assert "| board as page | 150 | 0.50 | 1.0 | 2.0 |" in (text := document(found, 4, 8, load=1.25))
+    assert "load average of 1.2 " in text
 
 
 def test_the_board_is_filled_up(tmp_path: Path) -> None:

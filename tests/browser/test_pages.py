@@ -147,6 +147,16 @@ def test_the_rest_interface_is_listed(browser: Browser, service: Running) -> Non
         watched.page.goto("/api/v1/docs")
         watched.page.locator(".opblock").first.wait_for()
         assert watched.page.locator(".opblock").count() >= 10
+        for operation, example in (("read_leaderboard", "Doe2026Careful"), ("post_submission", "checkpoint_sha256")):
+            block = watched.page.locator(f".opblock[id$='-{operation}']")
+            block.locator(".opblock-summary-control").click()
+            block.get_by_text(example).first.wait_for()
+        board = watched.page.locator(".opblock[id$='-read_leaderboard']")
+        board.get_by_role("button", name="Try it out").click()
+        for name, value in (("dataset", "digits"), ("threat_model", "Linf")):
+            board.locator(f"tr[data-param-name='{name}'] input").fill(value)
+        board.get_by_role("button", name="Execute").click()
+        board.locator(".live-responses-table").get_by_text("evaluated_here").first.wait_for()
         assert watched.complaints == []
 
 

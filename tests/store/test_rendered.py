@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import delete, update
 
 from store.database import Database
-from store.rendered import Rendered, Standing, answer_of, standing_of
+from store.rendered import KEEPING_BYTES, Rendered, Standing, answer_of, standing_of
 from store.tables import EntryRow
 from tests.store.interleaving import at_once
 from tests.store.material import board_entry
@@ -86,7 +86,7 @@ def test_an_answer_is_made_once_for_each_standing() -> None:
 
 
 def test_what_was_asked_for_longest_ago_makes_room() -> None:
-    size = len(answer_of(b"0" * 1_000).packed) + 1_000
+    size = len(answer_of(b"0" * 1_000).packed) + 1_000 + KEEPING_BYTES
     rendered, made = Rendered(most_bytes=2 * size), list[str]()
 
     def ask(key: str) -> None:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import csv
 import io
+from typing import cast
 
 import pytest
 
 from benchmark.threat_models import BOARDS
 from store.boards import get_board, list_boards, list_points
-from store.submissions import get_submission
+from store.claims import beat
+from store.submissions import cancel, get_submission
 from store.views import Badge, Order, Sort
 from tests.running import Running
-from tests.store.material import fill_board, finish, shard_report
+from tests.store.material import LEASE_MS, fill_board, finish, shard_report
 from tests.web.html import read_page
-from tests.web.material import attack, publish, take_in
+from tests.web.material import PROGRESS, attack, publish, take_in
 from web.charts import scatter
 from web.pages.board import BoardPage, BoardQuery, board_page
 from web.pages.home import Card, Group, HomePage, home_page
+from web.rendering import Page, as_html
 
 
 def test_home_shows_all_boards_and_first_those_with_evaluations(service: Running) -> None:
@@ -83,6 +86,28 @@ def test_board_shows_its_rows_and_what_is_under_way(service: Running) -> None:
     assert "robust at most 75.60\u202f%" in page.text
     for text in ("98.00", "88.00", "±", "Synthetic", "Evaluated here, standard-1", "no flag", "tiny-cnn"):
         assert text in page.text
+
+
+def test_a_board_with_work_under_way_is_made_anew_only_when_that_has_come_further(
+    service: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[BoardPage] = []
+
+    def noted(page: Page) -> str:
+        made.append(board := cast(BoardPage, page))
+        return as_html(board)
+
+    monkeypatch.setattr("web.pages.board.as_html", noted)
+    view, work = attack(service.services, "Doe2026Next")
+    answers = [service.http.get("/boards/digits/Linf") for _ in range(3)]
+    assert len({answer.content for answer in answers}) == len(made) == 1
+    unchanged = service.http.get("/boards/digits/Linf", headers={"If-None-Match": answers[0].headers["etag"]})
+    assert unchanged.status_code == 304
+    beat(service.services.db, work, LEASE_MS, PROGRESS.model_copy(update={"points_done": 200}))
+    service.http.get("/boards/digits/Linf")
+    assert [page.running[0].progress.points_done for page in made] == [122, 200]
+    cancel(service.services.db, view.id)
+    assert "Doe2026Next" not in service.http.get("/boards/digits/Linf").text
 
 
 def test_board_stops_refreshing_when_nothing_is_under_way(service: Running) -> None:

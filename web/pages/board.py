@@ -197,10 +197,22 @@ class BoardPage(Page):
 
 
 def board_page(
-    services: Services, dataset: str, threat_model: str, query: BoardQuery, who: Actor | None = None
+    services: Services,
+    dataset: str,
+    threat_model: str,
+    query: BoardQuery,
+    who: Actor | None = None,
+    under_way: tuple[SubmissionView, ...] | None = None,
 ) -> BoardPage:
     """Return what the page of a board shows.
 
+    Args:
+        services: where it is found.
+        dataset: with ``threat_model`` the board's name.
+        threat_model: see ``dataset``.
+        query: which part of the board.
+        who: who asks; None for the service itself.
+        under_way: the submissions on their way to the board, where they are known already.
     Raises:
         NotFound: there is no such board.
     """
@@ -209,7 +221,9 @@ def board_page(
         query = query.model_copy(update={"page": _pages(board)})
         board = _page_of(services, dataset, threat_model, query)
     now = board.evaluated_here and not query.as_of
-    running = list_open(services.db, dataset, threat_model, who=who) if now else ()
+    if under_way is None and now:
+        under_way = list_open(services.db, dataset, threat_model, who=who)
+    running = (under_way or ()) if now else ()
     points = list_points(services.db, dataset, threat_model, query.entries, as_of_ms=query.as_of_ms)
     address = f"/api/v1/leaderboards/{board.dataset}/{board.threat_model}"
     view = query.filters | ({"as_of": query.as_of} if query.as_of else {})
@@ -254,13 +268,15 @@ def show_board(
     """Show a leaderboard; to people who are not signed in one that was rendered before, where nothing has changed."""
     standing = standing_of(store.db, dataset, threat_model)
     # Kept, any words or days that anybody asks for would drive out what is asked for again and again.
-    if who.account_id is not None or standing.under_way or query.search or query.as_of:
+    if who.account_id is not None or query.search or query.as_of:
         return render(request, board_page(store, dataset, threat_model, query, who))
+    # What these say is part of what is compared, so that it counts no changes while workers write it.
+    running = list_open(store.db, dataset, threat_model, who=who) if standing.under_way else ()
 
     def make() -> bytes:
-        return as_html(board_page(store, dataset, threat_model, query, who)).encode()
+        return as_html(board_page(store, dataset, threat_model, query, who, running)).encode()
 
-    return respond(request, store.rendered.get(("page", dataset, threat_model, query), standing, make))
+    return respond(request, store.rendered.get(("page", dataset, threat_model, query), (standing, running), make))
 
 
 def _page_of(services: Services, dataset: str, threat_model: str, query: BoardQuery) -> BoardView:
