@@ -76,10 +76,12 @@ class Identity:
         async def send_with_cookie(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers, state = MutableHeaders(scope=message), scope["state"]
-                if state[ACTOR].account_id is not None or SIGNED_IN in state:
+                if state[ACTOR].account_id is not None:
                     # What one account may see, no cache between us and them keeps for another.
                     headers.setdefault("Cache-Control", "private, no-store")
                 if SIGNED_IN in state:
+                    # Nor a cookie, whatever the page itself allows: another would be signed in or out by it.
+                    headers["Cache-Control"] = "private, no-store"
                     headers.append("Set-Cookie", _cookie(scope["scheme"], state[SIGNED_IN]))
             await send(message)
 
