@@ -8,7 +8,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from starlette.routing import Route
 
 from store.account_links import first_link
 from store.audit import list_audit
@@ -18,7 +17,6 @@ from tests.running import Running, quiet_settings, running
 from tests.store.test_accounts import OTHER, PASSWORD, jane
 from tests.web.html import PageReader, read_page
 from web.forms import place_on_site
-from web.pages import PAGES
 
 __all__ = ["quick_passwords"]
 
@@ -259,33 +257,6 @@ def test_nobody_else_sees_the_accounts(service: Running) -> None:
     assert service.http.get("/accounts").status_code == 403
     assert service.http.post("/accounts", data={"name": "john", "role": "admin"}).status_code == 403
     assert service.http.post("/accounts/jane/role", data={"role": "admin"}).status_code == 403
-
-
-UNSAFE = sorted(
-    route.path
-    for page in PAGES
-    for route in page.router.routes
-    if isinstance(route, Route) and "POST" in (route.methods or ())
-)
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"},
-        {"Sec-Fetch-Site": "same-site"},
-        {"Origin": "https://evil.example"},
-        {"Origin": "null"},
-    ],
-)
-def test_no_other_site_sends_a_form(service: Running, headers: dict[str, str]) -> None:
-    db = service.services.db
-    service.http.cookies.set(COOKIE, begin_session(db, jane(db).id))
-    assert {"/sign-in", "/sign-out", "/account/delete", "/accounts/{name}/role"} <= set(UNSAFE)
-    for path in UNSAFE:
-        answer = service.http.post(re.sub(r"\{\w+\}", "x", path), headers=headers)
-        assert (path, answer.status_code) == (path, 403)
-    assert service.http.get("/account").status_code == 200
 
 
 def test_forms_hold_only_their_fields_each_once(service: Running) -> None:
