@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 API_PATHS = ("/api/", "/internal/", "/healthz", "/readyz", "/metrics")
 _STATUS = {
+    "ambiguous_length": 400,
     "unauthorized": 401,
     "forbidden": 403,
     "not_found": 404,
@@ -42,7 +43,10 @@ _STATUS = {
     "storage_unavailable": 503,
     "database_unavailable": 503,
 }
-_HEADERS = {"unauthorized": {"WWW-Authenticate": "Bearer"}}
+_HEADERS = {
+    "unauthorized": {"WWW-Authenticate": "Bearer"},
+    "ambiguous_length": {"Connection": "close"},  # or what follows would be taken for a request
+}
 _SECRET_PATHS = ("/api/v1/account",)
 """Whose bodies hold passwords, in whatever field somebody has put them: nothing of them is shown again."""
 

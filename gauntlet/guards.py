@@ -32,6 +32,12 @@ class MisdirectedRequest(InvalidInput):
     code = "misdirected_request"
 
 
+class AmbiguousLength(InvalidInput):
+    """The request says in two ways where it ends, and whoever is in front of the service may believe the other one."""
+
+    code = "ambiguous_length"
+
+
 async def refuse(error: GauntletError, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer with the application's own error handler, so that guards refuse in the same shape as routes."""
     response = await scope["app"].exception_handlers[GauntletError](Request(scope), error)
@@ -145,6 +151,8 @@ class SameSite:
 class BodyLimit:
     """Refuse bodies above a limit: at once where they announce their size, else when they reach it.
 
+    And those that announce it in two ways.
+
     Args:
         app: what is guarded.
         default: limit in bytes.
@@ -160,8 +168,15 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        headers = Headers(scope=scope)
+        if "transfer-encoding" in headers and "content-length" in headers:
+            error = AmbiguousLength.because(
+                "Content-Length", found="it and Transfer-Encoding", expected="one of them", remedy="leave one out"
+            )
+            await refuse(error, scope, receive, send)
+            return
         limit, received = self._limit(scope), 0
-        declared = Headers(scope=scope).get("content-length", "")
+        declared = headers.get("content-length", "")
         # Compared by length first: Python refuses to read numbers of thousands of digits.
         if declared.isdecimal() and (len(declared) > 18 or int(declared) > limit):
             await refuse(_too_large(f"{declared[:18]} bytes", limit), scope, receive, send)

@@ -50,18 +50,18 @@ class Identity:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
+        if len(headers.getlist("authorization")) > 1:  # whoever is in front may have looked at another of them
+            await refuse(_unauthorized("more than one", "one token of an account"), scope, receive, send)
+            return
         kind, _, token = headers.get("authorization", "").partition(" ")
-        cookie = cookie_parser(headers.get("cookie", "")).get(cookie_name(scope["scheme"]))
+        cookie = _only_cookie(headers, cookie_name(scope["scheme"]))
         state = scope.setdefault("state", {})
         found: Actor | None = None
         if kind.lower() == "bearer" and token.strip().startswith(TOKEN_PREFIX):
             cookie = None  # whoever shows a token does nothing with the session of a browser
             found = await run_in_threadpool(who_has_token, self.db, token.strip())
             if found is None:
-                error = SignInNeeded.because(
-                    "Authorization", found="a token that has ended, was revoked or never was",
-                    expected="a token of an account", remedy="make a new one on the page of your account",
-                )  # fmt: skip
+                error = _unauthorized("a token that has ended, was revoked or never was", "a token of an account")
                 await refuse(error, scope, receive, send)
                 return
         elif cookie:
@@ -86,6 +86,22 @@ class Identity:
             await send(message)
 
         return send_with_cookie
+
+
+def _only_cookie(headers: Headers, name: str) -> str | None:
+    """Return what the cookie holds; None where there are several.
+
+    Without https, whatever else runs on this machine can set one too, even one that browsers send first.
+    """
+    cookies = "; ".join(headers.getlist("cookie"))
+    names = [part.partition("=")[0].strip() for part in cookies.split(";")]
+    return cookie_parser(cookies).get(name) if names.count(name) == 1 else None
+
+
+def _unauthorized(found: str, expected: str) -> SignInNeeded:
+    return SignInNeeded.because(
+        "Authorization", found=found, expected=expected, remedy="make a new one on the page of your account"
+    )
 
 
 def _cookie(scheme: str, secret: str | None) -> str:
