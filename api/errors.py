@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 API_PATHS = ("/api/", "/internal/", "/healthz", "/readyz", "/metrics")
 _STATUS = {
     "ambiguous_length": 400,
+    "body_missing": 408,
     "unauthorized": 401,
     "forbidden": 403,
     "not_found": 404,
@@ -150,7 +151,7 @@ def responses(*statuses: int) -> dict[int | str, dict[str, object]]:
     """Declare the error answers of a route for the OpenAPI document, those included that any route may give."""
     return {
         status: {"model": ErrorResponse, "description": HTTPStatus(status).phrase}
-        for status in sorted({*statuses, 413, 422, 500, 503})
+        for status in sorted({*statuses, 408, 413, 422, 500, 503})
     }
 
 

@@ -16,7 +16,7 @@ from threading import Lock
 from starlette.concurrency import run_in_threadpool
 
 from benchmark.errors import Conflict, InvalidInput, TooLarge
-from store.blobs import FREE_FLOOR_BYTES, BlobWriter
+from store.blobs import FREE_FLOOR_BYTES, BlobWriter, full_disk_told
 from store.errors import QueueFull, StorageFull
 
 MOST_EACH = 4
@@ -134,9 +134,10 @@ class Parts:
             InvalidInput: the body is longer than was said, or nothing more comes of it.
         """
         path = self._path(sender, sha256)
-        await run_in_threadpool(self._begin, path, there)
+        with full_disk_told():
+            await run_in_threadpool(self._begin, path, there)
         try:
-            with path.open("ab") as file:
+            with full_disk_told(), path.open("ab") as file:
                 left = there.length
                 async for chunk in _lively(body):
                     if len(chunk) > left:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -16,6 +17,8 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
+SILENCE_S = 90.0
+"""Seconds without a byte of a body after which a request is given up: each takes a connection, and maybe a file."""
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 YEAR_S = 365 * 24 * 3600
 
@@ -36,6 +39,12 @@ class AmbiguousLength(InvalidInput):
     """The request says in two ways where it ends, and whoever is in front of the service may believe the other one."""
 
     code = "ambiguous_length"
+
+
+class BodyMissing(InvalidInput):
+    """Nothing more comes of a request's body."""
+
+    code = "body_missing"
 
 
 async def refuse(error: GauntletError, scope: Scope, receive: Receive, send: Send) -> None:
@@ -151,18 +160,22 @@ class SameSite:
 class BodyLimit:
     """Refuse bodies above a limit: at once where they announce their size, else when they reach it.
 
-    And those that announce it in two ways.
+    And those that announce it in two ways, or never come to their end.
 
     Args:
         app: what is guarded.
         default: limit in bytes.
         larger: other limits, by method and the beginning of the path.
+        silence_s: seconds without a byte after which a body is given up.
     """
 
-    def __init__(self, app: ASGIApp, default: int, larger: Mapping[tuple[str, str], int]) -> None:
+    def __init__(
+        self, app: ASGIApp, default: int, larger: Mapping[tuple[str, str], int], silence_s: float = SILENCE_S
+    ) -> None:
         self.app = app
         self.default = default
         self.larger = dict(larger)
+        self.silence_s = silence_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -182,9 +195,16 @@ class BodyLimit:
             await refuse(_too_large(f"{declared[:18]} bytes", limit), scope, receive, send)
             return
 
+        ended = False
+
         async def receive_within_limit() -> Message:
-            nonlocal received
-            message = await receive()
+            nonlocal received, ended
+            try:
+                # After the body nothing comes but the end of the connection, and streams wait for that.
+                message = await asyncio.wait_for(receive(), None if ended else self.silence_s)
+            except TimeoutError:
+                raise _silent(self.silence_s) from None
+            ended = not message.get("more_body", False)
             received += len(message.get("body", b""))
             if received > limit:
                 raise _too_large(f"more than {limit} bytes", limit)
@@ -201,6 +221,13 @@ class BodyLimit:
 
 def _too_large(found: str, limit: int) -> TooLarge:
     return TooLarge.because("body", found=found, expected=f"at most {limit} bytes", remedy="send less at once")
+
+
+def _silent(seconds: float) -> BodyMissing:
+    return BodyMissing.because(
+        "body", found=f"no byte for {seconds:g} seconds", expected="bytes without such pauses",
+        remedy="send it again, a large file in parts",
+    )  # fmt: skip
 
 
 def _host_name(host: str) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -115,7 +117,8 @@ class LocalBlobs(Blobs):
             StorageFull: the disk has too little space left.
         """
         self.require_space(0)
-        return LocalBlobWriter(self, limit)
+        with full_disk_told():
+            return LocalBlobWriter(self, limit)
 
     def path(self, sha256: str) -> Path:
         """Return the blob's file.
@@ -174,7 +177,26 @@ class LocalBlobs(Blobs):
     def require_space(self, extra: int) -> None:
         """Raise StorageFull where writing ``extra`` bytes would go below the floor."""
         if shutil.disk_usage(self.root).free - extra < self.free_floor_bytes:
-            raise StorageFull("The service has too little free disk space; nothing was stored. Try again later.")
+            raise _full()
+
+
+@contextmanager
+def full_disk_told() -> Iterator[None]:
+    """Say of a write that found no room that it is the disk: others may have filled it up meanwhile.
+
+    Raises:
+        StorageFull: there was none.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise _full() from error
+        raise
+
+
+def _full() -> StorageFull:
+    return StorageFull("The service has too little free disk space; nothing was stored. Try again later.")
 
 
 class LocalBlobWriter:
@@ -209,7 +231,8 @@ class LocalBlobWriter:
             if self._unchecked >= SPACE_CHECK_BYTES:
                 self._blobs.require_space(len(data))
                 self._unchecked = 0
-            self._file.write(data)
+            with full_disk_told():
+                self._file.write(data)
         except BaseException:
             self.abort()
             raise
@@ -223,15 +246,17 @@ class LocalBlobWriter:
                 message = "The file's content does not have the SHA-256 that was declared for it."
                 remedy = "send the file again; if it fails again, recompute the hash"
                 raise InvalidSubmission(message, ErrorDetail("sha256", sha256, expected_sha256, remedy))
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
+            with full_disk_told():
+                self._file.flush()
+                os.fsync(self._file.fileno())
+                self._file.close()
             if check is not None:
                 check(self._path)
             target = self._blobs.place(sha256)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            self._path.replace(target)
-            _sync_directory(target.parent)
+            with full_disk_told():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                self._path.replace(target)
+                _sync_directory(target.parent)
         finally:
             self.abort()
         return sha256
@@ -239,7 +264,8 @@ class LocalBlobWriter:
     def abort(self) -> None:
         """Discard what was written; harmless after `commit`."""
         if not self._file.closed:
-            self._file.close()
+            with suppress(OSError):  # it tries to write what it still holds, and the disk may be full
+                self._file.close()
         self._path.unlink(missing_ok=True)
 
 
