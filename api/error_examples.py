@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from api.errors import BodyMissing
 from benchmark.errors import Conflict, GauntletError, InvalidInput, NotFound, TooLarge
 from store.actors import Forbidden, SignInNeeded
 from store.errors import QueueFull, RateLimited, StorageFull
@@ -23,6 +24,12 @@ ERRORS: Mapping[int, GauntletError] = {
     ),
     404: NotFound.because(
         "model", found="'Nobody'", expected="an entry of digits/Linf", remedy="choose one from the leaderboard"
+    ),
+    408: BodyMissing.because(
+        "body",
+        found="no byte for 90 seconds",
+        expected="bytes without such pauses",
+        remedy="send it again, a large file in parts",
     ),
     409: Conflict.because(
         "state", found="published", expected="a submission without a result", remedy="published allows withdrawn"

@@ -64,6 +64,12 @@ class Unauthorized(InvalidInput):
     code = "unauthorized"
 
 
+class BodyMissing(InvalidInput):
+    """Nothing more comes of a request's body."""
+
+    code = "body_missing"
+
+
 class DatabaseUnavailable(GauntletError):
     """The database does not answer, or cannot do now what it is asked to; trying again later may help."""
 

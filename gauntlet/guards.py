@@ -9,6 +9,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.errors import BodyMissing
 from api.events import HEAD_ONLY
 from api.validation import shown
 from benchmark.errors import GauntletError, InvalidInput, TooLarge
@@ -39,12 +40,6 @@ class AmbiguousLength(InvalidInput):
     """The request says in two ways where it ends, and whoever is in front of the service may believe the other one."""
 
     code = "ambiguous_length"
-
-
-class BodyMissing(InvalidInput):
-    """Nothing more comes of a request's body."""
-
-    code = "body_missing"
 
 
 async def refuse(error: GauntletError, scope: Scope, receive: Receive, send: Send) -> None:
