@@ -85,6 +85,7 @@ def test_any_points_are_repeated_under_their_own_numbers(model: nn.Module) -> No
     assert compare_runs(report, again).bit_identical
 
 
+@pytest.mark.slow
 def test_a_services_report_is_repeated_shard_by_shard_with_its_checks(model: nn.Module) -> None:
     """Cut in other blocks the passes differ, though no verdict does."""
     points = datasets.load("digits", "test", 50)

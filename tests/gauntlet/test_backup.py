@@ -24,6 +24,7 @@ def gauntlet(*arguments: str, **environment: str) -> subprocess.CompletedProcess
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=environment)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("into", ["sqlite", "postgresql"])
 def test_a_restored_service_serves_what_the_other_did(
     service: Running, tmp_path: Path, postgres_databases: Databases, into: str

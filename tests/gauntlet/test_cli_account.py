@@ -67,6 +67,7 @@ def serve(url: str, var_dir: Path) -> tuple[dict[str, str], str]:
     return json.loads(said), logged
 
 
+@pytest.mark.slow
 def test_the_service_prints_the_first_link_until_it_was_used(tmp_path: Path) -> None:
     url = migrated(tmp_path)
     said, logged = serve(url, tmp_path / "var")

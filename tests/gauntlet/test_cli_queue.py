@@ -71,12 +71,14 @@ def test_the_queue_is_shown_to_people_and_to_programs(db: Database, tmp_path: Pa
     assert set(pieces[0]) == set(type(view_queue(db)[0]).model_fields)
 
 
+@pytest.mark.slow
 def test_an_empty_queue_is_shown_too(db: Database) -> None:
     for what in ("show", "workers"):
         assert gauntlet("queue", what, url=db.url).returncode == 0
         assert json.loads(gauntlet("queue", what, "--json", url=db.url).stdout) == []
 
 
+@pytest.mark.slow
 def test_workers_are_shown_drained_and_let_go_on(db: Database) -> None:
     announce(db, a_worker("here-cpu-1", host="here", datasets=("digits", "cifar10")))
     shown = gauntlet("queue", "workers", url=db.url)
@@ -91,6 +93,7 @@ def test_workers_are_shown_drained_and_let_go_on(db: Database) -> None:
     assert not list_workers(db)[0].draining
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", ["7", "-7", "0"])
 def test_a_priority_is_set(db: Database, tmp_path: Path, value: str) -> None:
     blobs = LocalBlobs(tmp_path / "blobs", 0)

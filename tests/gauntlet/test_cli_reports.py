@@ -46,6 +46,7 @@ def changed(source: Path, target: Path, provenance: dict[str, Any] | None = None
     return target
 
 
+@pytest.mark.slow
 def test_compares_two_models_on_the_same_points(tmp_path: Path, of_zoo: Path) -> None:
     path = tmp_path / "other.json"
     other = evaluated(path, OTHER.id)
@@ -70,6 +71,7 @@ def test_reports_of_other_points_are_not_compared(tmp_path: Path, of_zoo: Path) 
     assert_refused(gauntlet("compare", str(of_zoo), str(path), "--json"), ExitCode.INVALID, "epsilon", as_json=True)
 
 
+@pytest.mark.slow
 def test_studies_seeds_as_if_each_were_evaluated_alone(tmp_path: Path, of_zoo: Path) -> None:
     path = tmp_path / "study.json"
     found = gauntlet("evaluate", CARD.id, *BOARD, *SHORT, "--seed", "2", "--seeds", "3", "--json", str(path))

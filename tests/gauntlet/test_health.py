@@ -47,6 +47,7 @@ def test_the_service_under_another_name(prepared: Path, tmp_path: Path) -> None:
         assert code(health("serve", **where))[0] == ExitCode.UNREACHABLE
 
 
+@pytest.mark.slow
 def test_a_worker_of_this_machine(service: Running) -> None:
     db, where = service.services.db, {"GAUNTLET_VAR_DIR": str(service.blobs.parent)}
     announce(db, Worker(name="elsewhere", host="elsewhere", datasets=("digits",)))
@@ -58,6 +59,7 @@ def test_a_worker_of_this_machine(service: Running) -> None:
     assert code(health("worker", **where)) == (ExitCode.FAILED, "not_alive")
 
 
+@pytest.mark.slow
 def test_the_sweeper(service: Running) -> None:
     db, where = service.services.db, {"GAUNTLET_VAR_DIR": str(service.blobs.parent)}
     assert code(health("sweep", **where)) == (ExitCode.FAILED, "not_alive")

@@ -182,6 +182,6 @@ def test_an_entry_evaluated_here_is_left_alone(db: Database) -> None:
 
 
 def test_importing_is_fast(db: Database) -> None:
-    start = time.process_time()
+    start = time.thread_time()
     import_reference_boards(db)
-    assert time.process_time() - start < 1
+    assert time.thread_time() - start < 1.5

@@ -52,6 +52,7 @@ def weights(model: str = "Digits_Standard") -> dict[str, torch.Tensor]:
     return load(bundled_checkpoint(card(model, "digits", "Linf")).read_bytes())
 
 
+@pytest.mark.slow
 def test_an_honest_model_passes_its_check(services: Services, tmp_path: Path) -> None:
     view = submitted(services)
     run(services, must_claim(services), limits(tmp_path))

@@ -36,6 +36,7 @@ POINTS = 60
 """At most so many in a shard."""
 
 
+@pytest.mark.slow
 def test_a_check_asks_what_this_board_asks_and_is_that_of_the_command_line(services: Services, tmp_path: Path) -> None:
     submitted(services, MODEL, threat_model=CORRUPTIONS)
     run(services, must_claim(services), limits(tmp_path))

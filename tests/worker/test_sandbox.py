@@ -243,6 +243,7 @@ def test_walls_that_were_not_put_up_are_found_out(monkeypatch: pytest.MonkeyPatc
     assert probe.reason == "it lets through: directory, file, network, process, signal"
 
 
+@pytest.mark.slow
 def test_an_evaluation_runs_inside_and_its_report_says_so(services: Services, tmp_path: Path) -> None:
     work = claimed_shard(services, ROBUST, 20)
     how = limits(tmp_path)
