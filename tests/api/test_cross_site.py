@@ -94,6 +94,7 @@ def test_no_form_of_another_site_passes_for_json(stage: Stage) -> None:
         assert stage.everything() == before, str(line)
 
 
+@pytest.mark.slow
 def test_reading_changes_nothing(stage: Stage) -> None:
     for line in [line for line in TABLE if line.method == "GET"]:
         person = stage.person(Caller.ADMIN)
