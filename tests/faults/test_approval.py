@@ -15,7 +15,7 @@ from store.boards import get_model
 from store.moderation import approve
 from store.submissions import get_submission
 from store.tables import AuditRow, EntryRow
-from store.views import State
+from store.views import Badge, State
 from tests.faults.cases import USUAL
 from tests.faults.evidence import difference
 from tests.faults.programs import ROOT
@@ -72,7 +72,7 @@ def test_a_result_that_waits_outlives_everybody_and_is_published_once(strict: St
         assert session.scalar(select(func.count()).select_from(EntryRow).where(EntryRow.badge == "evaluated_here")) == 0
         assert session.scalar(select(AuditRow.id).where(AuditRow.action == "approve")) is None
     name = approve(strict.db, strict.blobs, submission_id, maintainer).submission.name
-    assert get_model(strict.db, strict.blobs, "digits", "Linf", name).row.rank == 1
+    assert get_model(strict.db, strict.blobs, "digits", "Linf", name).row.badge is Badge.EVALUATED
     with Stack() as other:
         expected = other.undisturbed(USUAL)
     assert difference(strict.evidence(submission_id), expected) == ""
