@@ -197,12 +197,7 @@ class BoardPage(Page):
 
 
 def board_page(
-    services: Services,
-    dataset: str,
-    threat_model: str,
-    query: BoardQuery,
-    who: Actor | None = None,
-    under_way: tuple[SubmissionView, ...] | None = None,
+    services: Services, dataset: str, threat_model: str, query: BoardQuery, who: Actor | None = None
 ) -> BoardPage:
     """Return what the page of a board shows.
 
@@ -212,7 +207,6 @@ def board_page(
         threat_model: see ``dataset``.
         query: which part of the board.
         who: who asks; None for the service itself.
-        under_way: the submissions on their way to the board, where they are known already.
     Raises:
         NotFound: there is no such board.
     """
@@ -220,10 +214,9 @@ def board_page(
     if not board.rows and query.page > 1:
         query = query.model_copy(update={"page": _pages(board)})
         board = _page_of(services, dataset, threat_model, query)
+    # After the entries, so that none is shown both as an entry and as still on its way there.
     now = board.evaluated_here and not query.as_of
-    if under_way is None and now:
-        under_way = list_open(services.db, dataset, threat_model, who=who)
-    running = (under_way or ()) if now else ()
+    running = list_open(services.db, dataset, threat_model, who=who) if now else ()
     points = list_points(services.db, dataset, threat_model, query.entries, as_of_ms=query.as_of_ms)
     address = f"/api/v1/leaderboards/{board.dataset}/{board.threat_model}"
     view = query.filters | ({"as_of": query.as_of} if query.as_of else {})
@@ -274,7 +267,7 @@ def show_board(
     running = list_open(store.db, dataset, threat_model, who=who) if standing.under_way else ()
 
     def make() -> bytes:
-        return as_html(board_page(store, dataset, threat_model, query, who, running)).encode()
+        return as_html(board_page(store, dataset, threat_model, query, who)).encode()
 
     return respond(request, store.rendered.get(("page", dataset, threat_model, query), (standing, running), make))
 
