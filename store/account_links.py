@@ -17,14 +17,14 @@ from store.account_rows import (
     is_taken,
     view_account,
 )
-from store.actors import Actor, Role, require_admin
+from store.actors import Actor, Role, require_admin_or_operator
 from store.audit import note
-from store.database import Database, database_now_ms, take_turns
+from store.database import DAY_MS, Database, database_now_ms, take_turns
 from store.passwords import check_password, hash_password
 from store.secret_texts import hash_of, new_secret
 from store.tables import AccountRow, LinkRow
 
-LINK_MS = 24 * 3600 * 1000
+LINK_MS = DAY_MS
 """How long a link lets somebody in."""
 FIRST = "admin"
 """Name of the account that a new service makes."""
@@ -65,7 +65,7 @@ def new_link(db: Database, who: Actor | None, name: str) -> str:
         Forbidden: `who` is no administrator.
         NotFound: there is no such account.
     """
-    actor = require_admin(who) if who is not None else None
+    actor = require_admin_or_operator(who)
     with db.transaction() as session:
         row = account_by_name(session, name)
         note(session, actor, "make_link", f"account {row.id}")

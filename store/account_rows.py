@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import secrets
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError
@@ -12,7 +11,7 @@ from sqlalchemy.orm import Session
 from benchmark.errors import Conflict, InvalidInput, NotFound
 from store.actors import Role
 from store.admission import cleaned_text
-from store.database import database_now_ms
+from store.database import database_now_ms, new_id
 from store.tables import AccountRow, LinkRow, SessionRow, TokenRow
 from store.views import View
 
@@ -53,7 +52,7 @@ def insert_account(
     """
     now = database_now_ms(session)
     row = AccountRow(
-        id=f"{now:012x}{secrets.token_hex(4)}",
+        id=new_id(now),
         name=name,
         email=email,
         team=team,

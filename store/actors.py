@@ -83,15 +83,11 @@ class Actor(View):
 
     def may_see(self, submission: SubmissionRow) -> bool:
         """Tell whether they may see a submission: what is published, what nobody owns, what is theirs."""
-        if submission.owner_id is None or submission.state in PUBLIC:
-            return True
-        return self.moderates or (submission.owner_id == self.account_id and Scope.READ in self.scopes)
+        return submission.state in PUBLIC or self.may_read_log(submission)
 
     def may_read_log(self, submission: SubmissionRow) -> bool:
         """Tell whether they may read all that happened to a submission, failures of the service included."""
-        if submission.owner_id is None or self.moderates:
-            return True
-        return submission.owner_id == self.account_id and Scope.READ in self.scopes
+        return submission.owner_id is None or self.moderates or self._owns(submission, Scope.READ)
 
     def may_change(self, submission: SubmissionRow) -> bool:
         """Tell whether they may cancel, withdraw or edit a submission."""
@@ -99,13 +95,11 @@ class Actor(View):
             return True
         if submission.owner_id is None:
             return self.open_house
-        return submission.owner_id == self.account_id and Scope.SUBMIT in self.scopes
+        return self._owns(submission, Scope.SUBMIT)
 
     def may_edit(self, entry: EntryRow) -> bool:
         """Tell whether they may edit what an entry says of its paper, or remove it where it is unverified."""
-        if self.moderates:
-            return True
-        return entry.owner_id is not None and entry.owner_id == self.account_id and Scope.SUBMIT in self.scopes
+        return self.moderates or self._owns(entry, Scope.SUBMIT)
 
     def may_claim(self, entry: EntryRow) -> bool:
         """Tell whether they may say of an entry that it is theirs, or wrong: of those that come from publications."""
@@ -119,8 +113,8 @@ class Actor(View):
         """Tell whether they may say who made an anonymous submission: its owner, and no maintainer instead of them."""
         return self._owns(submission, Scope.SUBMIT)
 
-    def _owns(self, submission: SubmissionRow, scope: Scope) -> bool:
-        return self.account_id is not None and submission.owner_id == self.account_id and scope in self.scopes
+    def _owns(self, row: SubmissionRow | EntryRow, scope: Scope) -> bool:
+        return self.account_id is not None and row.owner_id == self.account_id and scope in self.scopes
 
 
 ANYBODY = Actor()
@@ -238,10 +232,7 @@ def require_maintainer(who: Actor) -> str:
         SignInNeeded: nobody is signed in.
         Forbidden: they are no maintainer.
     """
-    account_id = require_account(who, Scope.MODERATE)
-    if not who.moderates:
-        raise refusal(who, "a maintainer")
-    return account_id
+    return _require_trusted(who, who.moderates, "a maintainer")
 
 
 def require_admin(who: Actor) -> str:
@@ -251,9 +242,23 @@ def require_admin(who: Actor) -> str:
         SignInNeeded: nobody is signed in.
         Forbidden: they are no administrator.
     """
+    return _require_trusted(who, who.administers, "an administrator")
+
+
+def require_admin_or_operator(who: Actor | None) -> str | None:
+    """Return the administrator's account that asks; None for the operator, who has the database anyway.
+
+    Raises:
+        SignInNeeded: nobody is signed in.
+        Forbidden: they are no administrator.
+    """
+    return require_admin(who) if who is not None else None
+
+
+def _require_trusted(who: Actor, trusted: bool, expected: str) -> str:
     account_id = require_account(who, Scope.MODERATE)
-    if not who.administers:
-        raise refusal(who, "an administrator")
+    if not trusted:
+        raise refusal(who, expected)
     return account_id
 
 

@@ -15,7 +15,7 @@ from store.account_rows import (
     require_another_admin,
     view_account,
 )
-from store.actors import Actor, Role, require_admin
+from store.actors import Actor, Role, require_admin_or_operator
 from store.audit import note
 from store.database import Database, take_turns
 from store.tables import AccountRow
@@ -34,7 +34,7 @@ def invite(db: Database, who: Actor | None, name: str, role: Role) -> tuple[Acco
         InvalidInput: the name breaks a rule.
         Conflict: it is taken.
     """
-    actor = require_admin(who) if who is not None else None
+    actor = require_admin_or_operator(who)
     name = checked_name(name)
     with db.transaction() as session:
         row = insert_account(session, name, role)
@@ -48,8 +48,7 @@ def list_accounts(db: Database, who: Actor | None) -> tuple[AccountView, ...]:
     Raises:
         Forbidden: `who` is no administrator.
     """
-    if who is not None:
-        require_admin(who)
+    require_admin_or_operator(who)
     with db.snapshot() as session:
         rows = session.scalars(select(AccountRow).where(AccountRow.deleted_ms.is_(None)).order_by(AccountRow.id))
         return tuple(view_account(row) for row in rows)
@@ -68,7 +67,7 @@ def set_account(
         NotFound: there is no such account.
         Conflict: it is the last administrator's.
     """
-    actor = require_admin(who) if who is not None else None
+    actor = require_admin_or_operator(who)
     with db.transaction() as session:
         take_turns(session, "administrators")
         row = account_by_name(session, name)

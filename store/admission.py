@@ -70,9 +70,7 @@ def admit_fields(new: NewSubmission, admission: Admission) -> tuple[NewSubmissio
     if not board.evaluated_here:
         raise _invalid("threat_model", board.name, "a board that is evaluated here", "choose such a board")
     new = _cleaned(new)
-    if not NAME.fullmatch(new.name):
-        expected = "1 to 80 letters, digits, spaces or . _ + -, the first a letter or digit"
-        raise _invalid("name", repr(new.name[:100]), expected, "choose another name")
+    check_name(new.name)
     architectures = admission.architectures(new.dataset)
     if new.architecture not in architectures:
         raise _invalid(
@@ -143,6 +141,17 @@ def _without_hidden(text: str, keep: str = "") -> str:
     # A tab or line break separates words, so it becomes a space; what is invisible anyway just goes.
     text = "".join(" " if char in "\t\n\r" and char not in keep else char for char in text)
     return "".join(char for char in text if char in keep or unicodedata.category(char) not in _HIDDEN).strip()
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that no entry may bear.
+
+    Raises:
+        InvalidSubmission: it is one.
+    """
+    if not NAME.fullmatch(name):
+        expected = "1 to 80 letters, digits, spaces or . _ + -, the first a letter or digit"
+        raise _invalid("name", repr(name[:100]), expected, "choose another name")
 
 
 def check_url(url: str, field: str = "paper_url") -> None:

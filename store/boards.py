@@ -7,7 +7,6 @@ import json
 from sqlalchemy import Select, Subquery, and_, case, func, or_, select, true
 from sqlalchemy.orm import Session, aliased
 
-from benchmark.errors import NotFound
 from benchmark.report import Interval
 from benchmark.threat_models import BOARDS, Board, official_board
 from store.actors import ANYBODY
@@ -15,6 +14,7 @@ from store.as_of import entries_at, sources_at
 from store.blobs import Blobs
 from store.board_filters import EVERYTHING, BoardFilters, in_order, matching, of_board, ranked, ranking, standing
 from store.database import Database
+from store.entries import model_not_found
 from store.externals import view_externals
 from store.look_views import view_looks
 from store.reports import read_report
@@ -204,16 +204,6 @@ def get_model(db: Database, blobs: Blobs, dataset: str, threat_model: str, model
             externals=_externals(session, entry.id),
             team=team_work(session, entry),
         )
-
-
-def model_not_found(board: Board, model_id: str) -> NotFound:
-    """Return the error for an entry that a board does not have."""
-    return NotFound.because(
-        "model",
-        found=repr(model_id[:80]),
-        expected=f"an entry of {board.name}",
-        remedy="choose one from the leaderboard",
-    )
 
 
 def ranked_entries(board: Board) -> Select[EntryRow, int | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ BUSY_TIMEOUT_MS = 30_000
 """How long a transaction waits for one that holds what it wants to change."""
 SILENCE_MS = 20_000
 """How long a transaction that may write is left without a statement before PostgreSQL ends it: its client is gone."""
+
+DAY_MS = 24 * 3600 * 1000
 
 _QUEUED = "queued"
 _LOCK_CONFLICTS = frozenset({"55P03", "40P01"})
@@ -99,6 +102,15 @@ def database_now_ms(connection: Session | Connection) -> int:
     dialect = connection.get_bind().dialect if isinstance(connection, Session) else connection.dialect
     now: int = connection.execute(text(_NOW_MS[dialect.name])).scalar_one()
     return now
+
+
+def new_id(now_ms: int) -> str:
+    """Return an id that nobody guesses; those of one table sort in the order of arrival.
+
+    Args:
+        now_ms: the time by the database's clock.
+    """
+    return f"{now_ms:012x}{secrets.token_hex(4)}"
 
 
 def take_turns(session: Session, what: str) -> None:

@@ -6,11 +6,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from store.audit import note
-from store.database import Database, database_now_ms
+from store.database import DAY_MS, Database, database_now_ms
 from store.entries import subject_of
 from store.notices import Event, entry_path, tell
 from store.tables import AuditRow, EntryRow, TokenRow
-from store.unverified import DAY_MS
 from store.views import Badge
 
 WARNED_DAYS = 7

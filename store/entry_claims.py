@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import secrets
 from collections.abc import Sequence
 from enum import StrEnum
 
@@ -15,7 +14,7 @@ from store.actors import Actor, Scope, refusal, require_account, require_maintai
 from store.admission import cleaned_text
 from store.audit import note
 from store.best_known import remember
-from store.database import Database, database_now_ms, take_turns
+from store.database import Database, database_now_ms, new_id, take_turns
 from store.entries import Place, find_entry, subject_of
 from store.entry_edits import DISPUTE, note_columns
 from store.errors import QueueFull
@@ -114,7 +113,7 @@ def file_claim(db: Database, who: Actor, place: Place, kind: ClaimKind, message:
         _require_room(session, entry, account_id, kind)
         now = database_now_ms(session)
         row = ClaimRow(
-            id=f"{now:012x}{secrets.token_hex(4)}",
+            id=new_id(now),
             entry_id=entry.id,
             account_id=account_id,
             kind=kind,

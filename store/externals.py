@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import secrets
 from collections.abc import Sequence
 
 from sqlalchemy import func, select
@@ -16,7 +15,7 @@ from benchmark.threat_models import official_board
 from benchmark.verdicts import Verdict
 from store.admission import LONGEST, Admission, check_url, cleaned_text
 from store.blobs import Blobs
-from store.database import Database, database_now_ms, take_turns
+from store.database import Database, database_now_ms, new_id, take_turns
 from store.errors import QueueFull
 from store.queue import NORMAL, queue_work
 from store.tables import EntryRow, ExternalRow, ReportRow, RunRow, SubmissionRow
@@ -259,7 +258,7 @@ def _insert(
     session.add(run)
     session.flush()
     row = ExternalRow(
-        id=f"{now:012x}{secrets.token_hex(4)}",
+        id=new_id(now),
         entry_id=entry.id,
         run_id=run.id,
         title=new.title,

@@ -9,14 +9,13 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from benchmark.report import canonical_json
-from store.database import database_now_ms
+from store.database import DAY_MS, database_now_ms
 from store.tables import AccountRow, NoticeRow, WebhookRow
 
 MOST_WAITING = 500
 """Messages to one account that may wait to be sent; what happens beyond that it is not told."""
 MOST_MAILS_A_DAY = 50
 """E-mails to one account within a day: nobody has confirmed that the address is its owner's."""
-_DAY_MS = 24 * 3600 * 1000
 
 
 class Channel(StrEnum):
@@ -63,7 +62,7 @@ def tell(session: Session, account_id: str | None, event: Event, message: str, p
     targets = [(Channel.EMAIL, "")] * bool(account.email) + [(Channel.WEBHOOK, hook) for hook in hooks]
     if targets and _waiting(session, account.id) + len(targets) <= MOST_WAITING:
         now = database_now_ms(session)
-        if account.email and _mails_since(session, account.id, now - _DAY_MS) >= MOST_MAILS_A_DAY:
+        if account.email and _mails_since(session, account.id, now - DAY_MS) >= MOST_MAILS_A_DAY:
             targets = targets[1:]
         for channel, target in targets:
             session.add(_row(account.id, channel, target, event, message, path, now=now))

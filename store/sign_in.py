@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
 from collections.abc import Collection
 
 from sqlalchemy import delete, select, update
@@ -15,15 +14,14 @@ from store.account_rows import as_name, end_sessions
 from store.actors import Actor, Forbidden, Role, Scope, require_account
 from store.admission import cleaned_text
 from store.audit import note
-from store.database import Database, database_now_ms
+from store.database import DAY_MS, Database, database_now_ms, new_id
 from store.passwords import is_password
 from store.secret_texts import hash_of, is_token, new_secret, new_token
 from store.tables import AccountRow, SessionRow, TokenRow
 from store.views import View
 
-SESSION_MS = 30 * 24 * 3600 * 1000
+SESSION_MS = 30 * DAY_MS
 """How long somebody stays signed in."""
-DAY_MS = 24 * 3600 * 1000
 MOST_DAYS = 365
 MOST_TOKENS = 50
 _ID = re.compile(r"[0-9a-f]{20}")
@@ -190,7 +188,7 @@ def create_token(
                 "token", found=f"{MOST_TOKENS} tokens", expected="fewer", remedy="revoke one that you do not need"
             )
         row = TokenRow(
-            id=f"{now:012x}{secrets.token_hex(4)}",
+            id=new_id(now),
             account_id=account_id,
             name=name,
             sha256=hash_of(secret),

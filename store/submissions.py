@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import secrets
-
 from sqlalchemy import ColumnElement, func, or_, select, true, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.orm import Session
 
 from benchmark.errors import Conflict, InvalidSubmission
 from benchmark.threat_models import Board
 from store.actors import PUBLIC, Actor, Scope, require_account_to_hide, require_changeable, require_visible
 from store.admission import Admission, admit, admit_fields, checkpoint_missing
 from store.blobs import Blobs
-from store.database import Database, database_now_ms, take_turns
+from store.database import Database, database_now_ms, new_id, take_turns
+from store.entries import entry_of_name, same_name
 from store.errors import QueueFull
 from store.queue import NORMAL, queue_work
 from store.seeds import key_of_run, seed_of_key
 from store.states import OPEN, UNDER_WAY, move
 from store.submission_notices import tell_owner
 from store.submission_views import as_columns, view_submissions
-from store.tables import EntryRow, RunRow, ShardRow, SubmissionRow, TransitionRow
+from store.tables import RunRow, ShardRow, SubmissionRow, TransitionRow
 from store.unverified import is_replaceable
 from store.views import Approval, NewSubmission, Purpose, State, SubmissionView
 
@@ -278,13 +277,7 @@ def _take_in(
 
 
 def _require_free_name(session: Session, new: NewSubmission, owner_id: str | None) -> None:
-    entry = session.scalar(
-        select(EntryRow).where(
-            EntryRow.dataset == new.dataset,
-            EntryRow.threat_model == new.threat_model,
-            _same_name(EntryRow.model_id, new),
-        )
-    )
+    entry = session.scalar(entry_of_name(new.dataset, new.threat_model, new.name))
     present = _latest_of_name(session, new)
     if new.anonymous and entry is not None and is_replaceable(entry, owner_id):
         raise InvalidSubmission.because(
@@ -364,16 +357,11 @@ def _latest_of_name(session: Session, new: NewSubmission) -> SubmissionRow | Non
         .where(
             SubmissionRow.dataset == new.dataset,
             SubmissionRow.threat_model == new.threat_model,
-            _same_name(SubmissionRow.name, new),
+            same_name(SubmissionRow.name, new.name),
         )
         .order_by(SubmissionRow.id.desc())
         .limit(1)
     )
-
-
-def _same_name(column: InstrumentedAttribute[str], new: NewSubmission) -> ColumnElement[bool]:
-    """Names that differ only in case are one name, or an entry could pass itself off as another; names are ASCII."""
-    return func.lower(column) == new.name.lower()
 
 
 def _insert(
@@ -389,7 +377,7 @@ def _insert(
 ) -> SubmissionView:
     now = database_now_ms(session)
     row = SubmissionRow(
-        id=f"{now:012x}{secrets.token_hex(4)}",
+        id=new_id(now),
         **as_columns(new),
         baseline=baseline,
         zoo_id=zoo_id,

@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 import secrets
 
-from sqlalchemy import Select, delete, func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from benchmark.errors import Conflict, InvalidSubmission
 from benchmark.threat_models import Board, official_board
 from store.actors import Actor, Scope, require_account, require_editable
-from store.admission import LONGEST, NAME, check_url, cleaned_text
+from store.admission import LONGEST, check_name, check_url, cleaned_text
 from store.audit import note
 from store.best_known import remember
-from store.database import Database, database_now_ms, take_turns
-from store.entries import Place, find_entry, subject_of
+from store.database import DAY_MS, Database, database_now_ms, take_turns
+from store.entries import Place, entry_of_name, find_entry, same_name, subject_of
 from store.errors import QueueFull
 from store.notices import Event, tell
 from store.states import OPEN
@@ -30,7 +30,6 @@ LONGEST_TEXTS = {field: LONGEST[field] for field in ("title", "authors", "paper_
     "how": 300,
 }
 SOURCE = "The authors’ own run, not verified"
-DAY_MS = 24 * 3600 * 1000
 _REQUIRED = ("title", "authors", "paper_url", "architecture", "how")
 _AT_ONCE = 200
 
@@ -134,7 +133,9 @@ def remove_expired(db: Database) -> tuple[str, ...]:
 
 def make_way(session: Session, submission: SubmissionRow) -> None:
     """Take an unverified entry away that the evaluation of a submission of its name is about to replace."""
-    entry = session.scalar(_of_name(submission.dataset, submission.threat_model, submission.name).with_for_update())
+    entry = session.scalar(
+        entry_of_name(submission.dataset, submission.threat_model, submission.name).with_for_update()
+    )
     if entry is not None and entry.badge == Badge.UNVERIFIED:
         note(session, None, "replace_unverified", subject_of(entry), submission=submission.id)
         _delete(session, entry)
@@ -148,12 +149,7 @@ def is_replaceable(entry: EntryRow, owner_id: str | None) -> bool:
 def _checked(new: NewUnverified) -> NewUnverified:
     fields = {field: cleaned_text(field, getattr(new, field), most) for field, most in LONGEST_TEXTS.items()}
     fields["name"] = cleaned_text("name", new.name, 80)
-    if not NAME.fullmatch(fields["name"]):
-        raise InvalidSubmission.because(
-            "name", found=repr(new.name[:100]),
-            expected="1 to 80 letters, digits, spaces or . _ + -, the first a letter or digit",
-            remedy="choose another name",
-        )  # fmt: skip
+    check_name(fields["name"])
     for field in _REQUIRED:
         if not fields[field]:
             raise InvalidSubmission.because(field, found="nothing", expected="a text", remedy="fill it in")
@@ -184,10 +180,10 @@ def _require_free(session: Session, board: Board, name: str) -> None:
     submission = select(SubmissionRow.id).where(
         SubmissionRow.dataset == board.dataset,
         SubmissionRow.threat_model == board.threat_model,
-        func.lower(SubmissionRow.name) == name.lower(),
+        same_name(SubmissionRow.name, name),
         SubmissionRow.state.in_(OPEN),
     )
-    if session.scalar(_of_name(board.dataset, board.threat_model, name)) is not None or session.scalar(submission):
+    if session.scalar(entry_of_name(board.dataset, board.threat_model, name)) is not None or session.scalar(submission):
         raise _taken(board, name)
 
 
@@ -235,15 +231,6 @@ def _insert(session: Session, board: Board, new: NewUnverified, account_id: str,
     session.flush()
     remember(session, entry, SOURCE, new.robust_accuracy)
     return entry
-
-
-def _of_name(dataset: str, threat_model: str, name: str) -> Select[EntryRow]:
-    """Return the query for the entry of a name; those that differ only in case are one, see `store.submissions`."""
-    return select(EntryRow).where(
-        EntryRow.dataset == dataset,
-        EntryRow.threat_model == threat_model,
-        func.lower(EntryRow.model_id) == name.lower(),
-    )
 
 
 def _delete(session: Session, entry: EntryRow) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import secrets
 from contextlib import suppress
 from urllib.parse import urlsplit
 
@@ -15,7 +14,7 @@ from benchmark.errors import Conflict, InvalidInput, NotFound
 from store.actors import Actor, Scope, require_account
 from store.addresses import is_public
 from store.audit import note
-from store.database import Database, database_now_ms, take_turns
+from store.database import Database, database_now_ms, new_id, take_turns
 from store.errors import QueueFull
 from store.notices import Event, tell_webhook
 from store.secret_texts import new_secret
@@ -60,9 +59,7 @@ def add_webhook(db: Database, who: Actor, url: str, *, offered: bool) -> tuple[W
         if (session.scalar(present) or 0) >= MOST_WEBHOOKS:
             raise QueueFull(f"You have {MOST_WEBHOOKS} webhooks already. Remove one first.")
         now = database_now_ms(session)
-        row = WebhookRow(
-            id=f"{now:012x}{secrets.token_hex(4)}", account_id=account_id, url=url, secret=secret, created_ms=now
-        )
+        row = WebhookRow(id=new_id(now), account_id=account_id, url=url, secret=secret, created_ms=now)
         session.add(row)
         note(session, account_id, "add_webhook", f"webhook {row.id}", host=urlsplit(url).hostname or "")
         return _view(row), secret

@@ -9,11 +9,11 @@ from sqlalchemy.orm import Session
 
 from benchmark.errors import NotFound
 from benchmark.report import SandboxLevel
-from store.database import Database, database_now_ms, ring_after_commit, upsert
+from store.database import DAY_MS, Database, database_now_ms, ring_after_commit, upsert
 from store.tables import ShardRow, WorkerRow
 from store.views import View
 
-FORGOTTEN_AFTER_MS = 24 * 3600 * 1000
+FORGOTTEN_AFTER_MS = DAY_MS
 """Time without a sign of life after which a worker is no longer listed."""
 
 

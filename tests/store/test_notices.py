@@ -14,7 +14,7 @@ from store.actors import ANYBODY, Actor, Forbidden, Role, Scope, SignInNeeded
 from store.audit import list_audit
 from store.blobs import LocalBlobs
 from store.claims import fail_attempt
-from store.database import Database, database_now_ms
+from store.database import DAY_MS, Database, database_now_ms
 from store.deliveries import (
     MINUTE_MS,
     MOST_ATTEMPTS,
@@ -35,7 +35,6 @@ from store.states import move
 from store.submission_notices import tell_of_names
 from store.submissions import cancel, submit
 from store.tables import AccountRow, NoticeRow, SubmissionRow, TokenRow, WebhookRow
-from store.unverified import DAY_MS
 from store.views import State
 from store.webhooks import MOST_WEBHOOKS, add_webhook, list_webhooks, ping_webhook, remove_webhook
 from tests.store.interleaving import at_once

@@ -11,7 +11,7 @@ from store.audit import list_audit
 from store.blobs import Blobs, LocalBlobs
 from store.board_filters import BoardFilters
 from store.boards import get_board, get_model, list_boards
-from store.database import Database
+from store.database import DAY_MS, Database
 from store.deliveries import list_notices
 from store.endings import warn_of_ends
 from store.errors import QueueFull
@@ -20,7 +20,7 @@ from store.rendered import standing_of
 from store.submissions import require_admissible, submit
 from store.sweeping import sweep
 from store.tables import EntryHistoryRow, EntryRow
-from store.unverified import DAY_MS, MOST_EACH, NewUnverified, add_unverified, remove_unverified
+from store.unverified import MOST_EACH, NewUnverified, add_unverified, remove_unverified
 from store.views import Badge
 from tests.store.material import Rules, board_entry, check, finish, must_claim, new_submission, shard_report
 from tests.store.people import person
