@@ -207,8 +207,8 @@ class Client:
         for view in self._told(submission_id):
             last = view
             yield view
-        if last is not None and _settled(last):
-            return
+            if _settled(view):
+                return
         looks = _changes(lambda: self.get_submission(submission_id), _settled, every)
         yield from (view for view in looks if view != last)
 

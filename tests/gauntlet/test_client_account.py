@@ -17,8 +17,11 @@ from gauntlet.tokens import VARIABLE
 from store.accounts import NewAccount, get_account, register
 from store.actors import Actor, Role, Scope
 from store.sign_in import create_token
+from store.tables import SubmissionRow
+from store.views import State
 from tests.gauntlet.inside import Command, command
 from tests.running import Running, safetensors
+from tests.store.deciders import evaluate, person, send
 from tests.web.material import publish, take_in
 
 
@@ -100,6 +103,16 @@ def test_a_token_is_shown_and_told_to_nobody(service: Running, monkeypatch: pyte
     with pytest.raises(InvalidInput) as refused:
         Client(service.url, token="gnt_ two words")
     assert "two words" not in str(refused.value)
+
+
+@pytest.mark.timeout(30)
+def test_a_watch_ends_where_only_a_maintainer_can_go_on(service: Running) -> None:
+    submission_id = send(service.services, person(service.services.db, "jane"), approval=True)
+    assert evaluate(service.services) is State.EVALUATED
+    with service.services.db.transaction() as session:
+        session.get_one(SubmissionRow, submission_id).owner_id = None  # so that anybody may watch it
+    with Client(service.url) as client:
+        assert [view.rests for view in client.watch(submission_id)] == [True]
 
 
 @pytest.fixture
