@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from store.actors import Actor, Role
 from store.blobs import LocalBlobs
 from store.database import Database
 from store.migrate import upgrade
@@ -14,6 +15,7 @@ from store.services import Services
 from tests.running import Running, prepared
 from tests.s3_server import s3_credentials, s3_server
 from tests.servers import Databases
+from tests.store.deciders import person
 from tests.store.material import Rules
 from tests.store.places import Place, http_place, local_place, s3_place, service_for_workers
 
@@ -95,3 +97,15 @@ def rules() -> Rules:
 def services(db: Database, blobs: LocalBlobs, rules: Rules) -> Services:
     """A store of the test's own, on both dialects."""
     return Services(db, blobs, rules, rules.max_checkpoint_bytes)
+
+
+@pytest.fixture
+def owner(services: Services) -> Actor:
+    """Somebody with an account, who sends submissions."""
+    return person(services.db, "owner")
+
+
+@pytest.fixture
+def maintainer(services: Services) -> Actor:
+    """Somebody who decides about them."""
+    return person(services.db, "maintainer", Role.MAINTAINER)

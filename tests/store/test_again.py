@@ -11,7 +11,7 @@ from benchmark import threat_models
 from benchmark.errors import Conflict
 from benchmark.report import CheckOutcome
 from benchmark.threat_models import official_board
-from store.actors import Actor, Role
+from store.actors import Actor
 from store.again import evaluate_again
 from store.boards import get_model
 from store.claims import claim, fail_attempt
@@ -23,7 +23,7 @@ from store.submissions import MAX_OPEN_EACH, get_submission
 from store.sweeping import sweep
 from store.tables import RunRow
 from store.views import LookState, ModelView, Purpose, State
-from tests.store.deciders import evaluate, person, send
+from tests.store.deciders import evaluate, send
 from tests.store.interleaving import interleaved
 from tests.store.lowered import judge_examples, look_closer, send_examples
 from tests.store.material import (
@@ -38,16 +38,6 @@ from tests.store.material import (
 )
 
 NEW = "standard-2"
-
-
-@pytest.fixture
-def owner(services: Services) -> Actor:
-    return person(services.db, "owner")
-
-
-@pytest.fixture
-def maintainer(services: Services) -> Actor:
-    return person(services.db, "maintainer", Role.MAINTAINER)
 
 
 @pytest.fixture

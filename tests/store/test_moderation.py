@@ -45,16 +45,6 @@ from tests.store.material import (
 PASSWORD = "correct horse battery staple"
 
 
-@pytest.fixture
-def owner(services: Services) -> Actor:
-    return person(services.db, "owner")
-
-
-@pytest.fixture
-def maintainer(services: Services) -> Actor:
-    return person(services.db, "maintainer", Role.MAINTAINER)
-
-
 def pending(services: Services, owner: Actor, name: str = "Method A", **fields: object) -> str:
     """Submit and evaluate; the result waits."""
     submission_id = send(services, owner, name, approval=True, **fields)
