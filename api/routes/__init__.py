@@ -50,10 +50,11 @@ def router(*, for_workers: bool = False) -> APIRouter:
         external_evaluations,
         zoo,
         dump,
+        unverified,
+        claims,
+        webhooks,
     )
     for noun in nouns:
-        routes.include_router(noun.router, prefix=PREFIX)
-    for noun in (unverified, claims, webhooks):
         routes.include_router(noun.router, prefix=PREFIX)
     routes.include_router(health.router)
     routes.include_router(metrics.router)

@@ -38,6 +38,20 @@ EXPORTED = "exported"
 DEFAULT_SERVER = "http://127.0.0.1:8000"
 
 
+def board_place(board: str) -> tuple[str, str]:
+    """Return the data set and the threat model of a board as commands take it.
+
+    Raises:
+        InvalidInput: it is not written so.
+    """
+    dataset, slash, threat_model = board.partition("/")
+    if not (dataset and slash and threat_model):
+        raise InvalidInput.because(
+            "board", found=repr(board), expected="DATASET/THREAT_MODEL", remedy='write it like "digits/Linf"'
+        )
+    return dataset, threat_model
+
+
 class ExitCode(IntEnum):
     """What the command's exit code says."""
 

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.errors import InvalidInput
-from gauntlet.cli.console import DEFAULT_SERVER, AsJson, Server, percent, print_json, print_table, table_of
+from gauntlet.cli.console import DEFAULT_SERVER, AsJson, Server, board_place, percent, print_json, print_table, table_of
 
 
 def report(
@@ -23,11 +22,7 @@ def report(
     """Show the report of an entry that a service has evaluated."""
     from gauntlet.client import Client
 
-    dataset, slash, threat_model = board.partition("/")
-    if not (dataset and slash and threat_model):
-        raise InvalidInput.because(
-            "board", found=repr(board), expected="DATASET/THREAT_MODEL", remedy='write it like "digits/Linf"'
-        )
+    dataset, threat_model = board_place(board)
     with Client(server) as client:
         found = client.report(dataset, threat_model, model)
     content = found.to_bytes()

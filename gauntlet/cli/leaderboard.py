@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.errors import InvalidInput
-from gauntlet.cli.console import DEFAULT_SERVER, AsJson, Server, percent, print_json, print_table, table_of
+from gauntlet.cli.console import DEFAULT_SERVER, AsJson, Server, board_place, percent, print_json, print_table, table_of
 
 if TYPE_CHECKING:
     from store.views import BoardView
@@ -38,11 +38,7 @@ def leaderboard(
     as_json: AsJson = False,
 ) -> None:
     """Show a leaderboard, or write it for spreadsheets, papers and other benchmarks."""
-    dataset, slash, threat_model = board.partition("/")
-    if not (dataset and slash and threat_model):
-        raise InvalidInput.because(
-            "board", found=repr(board), expected="DATASET/THREAT_MODEL", remedy='write it like "digits/Linf"'
-        )
+    dataset, threat_model = board_place(board)
     _require_sense(written, output, as_json=as_json)
     from gauntlet.client import Client
 

@@ -13,7 +13,7 @@ import typer
 
 from benchmark.errors import InvalidInput
 from benchmark.threat_models import official_board
-from gauntlet.cli.console import AsJson, DataDir, Device, ExitCode, print_json, progress_bar
+from gauntlet.cli.console import AsJson, DataDir, Device, ExitCode, board_place, print_json, progress_bar
 from gauntlet.cli.progress import standing_text
 
 if TYPE_CHECKING:
@@ -184,11 +184,7 @@ def fetched(card: PublishedCard) -> Path:
 
 
 def _board(name: str) -> Board:
-    dataset, slash, threat_model = name.partition("/")
-    if not (dataset and slash and threat_model):
-        raise InvalidInput.because(
-            "board", found=repr(name), expected="DATASET/THREAT_MODEL", remedy='write it like "digits/Linf"'
-        )
+    dataset, threat_model = board_place(name)
     board = official_board(dataset, threat_model)
     if not board.attacked:
         raise InvalidInput.because(

@@ -49,8 +49,10 @@ PAGES = (
     account,
     tokens,
     accounts,
+    unverified,
+    edit,
+    claims,
+    webhooks,
 )
 for _page in PAGES:
-    router.include_router(_page.router)
-for _page in (unverified, edit, claims, webhooks):
     router.include_router(_page.router)

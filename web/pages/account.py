@@ -16,10 +16,11 @@ from store.actors import Actor, Scope, require_account
 from store.rates import Counted
 from store.services import Services
 from store.sign_in import begin_session, sign_out_everywhere
-from web.forms import noted_at, read_fields, repeated_wrongly, status_of, to_sign_in
+from web.forms import repeated_wrongly, status_of, to_sign_in
 from web.pages.error import Problem, problems_of
 from web.rendering import Page, render
 from web.services import Client, Store, Who
+from web.urlencoded import noted_at, read_fields
 
 router = APIRouter()
 
@@ -56,7 +57,7 @@ def account_page(
         account=account,
         administers=who.administers,
         values={field: (values or present).get(field, "") for field in DATA},
-        problems=problems_of(errors or {}),
+        problems=problems_of(errors),
         longest_team=LONGEST_TEAM,
     )
 

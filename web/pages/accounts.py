@@ -16,10 +16,11 @@ from store.actors import Actor, Role, require_admin
 from store.administration import invite, list_accounts, set_account
 from store.rates import Counted
 from store.services import Services
-from web.forms import noted_at, read_fields, status_of, to_sign_in
+from web.forms import status_of, to_sign_in
 from web.pages.error import Problem, problems_of
 from web.rendering import Page, render
 from web.services import Store, Who
+from web.urlencoded import noted_at, read_fields
 
 router = APIRouter()
 
@@ -62,7 +63,7 @@ def accounts_page(
         link_name=link[0],
         link=link[1],
         values={"name": "", "role": Role.SUBMITTER.value} | dict(values or {}),
-        problems=problems_of(errors or {}),
+        problems=problems_of(errors),
     )
 
 

@@ -29,7 +29,7 @@ from store.entry_claims import (
 )
 from store.services import Services
 from web.forms import status_of, to_sign_in
-from web.pages.error import Problem
+from web.pages.error import Problem, problems_of
 from web.rendering import Page, model_address, render
 from web.services import Store, Who
 from web.urlencoded import Fields, number_in, tried
@@ -101,7 +101,7 @@ def claim_form_page(
         address=model_address(*place),
         longest=dict(FIELDS),
         values={field: values.get(field, "") for field in FIELDS},
-        problems={field: Problem.of(error) for field, error in (errors or {}).items()},
+        problems=problems_of(errors),
     )
 
 
@@ -125,7 +125,7 @@ def claims_page(
         longest=dict(ANSWERS),
         values={field: (values or {}).get(field, "") for field in ANSWERS},
         answered=answered,
-        problems={field: Problem.of(error) for field, error in (errors or {}).items()},
+        problems=problems_of(errors),
     )
 
 

@@ -15,7 +15,7 @@ from store.entries import Place
 from store.entry_edits import edit_entry, editable_values
 from store.services import Services
 from web.forms import status_of, to_sign_in
-from web.pages.error import Problem
+from web.pages.error import Problem, problems_of
 from web.rendering import Page, model_address, render
 from web.services import Store, Who
 from web.urlencoded import Fields, tried
@@ -60,7 +60,7 @@ def edit_page(
         address=model_address(*place),
         longest=dict(FIELDS),
         values={field: (values or present).get(field, "") for field in FIELDS},
-        problems={field: Problem.of(error) for field, error in (errors or {}).items()},
+        problems=problems_of(errors),
     )
 
 

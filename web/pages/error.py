@@ -32,9 +32,9 @@ class Problem(BaseModel):
         return cls(message=error.message, **detail)
 
 
-def problems_of(errors: Mapping[str, GauntletError]) -> dict[str, Problem]:
-    """Return errors by field as pages show them."""
-    return {field: Problem.of(error) for field, error in errors.items()}
+def problems_of(errors: Mapping[str, GauntletError] | None) -> dict[str, Problem]:
+    """Return errors by field as pages show them; None is none."""
+    return {field: Problem.of(error) for field, error in (errors or {}).items()}
 
 
 class ErrorPage(Page):

@@ -25,7 +25,7 @@ from store.uploading import upload_limit
 from store.views import NewExternal
 from web.forms import SHORT, accuracy_in, refuse, room_for, status_of, to_sign_in
 from web.multipart import WHOLE_FORM, FormReader, read_form
-from web.pages.error import Problem
+from web.pages.error import Problem, problems_of
 from web.rendering import Page, external_address, model_address, render
 from web.services import Client, Store, Who
 
@@ -100,7 +100,7 @@ def external_form_page(
         longest=dict(LONGEST_TEXTS),
         max_bytes=services.admission.max_checkpoint_bytes,
         values={field: values.get(field, "") for field in LIMITS},
-        problems={field: Problem.of(error) for field, error in (errors or {}).items()},
+        problems=problems_of(errors),
         filename=filename,
     )
 

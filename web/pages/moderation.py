@@ -13,9 +13,10 @@ from store.again import evaluate_again
 from store.moderation import LONGEST_REASON, approve, decline, restore, reveal, withdraw
 from store.moderation_views import ModerationView, view_moderation
 from store.services import Services
-from web.forms import SHORT, room_for, texts_in, to_sign_in
+from web.forms import SHORT, room_for, to_sign_in
 from web.rendering import Page, render, submission_address
 from web.services import Store, Who
+from web.urlencoded import texts_in
 
 router = APIRouter()
 

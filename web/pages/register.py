@@ -15,10 +15,11 @@ from store.accounts import NewAccount, register
 from store.rates import Counted
 from store.services import Services
 from store.sign_in import begin_session
-from web.forms import noted_at, read_fields, repeated_wrongly, status_of
+from web.forms import repeated_wrongly, status_of
 from web.pages.error import Problem, problems_of
 from web.rendering import Page, render
 from web.services import Client, Store, Who
+from web.urlencoded import noted_at, read_fields
 
 router = APIRouter()
 
@@ -40,9 +41,7 @@ class RegisterPage(Page):
 def register_page(values: Mapping[str, str], errors: Mapping[str, GauntletError] | None = None) -> RegisterPage:
     """Return the form."""
     kept = {field: values.get(field, "") for field in ("name", "email", "team")}
-    return RegisterPage(
-        title="Make an account", values=kept, problems=problems_of(errors or {}), longest_team=LONGEST_TEAM
-    )
+    return RegisterPage(title="Make an account", values=kept, problems=problems_of(errors), longest_team=LONGEST_TEAM)
 
 
 @router.get("/register")

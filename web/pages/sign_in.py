@@ -12,10 +12,11 @@ from store.errors import QueueFull
 from store.rates import Counted
 from store.services import Services
 from store.sign_in import WrongPassword, sign_in, sign_out
-from web.forms import place_on_site, read_fields
+from web.forms import place_on_site
 from web.pages.error import Problem, problems_of
 from web.rendering import Page, render
 from web.services import Client, Store, Who
+from web.urlencoded import read_fields
 
 router = APIRouter()
 

@@ -26,7 +26,7 @@ from store.uploading import upload_limit
 from store.views import ExtraData, NewSubmission
 from web.forms import SHORT, accuracy_in, refuse, room_for, status_of, to_sign_in
 from web.multipart import WHOLE_FORM, FormReader, read_form
-from web.pages.error import Problem
+from web.pages.error import Problem, problems_of
 from web.rendering import Page, render, submission_address
 from web.services import Client, Store, Who
 
@@ -108,7 +108,7 @@ def submit_page(
         longest=dict(LONGEST),
         max_bytes=services.admission.max_checkpoint_bytes,
         values={field: values.get(field, "") for field in LIMITS},
-        problems={field: Problem.of(error) for field, error in (errors or {}).items()},
+        problems=problems_of(errors),
         filename=filename,
     )
 

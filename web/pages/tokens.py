@@ -14,10 +14,11 @@ from store.actors import Actor, Scope, require_account
 from store.rates import Counted
 from store.services import Services
 from store.sign_in import TokenView, create_token, list_tokens, revoke_token
-from web.forms import noted_at, read_fields, status_of, to_sign_in
+from web.forms import status_of, to_sign_in
 from web.pages.error import Problem, problems_of
 from web.rendering import Page, render
 from web.services import Store, Who
+from web.urlencoded import noted_at, read_fields
 
 router = APIRouter()
 
@@ -61,7 +62,7 @@ def tokens_page(
         scopes=offered,
         secret=secret,
         values={str(field): (values or empty).get(field, "") for field in FIELDS},
-        problems=problems_of(errors or {}),
+        problems=problems_of(errors),
     )
 
 

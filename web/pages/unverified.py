@@ -15,7 +15,7 @@ from store.services import Services
 from store.unverified import LONGEST_TEXTS, NewUnverified, add_unverified, remove_unverified
 from store.views import ExtraData
 from web.forms import status_of, to_sign_in
-from web.pages.error import Problem
+from web.pages.error import Problem, problems_of
 from web.rendering import Page, board_address, model_address, render
 from web.services import Store, Who
 from web.urlencoded import Fields, number_in, tried
@@ -72,7 +72,7 @@ def unverified_page(
         kinds=tuple(ExtraData),
         longest=dict(FIELDS),
         values={field: values.get(field, "") for field in FIELDS},
-        problems={field: Problem.of(error) for field, error in (errors or {}).items()},
+        problems=problems_of(errors),
     )
 
 

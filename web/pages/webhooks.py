@@ -22,7 +22,7 @@ from store.webhooks import (
     remove_webhook,
 )
 from web.forms import status_of, to_sign_in
-from web.pages.error import Problem
+from web.pages.error import Problem, problems_of
 from web.rendering import Page, render
 from web.services import Store, Who
 from web.urlencoded import Fields, tried
@@ -77,7 +77,7 @@ def webhooks_page(
         secret=secret,
         longest=dict(FIELDS),
         values={"url": (values or {}).get("url", "")},
-        problems={field: Problem.of(error) for field, error in (errors or {}).items()},
+        problems=problems_of(errors),
     )
 
 

@@ -14,10 +14,11 @@ from store.account_links import account_of_link, choose_password_by_link
 from store.account_rows import AccountView
 from store.rates import Counted
 from store.sign_in import begin_session
-from web.forms import noted_at, read_fields, repeated_wrongly, status_of
+from web.forms import repeated_wrongly, status_of
 from web.pages.error import Problem, problems_of
 from web.rendering import Page, render
 from web.services import Client, Store
+from web.urlencoded import noted_at, read_fields
 
 router = APIRouter()
 
@@ -45,7 +46,7 @@ def welcome_page(account: AccountView, link: str, errors: Mapping[str, GauntletE
         name=account.name,
         link=link,
         fresh=not account.has_password,
-        problems=problems_of(errors or {}),
+        problems=problems_of(errors),
     )
 
 
