@@ -18,6 +18,7 @@ from api.schemas import (
     ZooFileList,
 )
 from benchmark.report import AttackOutcome, Check, CheckOutcome, EvaluationReport, Points, Provenance
+from benchmark.side_by_side import AfterAttack, InClass, Pair, SideBySide
 from benchmark.summing_up import build_report, wilson_interval
 from benchmark.threat_models import official_board
 from benchmark.verdicts import Verdict
@@ -25,6 +26,7 @@ from store.account_rows import AccountView
 from store.actors import Role, Scope
 from store.again import OWN_SOURCE
 from store.audit import AuditView
+from store.comparison import ComparisonView
 from store.deliveries import NoticeView
 from store.entry_claims import ClaimKind, ClaimState, ClaimView
 from store.model_info import ModelInfo, write_info
@@ -253,6 +255,36 @@ _MODEL = ModelView(
     checkpoint_sha256=_SHA256,
     submission=None,
 )
+_COMPARISON = ComparisonView(
+    dataset=_BOARD.dataset,
+    threat_model=_BOARD.threat_model,
+    entries=(_ROW, _ROW.model_copy(update={"model_id": "Roe2026Hasty", "rank": 2})),
+    comparison=SideBySide(
+        n_points=3,
+        names=(_NAME, "Roe2026Hasty"),
+        stages=(
+            AfterAttack(after="clean", accuracies=(2 / 3, 1.0)),
+            AfterAttack(after="apgd-ce", accuracies=(1 / 3, 0.0)),
+        ),
+        classes=(InClass(label=1, points=3, standard=(2 / 3, 1.0), robust=(1 / 3, 0.0)),),
+        corruptions=(),
+        pairs=(
+            Pair(
+                a=_NAME,
+                b="Roe2026Hasty",
+                both=0,
+                only_a=1,
+                only_b=0,
+                neither=2,
+                p_value=1.0,
+                only_a_points=(2,),
+                only_b_points=(),
+            ),
+        ),
+        all_keep=0,
+        none_keeps=2,
+    ),
+)
 _CLAIM = ClaimView(
     id=_ID,
     dataset="cifar10",
@@ -317,6 +349,7 @@ EXAMPLES: tuple[BaseModel, ...] = (
     LOG,
     BOARD,
     BoardList(boards=(_SUMMARY,)),
+    _COMPARISON,
     _MODEL,
     _REPORT,
     _REPORT.points,

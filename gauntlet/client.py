@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,7 @@ from benchmark.errors import ErrorDetail, GauntletError, InvalidInput
 from benchmark.report import EvaluationReport
 from gauntlet.tokens import find_token
 from store.account_rows import AccountView
+from store.comparison import ComparisonView
 from store.submission_log import LogLine
 from store.views import (
     Badge,
@@ -293,6 +294,17 @@ class Client:
             if not part.rows or len(rows) >= part.matching:
                 return part.model_copy(update={"rows": tuple(rows)})
 
+    def compare(self, dataset: str, threat_model: str, model_ids: Sequence[str]) -> ComparisonView:
+        """Return entries of a board that were evaluated there, point by point side by side.
+
+        Args:
+            dataset: data set id, such as "digits".
+            threat_model: such as "Linf".
+            model_ids: from two to five entries.
+        """
+        path = _path("leaderboards", dataset, threat_model, "compare")
+        return self._read(ComparisonView, self._send("GET", path, params={"model": list(model_ids)}))
+
     def model(self, dataset: str, threat_model: str, model_id: str) -> ModelView:
         """Return an entry with its evidence."""
         return self._read(ModelView, self._send("GET", _path("models", dataset, threat_model, model_id)))
@@ -311,7 +323,7 @@ class Client:
         path: str,
         *,
         content: str | Iterator[bytes] | None = None,
-        params: dict[str, str] | None = None,
+        params: Mapping[str, str | list[str]] | None = None,
         headers: dict[str, str] | None = None,
         accept: int | None = None,
     ) -> httpx.Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+from collections.abc import Collection
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -32,10 +33,16 @@ def store_report(session: Session, run: RunRow, report: EvaluationReport) -> Rep
 
 def read_report(session: Session, blobs: Blobs, report_id: int) -> EvaluationReport:
     """Return a report with its points."""
-    summary, points_sha256 = session.execute(
-        select(ReportRow.summary, ReportRow.points_sha256).where(ReportRow.id == report_id)
-    ).one()
-    content = json.loads(summary)
-    del content["points_sha256"]
-    content["points"] = json.loads(gzip.decompress(blobs.read(points_sha256)))
-    return EvaluationReport.model_validate(content)
+    return read_reports(session, blobs, [report_id])[report_id]
+
+
+def read_reports(session: Session, blobs: Blobs, report_ids: Collection[int]) -> dict[int, EvaluationReport]:
+    """Return reports with their points by their ids, in one query."""
+    wanted = select(ReportRow.id, ReportRow.summary, ReportRow.points_sha256).where(ReportRow.id.in_(report_ids))
+    found = {}
+    for report_id, summary, points_sha256 in session.execute(wanted):
+        content = json.loads(summary)
+        del content["points_sha256"]
+        content["points"] = json.loads(gzip.decompress(blobs.read(points_sha256)))
+        found[report_id] = EvaluationReport.model_validate(content)
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import ClassVar
@@ -79,6 +80,12 @@ def model_address(dataset: str, threat_model: str, model_id: str) -> str:
     return f"/models/{quote(dataset, safe='')}/{quote(threat_model, safe='')}/{quote(model_id, safe='')}"
 
 
+def compare_address(dataset: str, threat_model: str, model_ids: Sequence[str] = ()) -> str:
+    """Return the address of the page that shows entries of a board side by side."""
+    path = f"/compare/{quote(dataset, safe='')}/{quote(threat_model, safe='')}"
+    return f"{path}?{urlencode([('model', model_id) for model_id in model_ids])}" if model_ids else path
+
+
 def submission_address(submission_id: str) -> str:
     """Return the address of a submission's page."""
     return f"/submissions/{quote(submission_id, safe='')}"
@@ -132,6 +139,7 @@ def _environment() -> Environment:
         environment.filters[function.__name__] = function
     environment.globals.update(
         board_address=board_address,
+        compare_address=compare_address,
         model_address=model_address,
         submission_address=submission_address,
         external_address=external_address,

@@ -16,6 +16,7 @@ from api.services import Store
 from store.as_of import read_moment
 from store.board_filters import BoardFilters
 from store.boards import get_board, list_boards
+from store.comparison import ComparisonView, compare_entries
 from store.rendered import Answer, answer_of, standing_of
 from store.views import MOST_ROWS, BoardView, Order, Sort
 
@@ -109,6 +110,17 @@ def read_leaderboard(
     if links := _links(request, question, answer.count):
         headers["Link"] = ", ".join(links)
     return respond(request, answer, MEDIA_TYPES[how], headers)
+
+
+@router.get("/{dataset}/{threat_model}/compare", responses=responses(404))
+def compare(
+    dataset: str,
+    threat_model: str,
+    store: Store,
+    model: Annotated[list[str], Query(description="An entry that was evaluated here; from two to five, each once")],
+) -> ComparisonView:
+    """Compare entries of a board point by point: after each attack, by class, and pair by pair."""
+    return compare_entries(store.db, store.blobs, dataset, threat_model, model)
 
 
 def _links(request: Request, question: BoardQuestion, matching: int) -> list[str]:

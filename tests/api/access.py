@@ -387,6 +387,8 @@ TABLE = (
     Line("GET", MODEL, everybody(200), entry),
     Line("GET", f"{API}/leaderboards", everybody(200), nothing),
     Line("GET", f"{API}{BOARD_PLACE}", everybody(200), board),
+    Line("GET", f"{API}{BOARD_PLACE}/compare", everybody(422), board, "without naming any entry"),
+    Line("GET", "/compare/{dataset}/{threat_model}", everybody(200), board),
     Line("GET", f"{API}/dump", everybody(200), nothing),
     Line("GET", f"{API}{MODEL}", everybody(200), entry),
     Line("GET", f"{API}{MODEL}/report", everybody(200), entry),
