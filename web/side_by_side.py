@@ -79,7 +79,7 @@ def profile(comparison: SideBySide) -> Profile | None:
         right=_RIGHT,
         bottom=_BOTTOM,
         label_x=_RIGHT + 26,
-        x_ticks=tuple(Tick(at=x, label=stage_name(stage.after)) for x, stage in zip(across, stages, strict=True)),
+        x_ticks=tuple(Tick(at=x, label=stage.after) for x, stage in zip(across, stages, strict=True)),
         y_ticks=tuple(Tick(at=_place(share), label=percent(share, digits=0)) for share in (0, 0.25, 0.5, 0.75, 1)),
         lines=tuple(lines),
     )
@@ -99,11 +99,6 @@ def differences(comparison: SideBySide) -> tuple[Difference, ...]:
         )
         for pair in comparison.pairs
     )
-
-
-def stage_name(after: str) -> str:
-    """Name a stage for people."""
-    return "no attack" if after == "clean" else after
 
 
 def _verdict(pair: Pair, a: str, b: str) -> str:
