@@ -16,6 +16,7 @@ from store.publication import reduce_run
 from store.queue import queue_again
 from store.states import OPEN, lock_submission
 from store.tables import LeaseRow, RunRow, ShardRow, SubmissionRow
+from store.unused_uploads import discard_unused
 from store.unverified import remove_expired
 from store.views import Approval, Purpose, State
 
@@ -52,11 +53,13 @@ class Swept:
 def sweep(db: Database, blobs: Blobs) -> Swept:
     """Put expired work back, give up what failed three times or cannot go on, merge runs that are complete.
 
-    What is about to end is told of, what has ended is removed, and names whose day has come are revealed.
+    What is about to end is told of, what has ended is removed, as are uploads that nobody uses, and names whose day has
+    come are revealed.
 
     Each finding is a transaction of its own, so that nothing waits long for a sweep and none holds up the others.
     """
     blobs.discard_stale(STALE_UPLOAD_S)
+    discard_unused(db, blobs)
     requeued: list[int] = []
     failed: list[str] = []
     for shard_id, submission_id in _expired(db):

@@ -57,7 +57,8 @@ async def put_upload(
     safetensors file.
 
     The body is the file itself. 201 when it was stored, 200 when it had been there already. Nothing is kept of a file
-    that is broken off, too large, of another hash, or whose content is none of these.
+    that is broken off, too large, of another hash, or whose content is none of these. A file that nobody has submitted
+    within a week is discarded.
 
     With Content-Range a file comes in several goes: what has arrived stays for a day, also of a request that is broken
     off, and the next goes on from there. 202 while some is missing. Where all has arrived and could not be stored,
