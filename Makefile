@@ -54,6 +54,10 @@ bench: $(READY) ## Time ours and the peers on the same points; takes up to half 
 bench-service: $(READY) ## Time the service's boards beside a route that does nothing; needs wrk, and takes two minutes.
 	$(BIN)/python -m bench.service
 
+.PHONY: screenshots
+screenshots: $(READY) ## Take pictures of every page, and write docs/screenshots; needs Chromium, and takes some minutes.
+	$(BIN)/python -m bench.screenshots
+
 .PHONY: formats
 formats: $(READY) ## Compare each family of networks with its exported file, and write docs/benchmarks/formats.md; takes minutes.
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench.formats

@@ -1,0 +1,274 @@
+"""Take pictures of every page, in both themes and both widths, of a service that has really evaluated what it shows.
+
+    python -m bench.screenshots
+
+Runs the whole service in a process of its own, waits until it has evaluated the models that come along, lives through a
+day of its users, and writes docs/screenshots/. Needs Chromium at /usr/bin/chromium, and takes some minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
+from safetensors.torch import load_file, save
+
+from benchmark import datasets
+from gauntlet.app import make_services
+from gauntlet.client import Client
+from gauntlet.settings import Settings
+from model_zoo import load_model
+from model_zoo.registry import bundled_checkpoint, card
+from store.account_links import choose_password_by_link
+from store.actors import Role, Scope
+from store.administration import invite
+from store.services import Services
+from store.sign_in import begin_session, create_token, who_has_session
+from store.views import ExtraData, NewExternal, NewSubmission, State
+
+FOLDER = Path(__file__).parent.parent / "docs" / "screenshots"
+CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+WIDTHS = {"desktop": 1280, "phone": 390}
+THEMES = ("light", "dark")
+TALLEST_PX = 2_400
+"""What lies below is cut off."""
+QUALITY = 70
+PATIENCE_S = 1_800.0
+PASSWORD = "a whale is no fish"  # noqa: S105 (of a service that lives for some minutes)
+LINF = "digits/Linf"
+SUBMITTED = card("Digits_PGD2", "digits", "Linf")
+ATTACKED = card("Digits_FGSM", "digits", "Linf")
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody with an account.
+
+    Args:
+        session: what their browser shows.
+        client: what their programs show.
+    """
+
+    session: str
+    client: Client
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A page that a picture is taken of.
+
+    Args:
+        name: of the picture.
+        address: of the page.
+        viewer: who looks; None for somebody without an account.
+    """
+
+    name: str
+    address: str
+    viewer: Person | None = None
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the service, and take all pictures or the named ones."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help="pictures to take; all by default")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where to write them")
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as (url, services):
+        pictures = a_day(url, services)
+        wanted = [one for one in pictures if one.name in options.names or not options.names]
+        options.folder.mkdir(parents=True, exist_ok=True)
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+            for theme in THEMES:
+                for device, width in WIDTHS.items():
+                    for picture in wanted:
+                        target = options.folder / f"{picture.name}-{theme}-{device}.webp"
+                        take(browser, url, picture, target, theme, width)
+                        print(target.name, file=sys.stderr)
+            browser.close()
+        if not options.names:
+            (options.folder / "README.md").write_text(contents(pictures), encoding="utf-8")
+    return 0
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[tuple[str, Services]]:
+    """Serve until the end of the block; with the address comes what the service stores."""
+    environment = {"PATH": "/usr/bin:/bin", "GAUNTLET_APPROVAL": "on", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "gauntlet", "serve", "--port", "0", "--var-dir", str(folder / "var")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as process:
+        found = re.search(r"http://\S+", process.stdout.readline() if process.stdout is not None else "")
+        if found is None:
+            raise RuntimeError("the service did not start")
+        services = make_services(Settings(var_dir=folder / "var"))
+        try:
+            with closing(services.db):
+                yield found[0], services
+        finally:
+            process.terminate()
+
+
+def a_day(url: str, services: Services) -> tuple[Picture, ...]:
+    """Let people do what they do, and return the pages that there are then."""
+    admin, jane = (person(url, services, *who) for who in (("ada", Role.ADMIN), ("jane", Role.SUBMITTER)))
+    wait_for(lambda: all(view.state is State.PUBLISHED for view in admin.client.list_submissions()))
+    rejected = hand_in(jane, "Constant answers", save(blank(SUBMITTED.id)), SUBMITTED.architecture)
+    resting = hand_in(jane, "Careful training", bundled_checkpoint(SUBMITTED).read_bytes(), SUBMITTED.architecture)
+    wait_for(lambda: jane.client.get_submission(rejected).state is State.REJECTED)
+    wait_for(lambda: jane.client.get_submission(resting).rests)
+    verified = send_examples(jane)
+    wait_for(lambda: jane.client.get_external(verified).concluded_ms is not None)
+    entry = f"/models/{LINF}"
+    return (
+        Picture("home", "/"),
+        Picture("board", f"/boards/{LINF}"),
+        Picture("board-of-corruptions", "/boards/digits/corruptions"),
+        Picture("board-reported", "/boards/cifar10/Linf"),
+        Picture("model", f"{entry}/{ATTACKED.id}"),
+        Picture("model-in-doubt", f"{entry}/Digits_FGSM_RS"),
+        Picture("model-on-corruptions", "/models/digits/corruptions/Digits_PGD10"),
+        Picture("model-reported", "/models/cifar10/Linf/Wang2023Better_WRN-70-16"),
+        Picture("compare", f"/compare/{LINF}?model=Digits_PGD10&model=Digits_FGSM&model=Digits_Standard"),
+        Picture("external", f"{entry}/{ATTACKED.id}/external"),
+        Picture("external-evaluation", f"/external-evaluations/{verified}"),
+        Picture("unverified", "/boards/cifar10/Linf/unverified", jane),
+        Picture("submit", "/submit", jane),
+        Picture("submission-rejected", f"/submissions/{rejected}", jane),
+        Picture("submission-resting", f"/submissions/{resting}", jane),
+        Picture("submissions", "/submissions", jane),
+        Picture("account", "/account", jane),
+        Picture("tokens", "/account/tokens", jane),
+        Picture("messages", "/account/webhooks", jane),
+        Picture("claims", "/claims", jane),
+        Picture("sign-in", "/sign-in"),
+        Picture("register", "/register"),
+        Picture("moderation", "/moderation", admin),
+        Picture("audit", "/audit", admin),
+        Picture("accounts", "/accounts", admin),
+        Picture("rules", "/about"),
+        Picture("rest-interface", "/api/v1/docs"),
+        Picture("error", "/nothing"),
+    )
+
+
+def person(url: str, services: Services, name: str, role: Role) -> Person:
+    """Make an account, and sign in with it."""
+    _, link = invite(services.db, None, name, role)
+    account = choose_password_by_link(services.db, link, PASSWORD)
+    session = begin_session(services.db, account.id)
+    who = who_has_session(services.db, session)
+    if who is None:
+        raise RuntimeError("a session that has just begun is none")
+    _, token = create_token(services.db, who, "pictures", list(Scope))
+    return Person(session, Client(url, token=token))
+
+
+def hand_in(who: Person, name: str, content: bytes, architecture: str) -> str:
+    """Submit a checkpoint, and return the submission's id."""
+    with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:
+        file.write(content)
+        file.flush()
+        sha256 = who.client.upload(Path(file.name)).sha256
+    new = NewSubmission(
+        name=name, dataset="digits", threat_model="Linf", architecture=architecture, checkpoint_sha256=sha256,
+        title=f"{name} of small networks", authors="Jane Doe", extra_data=ExtraData.NONE, claimed_robust_accuracy=0.62,
+    )  # fmt: skip
+    return who.client.submit(new).id
+
+
+def blank(model_id: str) -> dict[str, torch.Tensor]:
+    """Return the weights of a network that says the same whatever it sees."""
+    tensors = load_file(bundled_checkpoint(card(model_id, "digits", "Linf")))
+    return {name: torch.zeros_like(tensor) for name, tensor in tensors.items()}
+
+
+def send_examples(who: Person) -> str:
+    """Send examples of one step against a model that comes along, and return the evaluation's id."""
+    model = load_model(ATTACKED.id, dataset="digits", threat_model="Linf")
+    points = datasets.load("digits", "test")
+    x = points.x.clone().requires_grad_()
+    torch.nn.functional.cross_entropy(model(x), points.y).backward()
+    if x.grad is None:
+        raise RuntimeError("the loss does not depend on the images")
+    x_adv = (points.x + 0.19 * x.grad.sign()).clamp(0, 1)
+    broken = (model(x_adv).argmax(1) != points.y).nonzero().flatten()
+    with tempfile.NamedTemporaryFile(suffix=".npy") as file:
+        np.save(file, x_adv[broken].detach().numpy())
+        file.flush()
+        sha256 = who.client.upload(Path(file.name)).sha256
+    new = NewExternal(
+        examples_sha256=sha256, points=tuple(broken.tolist()), title="One step suffices", authors="Jane Doe",
+        attack="one step along the sign of the gradient",
+    )  # fmt: skip
+    return who.client.submit_external("digits", "Linf", ATTACKED.id, new).id
+
+
+def take(browser: Browser, url: str, picture: Picture, target: Path, theme: str, width: int) -> None:
+    """Take a picture of a page."""
+    context = browser.new_context(
+        base_url=url,
+        viewport={"width": width, "height": 900},
+        color_scheme="dark" if theme == "dark" else "light",
+        reduced_motion="reduce",
+    )
+    if picture.viewer is not None:
+        context.add_cookies([{"name": "gauntlet_session", "value": picture.viewer.session, "url": url}])
+    page = context.new_page()
+    page.goto(picture.address)
+    if picture.name == "rest-interface":
+        page.locator(".opblock").first.wait_for()
+    Image.open(io.BytesIO(_shot(page, width))).convert("RGB").save(target, quality=QUALITY, method=6)
+    context.close()
+
+
+def _shot(page: Page, width: int) -> bytes:
+    height = min(TALLEST_PX, page.evaluate("document.documentElement.scrollHeight"))
+    return page.screenshot(full_page=True, clip={"x": 0, "y": 0, "width": width, "height": height})
+
+
+def contents(pictures: tuple[Picture, ...]) -> str:
+    """Return the list of all pictures as Markdown."""
+    lines = [
+        "# What the pages look like",
+        "",
+        "Taken by `make screenshots` of a service that has evaluated the models that come along; what lies below",
+        f"{TALLEST_PX} pixels is cut off.",
+        "",
+        "| Page | " + " | ".join(f"{theme}, {device}" for theme in THEMES for device in WIDTHS) + " |",
+        "|---|" + "---|" * (len(THEMES) * len(WIDTHS)),
+    ]
+    for one in pictures:
+        cells = [f"[picture]({one.name}-{theme}-{device}.webp)" for theme in THEMES for device in WIDTHS]
+        lines.append(f"| {one.name.replace('-', ' ')} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """Wait until the condition holds."""
+    end = time.monotonic() + PATIENCE_S
+    while not condition():
+        if time.monotonic() > end:
+            raise RuntimeError("the service did not get done in time")
+        time.sleep(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
