@@ -177,7 +177,7 @@ def person(url: str, services: Services, name: str, role: Role) -> Person:
     who = who_has_session(services.db, session)
     if who is None:
         raise RuntimeError("a session that has just begun is none")
-    _, token = create_token(services.db, who, "pictures", list(Scope))
+    _, token = create_token(services.db, who, "pictures", [Scope.READ, Scope.SUBMIT])
     return Person(session, Client(url, token=token))
 
 
