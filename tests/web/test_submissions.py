@@ -6,6 +6,7 @@ from store.claims import fail_submission
 from store.submissions import cancel, get_submission, list_submissions
 from store.views import State
 from tests.running import Running
+from tests.store.corrupted import publish_corrupted
 from tests.store.lowered import EVIDENCE, doubt
 from tests.web.html import read_page
 from tests.web.material import PROGRESS, attack, reject, take_in
@@ -131,3 +132,16 @@ def test_list_of_submissions(service: Running) -> None:
     shown = read_page(service.http.get("/submissions").text)
     assert shown.find("meta", http_equiv="refresh", content="10")
     assert shown.find("a", href=f"/submissions/{first.id}")
+
+
+def test_a_run_on_corrupted_images_that_is_done_says_so(service: Running) -> None:
+    db = service.services.db
+    publish_corrupted(db, service.services.blobs, "Method A")
+    (view,) = list_submissions(db)
+    for address in (f"/submissions/{view.id}", "/submissions"):
+        page = read_page(service.http.get(address).text)
+        assert page.find("progress", max="500", value="500")
+        assert "No image was corrupted" not in page.text
+    stopped = take_in(service.services, "Method B", threat_model="corruptions")
+    cancel(db, stopped.id)
+    assert "No image was corrupted" in read_page(service.http.get(f"/submissions/{stopped.id}").text).text
