@@ -18,7 +18,7 @@ from benchmark.ensemble import Run
 from benchmark.judging import misclassified
 from benchmark.pipeline import Found, evaluate_points, evidence_of, twin_on
 from benchmark.protocols import Protocol
-from benchmark.report import Check, CheckOutcome, EvaluationReport
+from benchmark.report import PREDICTED_COST, Check, CheckOutcome, EvaluationReport
 from benchmark.restrictions import POLICY, run_checks
 from benchmark.restrictions.policy import Policy
 
@@ -153,7 +153,7 @@ def _attack_cost(report: EvaluationReport, points: int, seconds: float, limit_s:
 def _predicted_cost(cost: float, limit_s: float) -> Check:
     above = cost > limit_s
     return Check(
-        code="predicted_cost",
+        code=PREDICTED_COST,
         outcome=CheckOutcome.REJECTED if above else CheckOutcome.PASSED,
         value=round(cost, 1),
         threshold=limit_s if math.isfinite(limit_s) else None,

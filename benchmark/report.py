@@ -21,7 +21,9 @@ from benchmark.threat_models import CORRUPTIONS
 
 SCHEMA_VERSION = 2
 MAX_POINTS = 1_000_000
-TIMED_CHECKS = frozenset({"predicted_cost"})
+PREDICTED_COST = "predicted_cost"
+"""Code of the check that predicts how many seconds the whole evaluation takes one worker at most."""
+TIMED_CHECKS = frozenset({PREDICTED_COST})
 """Checks whose value is a measured time."""
 MAX_POINTS_BYTES = 200 * MAX_POINTS
 """Greatest size of the points once uncompressed: a few bytes of gzip can ask for any amount of memory."""

@@ -33,7 +33,7 @@ from benchmark.merging import merge_reports, worst_of
 from benchmark.pipeline import Evaluation, Found, device_named, evaluate_points, evidence_of, twin_on
 from benchmark.protocols import protocol_named
 from benchmark.recheck import recheck
-from benchmark.report import EvaluationReport, Shard
+from benchmark.report import PREDICTED_COST, EvaluationReport, Shard
 from benchmark.restrictions import run_checks
 from benchmark.restrictions.policy import policy_of_version
 from benchmark.search_model import Precision
@@ -256,7 +256,7 @@ def _points(report: EvaluationReport, data_dir: str | Path | None, preprocessing
 
 def _admitted(report: EvaluationReport) -> bool:
     """Tell whether the report bears the check that a service makes of every model."""
-    return any(check.code == "predicted_cost" for check in report.checks)
+    return any(check.code == PREDICTED_COST for check in report.checks)
 
 
 def _found(report: EvaluationReport, model: nn.Module, points: LabelledPoints, run: Run | CorruptionRun) -> Found:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from benchmark.report import PREDICTED_COST, Check, CheckOutcome
 from store.claims import fail_submission
+from store.outcomes import finish_check
 from store.submissions import cancel, get_submission, list_submissions
 from store.views import State
 from tests.running import Running
 from tests.store.corrupted import publish_corrupted
 from tests.store.lowered import EVIDENCE, doubt
+from tests.store.material import must_claim
 from tests.web.html import read_page
 from tests.web.material import PROGRESS, attack, reject, take_in
-from web.pages.submission import Step, SubmissionPage, submission_page
+from web.pages.submission import Step, SubmissionPage, submission_page, time_left_s
 from web.pages.submissions import SubmissionsPage, submissions_page
 
 
@@ -50,6 +53,24 @@ def test_submission_under_attack(service: Running) -> None:
         "Being evaluated",
     ):
         assert text in page.text
+
+
+def test_the_time_that_is_left_counts_down_from_what_the_check_predicted(service: Running) -> None:
+    made = take_in(service.services, "Method B")
+    db = service.services.db
+    predicted = Check(code=PREDICTED_COST, outcome=CheckOutcome.PASSED, value=95.0, threshold=3_600, message="95 s.")
+    finish_check(db, must_claim(db), [predicted], shard_points=500)
+    assert submission_page(service.services, made.id).left_s is None, "nobody has begun"
+    must_claim(db)
+    view = get_submission(db, made.id)
+    began = view.transitions[-1].at_ms
+    assert [time_left_s(view, began + 1000 * passed) for passed in (0, 5, 6, 94.9, 95, 500)] == [
+        100, 90, 90, 10, None, None,
+    ]  # fmt: skip
+    page = read_page(service.http.get(f"/submissions/{made.id}").text)
+    assert "at most, as the check predicted" in page.text
+    plain, _ = attack(service.services, "Method C")
+    assert time_left_s(get_submission(db, plain.id), began) is None
 
 
 def test_the_seed_is_committed_to_at_once_and_told_in_the_end(service: Running) -> None:

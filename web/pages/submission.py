@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import time
 from typing import ClassVar, Literal
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import RedirectResponse
 
+from benchmark.report import PREDICTED_COST
 from benchmark.threat_models import CORRUPTIONS
 from store.actors import ANYBODY, Actor
 from store.checkpoint_deletion import delete_checkpoint, may_delete_checkpoint
@@ -25,6 +28,8 @@ router = APIRouter()
 REFRESH_S = 3
 PATH = (State.RECEIVED, State.CHECKING, State.QUEUED, State.RUNNING, State.EVALUATED, State.PUBLISHED)
 """The states of a submission with which all goes well."""
+_STEP_S = 10
+"""What a time that is left is rounded up to."""
 
 
 class Step(BaseModel):
@@ -50,6 +55,8 @@ class SubmissionPage(Page):
     """Where it stands, in a sentence or two."""
     overall: float | None
     """Share of all attacks' work that is done; None before the first attack."""
+    left_s: float | None = None
+    """Seconds that the attacks still take at most, as the check has predicted; None where that is not known."""
     cancellable: bool
     checkpoint_deletable: bool = False
     """Whether whoever looks may delete the checkpoint."""
@@ -87,6 +94,7 @@ def submission_page(services: Services, submission_id: str, who: Actor | None = 
         steps=timeline(view),
         summary=summary(view),
         overall=overall(view.progress),
+        left_s=time_left_s(view, 1000 * time.time()),
         cancellable=State.CANCELLED in LEGAL[view.state],
         checkpoint_deletable=may_delete_checkpoint(services.db, view.id, who or ANYBODY),
         model_address=model_address(new.dataset, new.threat_model, new.name) if published else None,
@@ -135,6 +143,20 @@ def overall(progress: Progress) -> float | None:
     if not progress.attacks:
         return None
     return min(1.0, (progress.attacks_done + progress.fraction) / progress.attacks)
+
+
+def time_left_s(view: SubmissionView, now_ms: float) -> float | None:
+    """Return how long the attacks still take at most, by what the check has predicted for one worker.
+
+    Args:
+        view: the submission.
+        now_ms: the present time.
+    """
+    predicted = next((check.value for check in view.checks if check.code == PREDICTED_COST), None)
+    if view.state is not State.RUNNING or predicted is None:
+        return None
+    left = predicted - (now_ms - view.transitions[-1].at_ms) / 1000
+    return float(_STEP_S * math.ceil(left / _STEP_S)) if left > 0 else None
 
 
 def summary(view: SubmissionView) -> str:
