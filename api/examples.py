@@ -31,8 +31,18 @@ from store.deliveries import NoticeView
 from store.entry_claims import ClaimKind, ClaimState, ClaimView
 from store.model_info import ModelInfo, write_info
 from store.notices import Channel, Event
+from store.progress import (
+    BestKnown,
+    BoardProgress,
+    ClaimedEntry,
+    DatedEntry,
+    Overestimation,
+    VenueCount,
+    Venues,
+)
 from store.sign_in import TokenView
 from store.submission_log import LogLine
+from store.venues import VenueKind
 from store.views import (
     Badge,
     BoardRow,
@@ -120,6 +130,46 @@ BOARD = BoardView(
     rows=(_ROW,),
 )
 """A board of one entry."""
+PROGRESS = BoardProgress(
+    dataset=_BOARD.dataset,
+    threat_model=_BOARD.threat_model,
+    title=_BOARD.title,
+    epsilon=str(_BOARD.epsilon),
+    entries=1,
+    best_known=BestKnown(
+        entries=(
+            DatedEntry(
+                model_id=_NAME,
+                badge=Badge.EVALUATED,
+                flagged=False,
+                venue="ICLR 2026",
+                year=2026,
+                day=None,
+                best_known_robust_accuracy=_ROBUST / _POINTS,
+                best_so_far=_ROBUST / _POINTS,
+                raised=True,
+            ),
+        ),
+        undated=0,
+        unmeasured=0,
+    ),
+    venues=Venues(counts=(VenueCount(year=2026, venue=VenueKind.ICLR, entries=1),), left_out=0),
+    overestimation=Overestimation(
+        entries=(
+            ClaimedEntry(
+                model_id=_NAME,
+                badge=Badge.EVALUATED,
+                flagged=False,
+                claimed_robust_accuracy=0.62,
+                robust_accuracy=_ROBUST / _POINTS,
+                overestimation=0.0,
+            ),
+        ),
+        median=0.0,
+        without_claim=0,
+    ),
+)
+"""Its progress."""
 SUBMISSION = SubmissionView(
     id=_ID,
     submission=NewSubmission(
@@ -348,6 +398,7 @@ EXAMPLES: tuple[BaseModel, ...] = (
     SubmissionList(submissions=(SUBMISSION,)),
     LOG,
     BOARD,
+    PROGRESS,
     BoardList(boards=(_SUMMARY,)),
     _COMPARISON,
     _MODEL,

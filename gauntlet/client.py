@@ -20,6 +20,7 @@ from benchmark.report import EvaluationReport
 from gauntlet.tokens import find_token
 from store.account_rows import AccountView
 from store.comparison import ComparisonView
+from store.progress import BoardProgress
 from store.submission_log import LogLine
 from store.views import (
     Badge,
@@ -304,6 +305,10 @@ class Client:
         """
         path = _path("leaderboards", dataset, threat_model, "compare")
         return self._read(ComparisonView, self._send("GET", path, params={"model": list(model_ids)}))
+
+    def progress(self, dataset: str, threat_model: str) -> BoardProgress:
+        """Return a board's best value over time, the venues of its entries, and what their authors overestimated."""
+        return self._read(BoardProgress, self._send("GET", _path("leaderboards", dataset, threat_model, "progress")))
 
     def model(self, dataset: str, threat_model: str, model_id: str) -> ModelView:
         """Return an entry with its evidence."""

@@ -80,6 +80,13 @@ def percent(fraction: float | None, unit: bool = False, digits: int = 2) -> str:
     return f"{number}{_NARROW_SPACE}%" if unit else number
 
 
+def difference(fractions: float) -> str:
+    """Write a difference of two fractions of 1 as percentage points, with its sign."""
+    number = percent(abs(fractions))
+    sign = "" if float(number) == 0 else "−" if fractions < 0 else "+"
+    return f"{sign}{number}"
+
+
 def half_width(interval: Interval | None) -> float | None:
     """Return the half width of an interval, the number after a ±."""
     return None if interval is None else (interval.high - interval.low) / 2

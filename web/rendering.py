@@ -116,6 +116,7 @@ def _environment() -> Environment:
     )
     for function in (
         formats.percent,
+        formats.difference,
         formats.half_width,
         formats.span,
         formats.count,

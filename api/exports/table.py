@@ -56,7 +56,7 @@ def as_csv(board: BoardView) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(COLUMNS)
-    writer.writerows([_cell(value) for value in _values(row)] for row in board.rows)
+    writer.writerows([as_cell(value) for value in _values(row)] for row in board.rows)
     return text.getvalue()
 
 
@@ -68,7 +68,8 @@ def _values(row: BoardRow) -> list[object]:
     return [values[column] for column in COLUMNS]
 
 
-def _cell(value: object) -> str | int | float:
+def as_cell(value: object) -> str | int | float:
+    """Return a value as a cell: unknown is empty, and no text is a formula."""
     match value:
         case None:
             return ""

@@ -16,6 +16,7 @@ from benchmark.threat_models import BOARDS
 from gauntlet.client import Client, RefusedByService, ServiceUnreachable
 from model_zoo.registry import bundled_checkpoint, card
 from store.boards import get_board
+from store.progress import get_progress
 from store.views import Badge, NewExternal, NewSubmission, State
 from tests.running import MAX_CHECKPOINT_BYTES, Running, safetensors
 from tests.store.lowered import judge_examples
@@ -142,6 +143,13 @@ def test_reads_boards_models_and_reports(service: Running) -> None:
         model = client.model("digits", "Linf", "Method A")
         assert model.row == row
         assert client.report("digits", "Linf", "Method A") == model.report
+
+
+def test_reads_the_progress_of_a_board(service: Running) -> None:
+    with Client(service.url) as client:
+        assert client.progress("cifar10", "Linf") == get_progress(service.services.db, "cifar10", "Linf")
+        with pytest.raises(RefusedByService, match="board"):
+            client.progress("cifar10", "L9")
 
 
 def test_reads_a_long_board_whole(service: Running) -> None:

@@ -19,6 +19,7 @@ from web.pages import (
     home,
     model,
     moderation,
+    progress,
     register,
     sign_in,
     submission,
@@ -34,6 +35,7 @@ router = APIRouter(include_in_schema=False)
 PAGES = (
     home,
     board,
+    progress,
     model,
     compare,
     external,
