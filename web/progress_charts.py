@@ -223,14 +223,17 @@ def _side_by_side(
 ) -> Iterator[tuple[DatedEntry, float, float]]:
     """Yield the places of entries; those of which only the year is known give way to others, within their year."""
     taken: dict[tuple[int, int], list[tuple[float, float]]] = {}
+    crowded: set[tuple[float, float]] = set()
     for entry in entries:
         y, middle = values.place(entry.best_known_robust_accuracy), times.place(entry.at)
         room = 0 if entry.day else int((times.column_width - _MARK) / 2)
         shifts = [0, *(sign * shift for shift in range(_MARK, room + 1, _MARK) for sign in (1, -1))]
         free = (middle + shift for shift in shifts if not _is_taken(taken, middle + shift, y))
-        place = next(free, None)
-        if place is None and len(entries) > _MOST_MARKS:
-            continue
+        place = None if (middle, y) in crowded else next(free, None)
+        if place is None:
+            crowded.add((middle, y))
+            if len(entries) > _MOST_MARKS:
+                continue
         x = round(middle if place is None else place, 1)
         taken.setdefault((int(x // _MARK), int(y // _MARK)), []).append((x, y))
         yield entry, x, y
