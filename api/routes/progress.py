@@ -25,7 +25,7 @@ class ProgressQuestion(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     chart: Chart | None = Field(None, description="The part to return; by default all of them")
-    format: Literal[Format.JSON, Format.CSV] | None = Field(
+    format: Literal["json", "csv"] | None = Field(
         None, description="How to write it; by default JSON, or CSV to those who accept that"
     )
 
@@ -49,7 +49,7 @@ def read_progress(
     Only entries that the board ranks count. An entry's date is the year that its venue names, or else the day of its
     publication here. Entries without a date are counted and not listed.
     """
-    how = wanted(question.format, request.headers.get("accept", ""))
+    how = wanted(Format(question.format) if question.format else None, request.headers.get("accept", ""))
 
     def make() -> bytes:
         progress = get_progress(store.db, dataset, threat_model)

@@ -78,10 +78,15 @@ def test_no_cell_of_a_table_is_a_formula(service: Running) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "field"), [("chart=pie", "chart"), ("format=latex", "format"), ("format=bibtex", "format")]
+    ("query", "field", "expected"),
+    [
+        ("chart=pie", "chart", "'best_known', 'venues' or 'overestimation'"),
+        ("format=latex", "format", "'json' or 'csv'"),
+        ("format=", "format", "'json' or 'csv'"),
+    ],
 )
-def test_what_there_is_not_is_refused(service: Running, query: str, field: str) -> None:
-    assert_error(service.http.get(f"{ADDRESS}?{query}"), 422, "invalid_input", field)
+def test_what_there_is_not_is_refused(service: Running, query: str, field: str, expected: str) -> None:
+    assert assert_error(service.http.get(f"{ADDRESS}?{query}"), 422, "invalid_input", field)["expected"] == expected
 
 
 def test_an_unknown_board_has_no_progress(service: Running) -> None:

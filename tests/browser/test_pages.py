@@ -105,6 +105,8 @@ def populate(service: Running) -> list[str]:
         "/boards/digits/L2",
         "/boards/cifar10/Linf",
         "/boards/cifar10/Linf?search=wang&sort=standard",
+        "/boards/cifar10/Linf/progress",
+        "/boards/digits/Linf/progress",
         "/boards/imagenet/corruptions",
         "/boards/digits/corruptions",
         "/models/digits/corruptions/Blurred",

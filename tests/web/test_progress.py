@@ -75,7 +75,7 @@ def test_the_page_shows_three_charts_and_their_numbers(service: Running) -> None
         "1 entry without a date is not drawn.",
         "1 entry that names no venue with a year is not drawn.",
         "the venue’s year, not that of the work",
-        "Over 99 entries the median is 0.00; 37 claimed more than was measured, 13 less.",
+        "Over 99 entries the median is 0.00; 37 claimed more than was measured, 13 less and 49 the same.",
     ):
         assert text in page.text
     for chart, form in itertools.product(("best_known", "venues", "overestimation"), ("csv", "json")):
@@ -99,15 +99,15 @@ def test_every_board_has_a_page_and_leads_to_it(service: Running) -> None:
 
 def test_a_board_of_too_few_says_so_and_lists_them(service: Running) -> None:
     page = shown(service, "digits/Linf")
-    assert "No entry has a date so far." in page.text
-    assert "No entry names a venue with a year so far." in page.text
-    assert "No entry has a claim so far." in page.text
+    assert "No entry has a date so far;" in page.text
+    assert "No entry names a venue with a year so far;" in page.text
+    assert "No entry has a claim so far;" in page.text
     assert (drawings(page), page.find("table")) == ([], [])
     publish(service.services, "Method A", claimed_robust_accuracy=0.9, venue="ICLR 2026")
     page = shown(service, "digits/Linf")
-    assert "Only 1 entry has a date so far." in page.text
-    assert "Only 1 entry names a venue with a year so far." in page.text
-    assert "Only 1 entry has a claim so far." in page.text
+    assert "Only 1 entry has a date so far;" in page.text
+    assert "Only 1 entry names a venue with a year so far;" in page.text
+    assert "Only 1 entry has a claim so far;" in page.text
     assert drawings(page) == []
     assert len(page.find("table")) == 3
     assert page.find("a", href="/models/digits/Linf/Method%20A")

@@ -20,7 +20,7 @@ from web.progress_charts import (
     date_name,
     venue_bars,
 )
-from web.rendering import Page, as_html, board_address, render, respond
+from web.rendering import Page, as_html, render, respond
 from web.services import Store, Who
 
 router = APIRouter()
@@ -80,8 +80,8 @@ class ProgressPage(Page):
 
     def written_as(self, chart: str, format_name: str) -> str:
         """Return the address of a chart's numbers."""
-        board = board_address(self.progress.dataset, self.progress.threat_model).removeprefix("/boards")
-        return f"/api/v1/leaderboards{board}/progress?chart={Chart(chart)}&format={format_name}"
+        place = f"{self.progress.dataset}/{self.progress.threat_model}"
+        return f"/api/v1/leaderboards/{place}/progress?chart={Chart(chart)}&format={format_name}"
 
     @property
     def most_rows(self) -> int:
