@@ -101,6 +101,7 @@ def test_the_openapi_document_describes_every_route_with_examples(service: Runni
         ("get", "/api/v1/audit"),
         ("get", "/api/v1/leaderboards"),
         ("get", "/api/v1/leaderboards/{dataset}/{threat_model}"),
+        ("get", "/api/v1/leaderboards/{dataset}/{threat_model}/compare"),
         ("get", "/api/v1/leaderboards/{dataset}/{threat_model}/progress"),
         ("post", "/api/v1/leaderboards/{dataset}/{threat_model}/unverified"),
         ("delete", "/api/v1/leaderboards/{dataset}/{threat_model}/unverified/{model_id}"),
