@@ -70,6 +70,9 @@ def test_the_page_shows_three_charts_and_their_numbers(service: Running) -> None
     named = {f"/models/cifar10/Linf/{one.model_id}" for one in progress.overestimation.entries}
     assert marked == named
     assert len(page.find("circle", class_="ring")) == 6 + 1  # one of them in the legend
+    patterns = {f"url(#{found['id']})" for found in page.find("pattern")}
+    assert patterns == {found["fill"] for found in page.find("rect") if "fill" in found}
+    assert len(patterns) == 6  # all kinds that occur but NeurIPS, which is filled, and arXiv, which is empty
     for text in (
         "From 44.04\u202f% in 2018 to 73.71\u202f% in 2024, in 5 steps.",
         "1 entry without a date is not drawn.",
