@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import StrEnum
 
-from api.exports.bibtex import as_bibtex
 from api.exports.latex import as_latex
 from api.exports.table import as_csv
+from store.bibtex import as_bibtex
 from store.views import BoardView
 
 JSON = "application/json"

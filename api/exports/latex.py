@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from api.exports.characters import as_comment, as_tex
+from store.characters import as_comment, as_tex
 from store.views import BoardRow, BoardView
 
 COLUMNS = 6

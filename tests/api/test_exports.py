@@ -8,14 +8,14 @@ import re
 
 import pytest
 
-from api.exports.bibtex import as_bibtex, citation_key
-from api.exports.characters import as_tex
 from api.exports.formats import Format, wanted
 from api.exports.latex import as_latex
 from api.exports.table import COLUMNS, as_csv
 from benchmark.threat_models import BOARDS
+from store.bibtex import as_bibtex, citation_key
 from store.board_filters import BoardFilters
 from store.boards import get_board
+from store.characters import as_tex
 from store.views import Badge, BoardRow, BoardView, ExtraData
 from tests.api.shape import assert_error
 from tests.running import Running

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from api.exports.bibtex import as_bibtex
 from api.exports.table import as_csv
 from benchmark.threat_models import official_board
+from store.bibtex import as_bibtex
 from store.boards import get_board
 from store.model_info import write_info
 from tests.gauntlet.test_cli import assert_refused, gauntlet

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from api.exports.characters import as_comment, as_tex, on_one_line
+from store.characters import as_comment, as_tex, on_one_line
 from store.views import BoardRow, BoardView
 
 _ARXIV = re.compile(r"https?://arxiv\.org/(?:abs|pdf)/(\d{4}\.\d{4,5})(?:v\d+)?(?:\.pdf)?/?")
@@ -27,6 +27,19 @@ def as_bibtex(board: BoardView) -> str:
     without = (as_comment(row.model_id) for row in board.rows if not row.link)
     lines += [f"% Left out, since no paper is known of it: {name}" for name in without]
     return "\n".join([*lines, *(_entry(link, rows) for link, rows in papers.items())]) + "\n"
+
+
+def as_citation(row: BoardRow, place: str, address: str) -> str:
+    """Return one BibTeX entry for one model: for its paper, or where none is known for its entry here.
+
+    Args:
+        row: the entry.
+        place: where the entry is, and since which year.
+        address: of its page.
+    """
+    if not row.link:
+        row = row.model_copy(update={"link": address, "venue": place})
+    return _entry(row.link, [row]).strip()
 
 
 def citation_key(row: BoardRow) -> str:
