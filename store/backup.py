@@ -28,6 +28,7 @@ BLOBS = (
     ("shard", "report_sha256"),
     ("shard", "x_adv_sha256"),
     ("shard", "second_sha256"),
+    ("run", "gallery_sha256"),
     ("report", "points_sha256"),
     ("entry", "best_known_sha256"),
     ("external", "examples_sha256"),

@@ -78,6 +78,7 @@ def is_referred_to(session: Session, sha256: str) -> bool:
                 ShardRow.second_sha256 == sha256,
             )
         ),
+        select(RunRow.id).where(RunRow.gallery_sha256 == sha256),
         select(ReportRow.id).where(ReportRow.points_sha256 == sha256),
         select(EntryRow.id).where(EntryRow.best_known_sha256 == sha256),
         select(ExternalRow.id).where(ExternalRow.examples_sha256 == sha256),

@@ -13,6 +13,7 @@ from benchmark.verdicts import Verdicts
 from store.blobs import Blobs
 from store.claims import Claim, write_held
 from store.database import Database
+from store.galleries import sound_gallery
 from store.publication import reduce_run
 from store.queue import SHARD_POINTS, blocks, queue_work
 from store.states import lock_submission, move
@@ -126,6 +127,7 @@ def finish_judge(
     verdicts_bytes: Sequence[bytes],
     indices: Sequence[Sequence[int]],
     *,
+    gallery: bytes | None = None,
     sandbox: SandboxLevel | None = None,
 ) -> State:
     """Store the verdicts on a run's examples, and do what follows from them.
@@ -136,6 +138,7 @@ def finish_judge(
         claim: the judging that was claimed.
         verdicts_bytes: the verdicts on each file of examples, from whoever ran the untrusted model.
         indices: the points that each file is about, by position in the data set.
+        gallery: a few of the examples, to look at; dropped where it is not sound.
         sandbox: what was around whoever ran the model.
     Returns:
         The submission's state.
@@ -149,8 +152,12 @@ def finish_judge(
     # Said by whoever put it up, never from inside.
     stored = [one.model_copy(update={"sandbox": sandbox}).model_dump(mode="json") for one in verdicts]
     verdicts_sha256 = blobs.put(canonical_json(stored))
+    sound = sound_gallery(claim, gallery, verdicts) if gallery is not None else None
+    gallery_sha256 = blobs.put(sound.to_bytes()) if sound is not None else None
     with db.transaction() as session:
+        lock_submission(session, claim.submission_id)  # first, as whoever else writes to its runs
         write_held(session, claim, state="done", report_sha256=verdicts_sha256)
+        session.get_one(RunRow, claim.run_id).gallery_sha256 = gallery_sha256
     return reduce_run(db, blobs, claim.run_id)
 
 

@@ -157,6 +157,8 @@ class RunRow(Base):
     """Version of the restrictions by which it was checked."""
     evidence: Mapped[str]
     """The tests for gradients that mislead, a JSON array."""
+    gallery_sha256: Mapped[str | None]
+    """Blob of a few of its examples, to look at; NULL where there are none."""
     purpose: Mapped[str]
     """"ranking"; "follow_up" for a closer look at a published entry; "external" for examples that others have found."""
     concluded: Mapped[bool]

@@ -27,6 +27,8 @@ JUDGED_FILE = "examples-{}"
 """Examples that are to be judged."""
 VERDICTS_FILE = "verdicts-{}.json"
 """What was found of them."""
+GALLERY_FILE = "gallery.json"
+"""A few of them, to look at."""
 
 _PATH = re.compile(r"(?<![\w./])(?:/[\w.+@-]+){2,}/?")
 _CODE = re.compile(r"[a-z][a-z0-9_]*")
@@ -122,6 +124,8 @@ class Request(_Line):
     sources: tuple[OtherModel, ...]
     examples: tuple[tuple[Count, ...], ...]
     """Of a judge: the positions in the data set of the points that each file of examples is of."""
+    gallery: tuple[Count, ...] = ()
+    """Of a judge: the points whose images and examples are to be left for people to look at."""
     checkpoint_sha256: str
     claimed_standard_accuracy: float | None
     limit_s: float

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from benchmark.confirmation import expected_verdicts
 from benchmark.errors import EvaluationFailed
+from benchmark.gallery import MAX_GALLERY_BYTES, SHOWN, chosen
 from benchmark.report import EvaluationReport
 from benchmark.threat_models import CORRUPTIONS, official_board
 from benchmark.unannounced import unannounced_protocol
@@ -23,6 +25,8 @@ from worker.endings import Broken
 from worker.handover import Handover
 from worker.limits import Limits
 from worker.messages import Checked, Evaluated, Failed, Judged, OtherModel, Progressed, Request, Saved
+
+logger = logging.getLogger(__name__)
 
 UNANNOUNCED_POINTS = 32
 """Most points of one shard that the unannounced attack is run on."""
@@ -76,6 +80,7 @@ def request_of(task: Task) -> Request:
         unannounced_points=UNANNOUNCED_POINTS if secret else 0,
         sources=_sources(task) if claim.kind == "shard" else (),
         examples=_examples(task) if claim.kind == "judge" else (),
+        gallery=_gallery_points(task) if claim.kind == "judge" else (),
         checkpoint_sha256=claim.checkpoint_sha256,
         claimed_standard_accuracy=claim.submission.claimed_standard_accuracy,
         limit_s=official_board(claim.submission.dataset, claim.submission.threat_model).limit_s,
@@ -141,6 +146,7 @@ def _bring_verdicts(task: Task) -> None:
         task.claim,
         [task.handover.read(messages.VERDICTS_FILE.format(number), MAX_VERDICTS_BYTES) for number in range(len(files))],
         [indices for _, indices in files],
+        gallery=_left_gallery(task),
         sandbox=task.limits.sandbox.level,
     )
 
@@ -164,6 +170,24 @@ def _files(task: Task) -> list[tuple[str, tuple[int, ...]]]:
         hashes = (examples.x_adv_sha256, examples.second_sha256 or "")
         files += [(sha256, index) for sha256, (index, _) in zip(hashes, expected_verdicts(report), strict=False)]
     return files
+
+
+def _gallery_points(task: Task) -> tuple[int, ...]:
+    """Return the points of an evaluation that people will want to look at; none where their images may not be shown."""
+    if task.claim.purpose not in {Purpose.RANKING, Purpose.AGAIN} or task.claim.submission.dataset not in SHOWN:
+        return ()
+    hashes = (examples.report_sha256 for examples in task.claim.examples)
+    blobs = task.services.blobs
+    return chosen(EvaluationReport.model_validate_json(blobs.read(sha256)).points for sha256 in hashes if sha256)
+
+
+def _left_gallery(task: Task) -> bytes | None:
+    """Return the gallery that the child has left; None, with a line in the log, where there is none."""
+    try:
+        return task.handover.read(messages.GALLERY_FILE, MAX_GALLERY_BYTES)
+    except Broken as error:
+        logger.info("work %s has no gallery: %s", task.claim.shard_id, error)
+        return None
 
 
 def _sources(task: Task) -> tuple[OtherModel, ...]:

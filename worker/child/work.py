@@ -35,6 +35,7 @@ from model_zoo.checkpoints.examples import check_examples_fit
 from model_zoo.checkpoints.operations import is_runnable
 from model_zoo.examples import load_examples
 from model_zoo.loading import graph_of_submission, load_submitted
+from worker.child.pictures import Pictures, leave_gallery, pictured
 from worker.messages import (
     EXAMPLES_FILE,
     JUDGED_FILE,
@@ -65,6 +66,7 @@ _OF_THE_ATTEMPT = {
     "claimed_standard_accuracy",
     "limit_s",
     "examples",
+    "gallery",
     "data_dir",
 }
 """What a request says beyond what decides the result."""
@@ -246,16 +248,18 @@ def _judge(request: Request, model: nn.Module, send: Send) -> None:
     """Judge every file of examples; nothing but these and the model is here to judge by."""
     total = sum(map(len, request.examples))
     done = 0
+    pictures: Pictures = {}
     for number, indices in enumerate(request.examples):
         path = Path(JUDGED_FILE.format(number))
         points = _points(request, indices)
         channels, height, width = points.x.shape[1:]
         check_examples_fit(path, (channels, height, width), len(indices))
+        x_adv = load_examples(path)
         verdicts = recheck(
             model,
             points.x,
             points.y,
-            load_examples(path),
+            x_adv,
             indices,
             ThreatModel(request.norm, request.epsilon, request.dataset),
             width=request.slot_width,
@@ -264,7 +268,9 @@ def _judge(request: Request, model: nn.Module, send: Send) -> None:
             checkpoint_sha256=request.checkpoint_sha256,
         )
         Path(VERDICTS_FILE.format(number)).write_bytes(verdicts.to_bytes())
+        pictures |= pictured(verdicts, points.x, x_adv, request.gallery)
         done += len(indices)
+    leave_gallery(request, pictures)
 
 
 def _tell_judged(send: Send, before: int, total: int, judged: int, _of: int) -> None:
