@@ -5,20 +5,25 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from typing import ClassVar, TypeVar
+from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict
 
 from benchmark.confirmation import CODE as JUDGED_AGAIN
 from benchmark.report import Check, EvaluationReport, Evidence
-from benchmark.threat_models import official_board
+from benchmark.threat_models import Board, official_board
 from store.actors import ANYBODY, Actor
+from store.bibtex import as_citation
 from store.boards import get_model
 from store.entry_edits import EntryRights, rights_on
+from store.galleries import find_gallery
 from store.services import Services
 from store.views import Badge, BoardRow, ExtraData, ModelView, SeedView
 from web.charts import Bar, CorruptionRow, per_class, per_corruption, waterfall
-from web.formats import as_day, budget, percent, threat
+from web.classes import Listed, broken_points, extremes, named
+from web.formats import as_day, budget, iso_time, percent, threat
+from web.gallery import Pictures, pictures
 from web.lowering import Lowering, lowered_sentences, lowering
 from web.rendering import Page, model_address, render
 from web.services import Store, Who
@@ -38,7 +43,11 @@ class Measured(BaseModel):
     waterfall: tuple[Bar, ...]
     corruptions: tuple[CorruptionRow, ...]
     """Empty on a board with an attacker."""
+    broken: tuple[Listed, ...]
+    """The points that each attack broke."""
     classes: tuple[Bar, ...]
+    extremes: str
+    """Which classes do worst and best, in a sentence."""
     checks: tuple[Check, ...]
     """Those that are not passed first."""
     tests: tuple[Evidence, ...]
@@ -70,25 +79,42 @@ class ModelPage(Page):
     model: ModelView
     verdict: str
     evidence: Measured | None
+    gallery: Pictures | None
+    """None on a board without an attacker."""
     lowering: Lowering
     form_address: str | None
     """Where to send examples for the entry; None where nobody can judge them."""
+    compare_address: str | None
+    """Where to hold it against others; None where nothing was measured here."""
     usage: Usage
+    citation: str
+    """A BibTeX entry."""
     unknown: tuple[str, ...]
     """What is not known of the entry, in words."""
     rights: EntryRights
     """What whoever looks may do with it."""
 
 
-def model_page(services: Services, dataset: str, threat_model: str, model_id: str, who: Actor = ANYBODY) -> ModelPage:
+def model_page(
+    services: Services, dataset: str, threat_model: str, model_id: str, who: Actor = ANYBODY, *, site: str = ""
+) -> ModelPage:
     """Return what the page of an entry shows to somebody.
 
+    Args:
+        services: the store.
+        dataset: with ``threat_model`` the board's name.
+        threat_model: see ``dataset``.
+        model_id: the entry's name.
+        who: who looks.
+        site: address of the service, for whoever cites the page.
     Raises:
         NotFound: there is no such board or entry.
     """
     board = official_board(dataset, threat_model)
     model = get_model(services.db, services.blobs, dataset, threat_model, model_id)
     report = model.report
+    address = model_address(dataset, threat_model, model_id)
+    gallery = find_gallery(services.db, services.blobs, board, model_id) if report and board.attacked else None
     judged_here = report is not None and board.attacked and model.row.withdrawn_ms is None
     return ModelPage(
         title=f"{model.row.model_id} · {board.title}",
@@ -97,9 +123,12 @@ def model_page(services: Services, dataset: str, threat_model: str, model_id: st
         model=model,
         verdict=evaluated_verdict(model, report) if report else reported_verdict(model),
         evidence=_evidence(model, report) if report else None,
+        gallery=pictures(model, gallery) if board.attacked else None,
         lowering=lowering(model),
-        form_address=f"{model_address(dataset, threat_model, model_id)}/external" if judged_here else None,
+        form_address=f"{address}/external" if judged_here else None,
+        compare_address=compare_address(model) if report else None,
         usage=usage(model),
+        citation=as_citation(model.row, _place(model, board), f"{site}{address}"),
         unknown=unknown(model),
         rights=rights_on(services.db, who, (dataset, threat_model, model_id)),
     )
@@ -108,7 +137,21 @@ def model_page(services: Services, dataset: str, threat_model: str, model_id: st
 @router.get("/models/{dataset}/{threat_model}/{model_id}")
 def show_model(request: Request, dataset: str, threat_model: str, model_id: str, *, store: Store, who: Who) -> Response:
     """Show an entry of a board."""
-    return render(request, model_page(store, dataset, threat_model, model_id, who))
+    site = str(request.base_url).rstrip("/")
+    return render(request, model_page(store, dataset, threat_model, model_id, who, site=site))
+
+
+def compare_address(model: ModelView) -> str:
+    """Return the address of the page on which an entry is held against others of its board."""
+    board = f"{quote(model.dataset, safe='')}/{quote(model.threat_model, safe='')}"
+    return f"/compare/{board}?{urlencode({'model': model.row.model_id})}"
+
+
+def _place(model: ModelView, board: Board) -> str:
+    """Say for a citation where an entry is found, and since which year."""
+    since = model.row.published_ms or (model.history[-1].recorded_ms if model.history else None)
+    year = f", {iso_time(since)[:4]}" if since is not None else ""
+    return f"Entry of the leaderboard {board.title} of Gauntlet{year}"
 
 
 def evaluated_verdict(model: ModelView, report: EvaluationReport) -> str:
@@ -237,7 +280,9 @@ def _evidence(model: ModelView, report: EvaluationReport) -> Measured:
         report=report,
         waterfall=waterfall(report),
         corruptions=per_corruption(report),
-        classes=per_class(report),
+        broken=broken_points(report) if report.corruptions is None else (),
+        classes=named(per_class(report), report, model.dataset),
+        extremes=extremes(report, model.dataset),
         checks=_worst_first(report.checks),
         tests=_worst_first(report.evidence),
         seed=model.submission.seed if model.submission else None,
