@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from urllib.parse import unquote
 
 from benchmark.report import Check, CheckOutcome, Evidence
 from store.boards import get_model
@@ -10,11 +12,13 @@ from store.claims import beat
 from store.views import Progress
 from tests.running import Running
 from tests.store.corrupted import publish_corrupted
+from tests.store.deciders import evaluate, person, send
 from tests.store.lowered import doubt, judge_examples, send_examples
 from tests.store.material import LEASE_MS, check, finish, must_claim, shard_report
 from tests.web.html import read_page
 from tests.web.material import HOSTILE, publish
 from web.charts import Bar
+from web.formats import as_day, iso_time
 from web.lowering import lowering
 from web.pages.model import Usage, model_page
 from web.rendering import as_html
@@ -200,6 +204,60 @@ def test_model_tells_how_far_a_closer_look_is_and_what_it_found(service: Running
     shown = read_page(service.http.get("/models/digits/Linf/Method%20A").text)
     assert shown.find("a", href=line.report_address)
     assert service.http.get(line.report_address).json()["protocol"] == "follow-up-1"
+
+
+def test_a_measured_entry_can_be_held_against_others(service: Running) -> None:
+    publish(service.services, "Method + A")
+    shown = read_page(service.http.get("/models/digits/Linf/Method%20%2B%20A").text)
+    (link,) = [found["href"] for found in shown.find("a") if found["href"].startswith("/compare/")]
+    assert link == "/compare/digits/Linf?model=Method+%2B+A"
+    assert service.http.get(link).status_code == 200
+    reported = read_page(service.http.get("/models/" + "/".join(REPORTED)).text)
+    assert not [found for found in reported.find("a") if found["href"].startswith("/compare/")]
+
+
+def test_whoever_cites_a_model_gets_its_paper_or_its_entry_here(service: Running) -> None:
+    cited = model_page(service.services, *REPORTED).citation
+    assert cited.startswith("@misc{amini2024meansparse-")
+    assert "eprint = {2406.05927}" in cited
+    publish(service.services, "Method A")
+    address = f"{service.url}/models/digits/Linf/Method%20A"
+    page = model_page(service.services, "digits", "Linf", "Method A", site=service.url)
+    assert page.model.row.published_ms is not None
+    year = iso_time(page.model.row.published_ms)[:4]
+    key, *fields = page.citation.split("\n")
+    assert re.fullmatch(rf"@misc\{{anonymous{year}method-[0-9a-f]{{8}},", key)
+    assert fields == [
+        "  title = {{Method A}},",
+        f"  year = {{{year}}},",
+        f"  howpublished = {{Entry of the leaderboard UCI digits, Linf 0.2 of Gauntlet, {year}}},",
+        f"  url = {{{address}}},",
+        "  note = {Models: Method A}",
+        "}",
+    ]
+    shown = read_page(service.http.get("/models/digits/Linf/Method%20A").text)
+    assert page.citation in shown.text
+    assert shown.find("a", href="/about#cite")
+
+
+def test_an_anonymous_entry_is_cited_without_names(service: Running) -> None:
+    told = {"title": "My title", "authors": "Jane Doe", "paper_url": "https://a.example/x"}
+    send(service.services, person(service.services.db, "jane"), anonymous=True, **told)
+    evaluate(service.services)
+    citation = model_page(service.services, "digits", "Linf", "Method A").citation
+    assert citation.startswith("@misc{anonymous")
+    assert not [text for text in told.values() if text in citation]
+
+
+def test_every_number_has_its_day(service: Running) -> None:
+    publish(service.services, "Method A")
+    for address in ("/models/digits/Linf/Method%20A", "/models/" + "/".join(REPORTED)):
+        history = get_model(service.services.db, service.services.blobs, *unquote(address).split("/")[2:]).history
+        assert history
+        shown = read_page(service.http.get(address).text)
+        for item in history:
+            assert shown.find("time", datetime=iso_time(item.recorded_ms))
+            assert as_day(item.recorded_ms) in shown.text
 
 
 def test_a_check_cannot_bring_markup_either(service: Running) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from typing import ClassVar, TypeVar
-from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict
@@ -84,8 +83,6 @@ class ModelPage(Page):
     lowering: Lowering
     form_address: str | None
     """Where to send examples for the entry; None where nobody can judge them."""
-    compare_address: str | None
-    """Where to hold it against others; None where nothing was measured here."""
     usage: Usage
     citation: str
     """A BibTeX entry."""
@@ -126,7 +123,6 @@ def model_page(
         gallery=pictures(model, gallery) if board.attacked else None,
         lowering=lowering(model),
         form_address=f"{address}/external" if judged_here else None,
-        compare_address=compare_address(model) if report else None,
         usage=usage(model),
         citation=as_citation(model.row, _place(model, board), f"{site}{address}"),
         unknown=unknown(model),
@@ -139,12 +135,6 @@ def show_model(request: Request, dataset: str, threat_model: str, model_id: str,
     """Show an entry of a board."""
     site = str(request.base_url).rstrip("/")
     return render(request, model_page(store, dataset, threat_model, model_id, who, site=site))
-
-
-def compare_address(model: ModelView) -> str:
-    """Return the address of the page on which an entry is held against others of its board."""
-    board = f"{quote(model.dataset, safe='')}/{quote(model.threat_model, safe='')}"
-    return f"/compare/{board}?{urlencode({'model': model.row.model_id})}"
 
 
 def _place(model: ModelView, board: Board) -> str:
