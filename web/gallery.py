@@ -20,6 +20,8 @@ _SIDE = 112
 """Pixels on the page that the longer side of an image gets at most, unless it has more of its own."""
 _STRONGEST = 10.0
 """How much a difference is strengthened where that stays between black and white."""
+_FITTING = 0.95
+"""Share of all changed values that stay between black and white."""
 _GREY = 0.5
 _WHITE = 255
 
@@ -128,11 +130,13 @@ def _missing(model: ModelView) -> str:
 
 
 def strength(gallery: Gallery) -> float:
-    """Return how much all differences of a gallery are strengthened: ten times, or as much as fits around the grey."""
-    largest = max(
-        abs(after - before) for index in gallery.index for before, after in zip(*gallery.images(index), strict=True)
-    )
-    return round(min(_STRONGEST, _GREY / largest), 1)
+    """Return how much all differences of a gallery are strengthened: ten times, or as much as nearly all of it fits.
+
+    A few values may go beyond black or white: else one pixel would make all others too faint to see.
+    """
+    pairs = (pair for index in gallery.index for pair in zip(*gallery.images(index), strict=True))
+    changes = sorted(abs(after - before) for before, after in pairs if after != before)
+    return round(min(_STRONGEST, _GREY / changes[int(_FITTING * (len(changes) - 1))]), 1)
 
 
 def as_png(gallery: Gallery, index: int, kind: Kind) -> bytes:

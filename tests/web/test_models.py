@@ -241,12 +241,13 @@ def test_whoever_cites_a_model_gets_its_paper_or_its_entry_here(service: Running
 
 
 def test_an_anonymous_entry_is_cited_without_names(service: Running) -> None:
-    told = {"title": "My title", "authors": "Jane Doe", "paper_url": "https://a.example/x"}
-    send(service.services, person(service.services.db, "jane"), anonymous=True, **told)
+    title, authors, paper = "My title", "Jane Doe", "https://a.example/x"
+    jane = person(service.services.db, "jane")
+    send(service.services, jane, anonymous=True, title=title, authors=authors, paper_url=paper)
     evaluate(service.services)
     citation = model_page(service.services, "digits", "Linf", "Method A").citation
     assert citation.startswith("@misc{anonymous")
-    assert not [text for text in told.values() if text in citation]
+    assert not [text for text in (title, authors, paper) if text in citation]
 
 
 def test_every_number_has_its_day(service: Running) -> None:
