@@ -14,6 +14,7 @@ from store.again import evaluate_again
 from store.blobs import LocalBlobs
 from store.boards import get_model
 from store.checkpoint_deletion import is_referred_to
+from store.claims import Claim
 from store.database import Database
 from store.galleries import StoredGallery, find_gallery, sound_gallery
 from store.outcomes import finish_check, finish_judge, finish_shard
@@ -58,10 +59,15 @@ def test_one_that_is_not_sound_is_dropped_and_the_run_goes_on(
     assert "was dropped" in line
 
 
-def test_one_of_other_work_is_not_sound(on_sqlite: Database, blobs: LocalBlobs) -> None:
-    services = Services(on_sqlite, blobs, Rules(), 1_000)
-    work = publish_with_gallery(services)
-    verdicts = [Verdicts.from_bytes(content) for content in verdicts_on(blobs, work)[0]]
+@pytest.fixture
+def judged(on_sqlite: Database, blobs: LocalBlobs) -> tuple[Claim, list[Verdicts]]:
+    """Work that was judged, with the verdicts: 0 to 59 hold, of which 0 to 9 are misclassified as they are."""
+    work = publish_with_gallery(Services(on_sqlite, blobs, Rules(), 1_000))
+    return work, [Verdicts.from_bytes(content) for content in verdicts_on(blobs, work)[0]]
+
+
+def test_one_of_other_work_is_not_sound(judged: tuple[Claim, list[Verdicts]], caplog: pytest.LogCaptureFixture) -> None:
+    work, verdicts = judged
     own: dict[str, object] = {"checkpoint_sha256": work.checkpoint_sha256}
     assert sound_gallery(work, gallery_of([20], **own).to_bytes(), verdicts) == gallery_of([20], **own)
     others: tuple[dict[str, object], ...] = (
@@ -73,16 +79,17 @@ def test_one_of_other_work_is_not_sound(on_sqlite: Database, blobs: LocalBlobs) 
     )
     for changes in others:
         assert sound_gallery(work, gallery_of([20], **changes).to_bytes(), verdicts) is None, changes
-
-
-def test_only_examples_that_hold_are_shown(services: Services, caplog: pytest.LogCaptureFixture) -> None:
-    publish_with_gallery(services, index=(20, 499))
-    assert found(services) is None
+    assert caplog.text.count("it is not one of this work") == len(others)
+    assert sound_gallery(work, gallery_for(work, (20, 499)).to_bytes(), verdicts) is None
     assert "it shows points whose examples do not hold" in caplog.text
 
 
-def test_what_it_says_is_not_repeated_in_the_log(services: Services, caplog: pytest.LogCaptureFixture) -> None:
-    publish_with_gallery(services, content=b'{"norm": "evil\\u202e\\n2026 forged", "\\u001b[31mx": "secret"}')
+def test_what_it_says_is_not_repeated_in_the_log(
+    judged: tuple[Claim, list[Verdicts]], caplog: pytest.LogCaptureFixture
+) -> None:
+    work, verdicts = judged
+    said = b'{"norm": "evil\\u202e\\n2026 forged", "\\u001b[31mx": "secret", "epsilon": "many\\u001b[31m"}'
+    assert sound_gallery(work, said, verdicts) is None
     assert "was dropped" in caplog.text
     assert not [word for word in ("evil", "\u202e", "secret", "\x1b") if word in caplog.text]
 
