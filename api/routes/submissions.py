@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from api.errors import responses
-from api.schemas import SubmissionList, SubmissionRequest
+from api.schemas import Reason, SubmissionList, SubmissionRequest
 from api.services import Client, Store, Who
 from benchmark.report import EvaluationReport
 from store.actors import needs_approval, require_account, require_sender
@@ -71,10 +71,13 @@ def read_submission_report(submission_id: SubmissionId, store: Store, who: Who) 
     return Response(report.to_bytes(), media_type="application/json")
 
 
-@router.post("/{submission_id}/cancel", responses=responses(401, 403, 404, 409))
-def cancel_submission(submission_id: SubmissionId, store: Store, who: Who) -> SubmissionView:
-    """Cancel a submission that has no result yet; the workers drop it within seconds."""
-    return cancel(store.db, submission_id, who)
+@router.post("/{submission_id}/cancel", responses=responses(400, 401, 403, 404, 409))
+def cancel_submission(
+    submission_id: SubmissionId, store: Store, who: Who, body: Reason | None = None
+) -> SubmissionView:
+    """Cancel a submission that has no result yet; the workers drop it within seconds, and its owner reads the reason
+    if there is one."""
+    return cancel(store.db, submission_id, who, body.reason if body is not None else "")
 
 
 @router.delete("/{submission_id}/checkpoint", responses=responses(401, 403, 404, 409, 503))
