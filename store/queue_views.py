@@ -214,7 +214,8 @@ def _failed_submissions(session: Session, who: Actor) -> tuple[SubmissionView, .
 
 
 def _failed_runs(session: Session) -> tuple[FailedRun, ...]:
-    first = select(func.min(ShardRow.id)).where(ShardRow.run_id == RunRow.id, ShardRow.state == "failed")
+    failed = aliased(ShardRow)
+    first = select(func.min(failed.id)).where(failed.run_id == RunRow.id, failed.state == "failed")
     found = session.execute(
         select(ShardRow, RunRow, SubmissionRow)
         .join(RunRow, RunRow.id == ShardRow.run_id)

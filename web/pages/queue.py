@@ -109,13 +109,14 @@ def queue_page(services: Services, who: Actor) -> QueuePage:
     view = view_work_queue(services.db, services.blobs, who)
     at_work = tuple(piece for piece in view.pieces if piece.state == "running")
     waiting = _waiting(view)
+    hanging = sum(_hangs(piece) for piece in at_work)
     return QueuePage(
         title="The queue",
         refresh_s=REFRESH_S,
         view=view,
         still_after_ms=STILL_AFTER_MS,
-        well=view.standing in {Standing.EMPTY, Standing.FINE},
-        verdict=verdict(view),
+        well=view.standing in {Standing.EMPTY, Standing.FINE} and not hanging,
+        verdict=" ".join(filter(None, (verdict(view), _of_hanging(hanging)))),
         at_work=at_work,
         waiting=waiting,
         left_out=view.queued - sum(line.pieces for line in waiting),
@@ -227,6 +228,18 @@ def verdict(view: QueueView) -> str:
             return f"{oldest} That is too long: all workers are busy, and another one would help."
         case _:
             return f"{oldest} That is fine: workers claim what they can run."
+
+
+def _hangs(piece: Piece) -> bool:
+    """Tell whether a piece of work does not go on, or nobody has shown life who holds it."""
+    run_out = piece.lease_ms is not None and piece.lease_ms < 0
+    return run_out or (piece.standing_ms is not None and piece.standing_ms >= STILL_AFTER_MS)
+
+
+def _of_hanging(pieces: int) -> str:
+    if not pieces:
+        return ""
+    return "One piece at work may hang." if pieces == 1 else f"{count(pieces)} pieces at work may hang."
 
 
 def work_address(submission_id: str) -> str:
