@@ -26,12 +26,19 @@ def uploaded(services: Services, who: Actor, name: str = "A", **fields: object) 
     """Upload a file of one's own and submit it; return the submission and the file."""
     sha256 = services.blobs.put(CHECKPOINT + (who.name + name).encode())
     count_upload(services.db, who.submitter, sha256, 100)
-    return send(services, who, name, checkpoint_sha256=sha256, **fields), sha256
+    new = new_submission(services.blobs, name=name, checkpoint_sha256=sha256, **fields)
+    view = submit(services.db, services.blobs, new, Rules(), submitter=who.submitter, owner_id=who.account_id)
+    return view.id, sha256
 
 
 def test_whoever_sent_it_gets_every_field_and_the_file(services: Services, owner: Actor) -> None:
-    fields = {"title": "A title", "notes": "one\ntwo", "claimed_robust_accuracy": 0.5, "private_checkpoint": False}
-    submission_id, sha256 = uploaded(services, owner, **fields)
+    fields: dict[str, object] = {
+        "title": "A title",
+        "notes": "one\ntwo",
+        "claimed_robust_accuracy": 0.5,
+        "private_checkpoint": False,
+    }
+    submission_id, sha256 = uploaded(services, owner, "A", **fields)
     new = earlier_submission(services.db, submission_id, owner, owner.submitter)
     assert isinstance(new, NewSubmission)
     assert {name: getattr(new, name) for name in fields} == fields
@@ -111,11 +118,11 @@ def test_the_list_says_what_may_be_done_about_each(services: Services, owner: Ac
     others, _ = uploaded(services, person(services.db, "other"), "E")
     listed = list_for(services.db, 10, owner, owner.submitter)
     assert [view.id for view in listed.submissions] == [waiting, published, cancelled, failed]
-    assert (listed.cancellable, listed.repeatable) == ({waiting}, {failed, cancelled})
+    assert (listed.cancellable, listed.repeatable) == (frozenset({waiting}), frozenset({failed, cancelled}))
     own = list_for(services.db, 10, owner, owner.submitter, own=True)
     assert (own.submissions, own.repeatable) == (listed.submissions, listed.repeatable)
     seen = list_for(services.db, 10, maintainer, maintainer.submitter)
-    assert (seen.cancellable, seen.repeatable) == ({waiting, others}, set())
+    assert (seen.cancellable, seen.repeatable) == (frozenset({waiting, others}), frozenset())
     nobody = list_for(services.db, 10, ANYBODY, GUEST)
     assert [view.id for view in nobody.submissions] == [published]
     assert not nobody.cancellable | nobody.repeatable
