@@ -12,7 +12,7 @@ from store.admission import checkpoint_missing
 from store.database import Database, database_now_ms
 from store.states import LEGAL, OPEN, submission_not_found
 from store.submission_views import as_submitted, view_submissions
-from store.submissions import visible_submissions
+from store.submissions import ZOO, visible_submissions
 from store.tables import SubmissionRow, UploadRow
 from store.views import Approval, NewSubmission, State, SubmissionView, View
 
@@ -93,6 +93,32 @@ def require_own_upload(db: Database, submitter: str, sha256: str) -> None:
     with db.snapshot() as session:
         if not _has_uploaded(session, submitter, sha256):
             raise checkpoint_missing(sha256)
+
+
+def require_not_anothers(db: Database, submitter: str, sha256: str) -> None:
+    """Refuse a file that others keep private, see `is_anothers`, as if it were not here.
+
+    Raises:
+        InvalidSubmission: it is one.
+    """
+    if is_anothers(db, submitter, sha256):
+        raise checkpoint_missing(sha256)
+
+
+def is_anothers(db: Database, submitter: str, sha256: str) -> bool:
+    """Tell whether others have sent a file in and keep it private, and this submitter has not sent it too.
+
+    Its hash, which stands on the page of its submission, must not be enough to have it evaluated under another name,
+    and given to everybody. The models that come along are nobody's.
+    """
+    others = select(SubmissionRow.id).where(
+        SubmissionRow.checkpoint_sha256 == sha256,
+        SubmissionRow.private_checkpoint,
+        SubmissionRow.checkpoint_deleted_ms.is_(None),
+        SubmissionRow.submitter.not_in((submitter, ZOO)),
+    )
+    with db.snapshot() as session:
+        return session.scalar(others.limit(1)) is not None and not _has_uploaded(session, submitter, sha256)
 
 
 def as_new(row: SubmissionRow) -> NewSubmission:

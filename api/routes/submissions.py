@@ -14,6 +14,7 @@ from store.actors import needs_approval, require_account, require_sender
 from store.checkpoint_deletion import delete_checkpoint
 from store.moderation_views import get_submission_report
 from store.rates import Counted
+from store.resubmission import require_not_anothers
 from store.submissions import cancel, get_submission, list_submissions, submit
 from store.submitters import submitter_of
 from store.views import SubmissionView
@@ -31,6 +32,7 @@ def post_submission(
     require_sender(who)
     store.rates.spend(Counted.SUBMISSION, who.submitter or client)
     submitter = submitter_of(store.db, who, client)
+    require_not_anothers(store.db, submitter, body.checkpoint_sha256)
     view = submit(
         store.db,
         store.blobs,

@@ -200,6 +200,7 @@ def new_submission(objects: Objects, _owner: Person) -> Request:
             "name": objects.new_name("Sent"),
             "architecture": CARD.architecture,
             "checkpoint_sha256": CARD.sha256,
+            "private_checkpoint": False,  # nobody's in particular, though all of them send it
         }
     )
 

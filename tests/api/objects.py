@@ -130,7 +130,16 @@ class Objects:
 
     def failed(self, owner: Person) -> str:
         """A submission that has failed through the service."""
-        submission_id = self.waiting(owner)
+        services = self.services
+        new = new_submission(
+            services.blobs,
+            name=self.new_name("Failed"),
+            architecture=CARD.architecture,
+            checkpoint_sha256=CARD.sha256,
+            private_checkpoint=False,
+        )
+        owner_id = owner.account_id or None
+        submission_id = submit(services.db, services.blobs, new, services.admission, owner_id=owner_id).id
         fail_by_service(self.services.db, submission_id, "The disk was full.")
         return submission_id
 

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import pytest
 
+from model_zoo.registry import bundled_checkpoint, card
 from store.actors import Role, Scope
 from store.claims import Beat, beat
 from store.queue import view_queue
+from store.submissions import submit
 from store.workers import announce, list_workers
 from tests.api.shape import assert_error
 from tests.api.test_moderation import token_of
 from tests.running import Running
 from tests.store.deciders import person, send
-from tests.store.material import LEASE_MS, a_worker, must_claim
+from tests.store.material import LEASE_MS, a_worker, must_claim, new_submission
 
 QUEUE = "/api/v1/queue"
 ADDRESS = "/api/v1/submissions"
+CARD = card("Digits_Standard", "digits", "Linf")
 
 
 def test_a_program_looks_at_the_queue_and_steps_in(service: Running) -> None:
     owner, maintainer = person(service.services.db, "owner"), person(service.services.db, "mona", Role.MAINTAINER)
     decides = token_of(service, maintainer, Scope.READ, Scope.MODERATE)
-    submission_id = send(service.services, owner)
+    sha256 = service.services.blobs.put(bundled_checkpoint(CARD).read_bytes())
+    new = new_submission(service.services.blobs, architecture=CARD.architecture, checkpoint_sha256=sha256)
+    services = service.services
+    submission_id = submit(services.db, services.blobs, new, services.admission, owner_id=owner.account_id).id
     announce(service.services.db, a_worker("gpu/1:é"))
     held = must_claim(service.services.db, "gpu/1:é")
     found = service.http.get(QUEUE, headers=decides).json()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,9 +12,16 @@ from store.actors import ANYBODY, Actor, Scope
 from store.checkpoint_deletion import delete_checkpoint
 from store.intervention import fail_by_service
 from store.quotas import count_upload
-from store.resubmission import as_new, earlier_submission, list_for, require_own_upload
+from store.resubmission import (
+    as_new,
+    earlier_submission,
+    is_anothers,
+    list_for,
+    require_not_anothers,
+    require_own_upload,
+)
 from store.services import Services
-from store.submissions import cancel, submit
+from store.submissions import ZOO, cancel, submit
 from store.tables import SubmissionRow
 from store.views import NewSubmission
 from tests.store.deciders import evaluate, person, send
@@ -69,6 +77,26 @@ def test_nobody_else_gets_anything(services: Services, owner: Actor, maintainer:
         with pytest.raises(InvalidSubmission) as unknown:
             require_own_upload(services.db, submitter, "0" * 64)
         assert str(refused.value).replace(sha256, "") == str(unknown.value).replace("0" * 64, "")
+
+
+def test_a_private_file_is_no_other_s_to_submit(services: Services, owner: Actor) -> None:
+    _, private = uploaded(services, owner)
+    _, public = uploaded(services, owner, "B", private_checkpoint=False)
+    other = person(services.db, "other")
+    assert is_anothers(services.db, other.submitter, private)
+    assert is_anothers(services.db, "", private)
+    with pytest.raises(InvalidSubmission, match="upload the checkpoint first"):
+        require_not_anothers(services.db, other.submitter, private)
+    require_not_anothers(services.db, owner.submitter, private)
+    for sha256 in (public, "0" * 64):
+        require_not_anothers(services.db, other.submitter, sha256)
+    count_upload(services.db, other.submitter, private, 100)
+    require_not_anothers(services.db, other.submitter, private)
+
+
+def test_the_models_that_come_along_are_nobody_s(services: Services, owner: Actor) -> None:
+    submit(services.db, services.blobs, new_submission(services.blobs), Rules(), submitter=ZOO)
+    assert not is_anothers(services.db, owner.submitter, hashlib.sha256(CHECKPOINT).hexdigest())
 
 
 def test_whoever_has_no_account_is_known_by_their_address(services: Services) -> None:

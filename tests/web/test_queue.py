@@ -8,24 +8,26 @@ import httpx
 import pytest
 from sqlalchemy import update
 
+from model_zoo.registry import bundled_checkpoint, card
 from store.actors import Actor, Role
 from store.audit import list_audit
 from store.claims import Beat, beat
 from store.intervention import fail_by_service
 from store.queue import set_priority, view_queue
 from store.queue_views import LONG_MS, SILENT_AFTER_MS, view_work_queue
-from store.submissions import get_submission
+from store.submissions import get_submission, submit
 from store.tables import RunRow, ShardRow, WorkerRow
 from store.views import State
 from store.workers import announce, list_workers
 from tests.running import Running
-from tests.store.material import LEASE_MS, a_worker, must_claim, running
+from tests.store.material import LEASE_MS, a_worker, must_claim, new_submission, running
 from tests.store.people import person
 from tests.web.html import PageReader, read_page
 from tests.web.material import questions, take_in
 from tests.web.signed_in import browser
 from web.pages.queue import STILL_AFTER_MS, QueuePage, WaitingLine, WorkerLine, WorkPage, queue_page, work_page
 
+CARD = card("Digits_Standard", "digits", "Linf")
 HOSTILE = "w<b>/&\"'?#%2F é"
 
 
@@ -73,6 +75,7 @@ def test_what_the_page_is_made_of(service: Running, maintainer: Actor) -> None:
         still_after_ms=STILL_AFTER_MS,
         well=False,
         verdict=found.verdict,
+        hanging="",
         at_work=(held,),
         waiting=(
             WaitingLine(first=check, pieces=1, last=500, fits=False),
@@ -114,7 +117,7 @@ def test_the_page_says_what_is_the_matter(service: Running, judge: httpx.Client)
         "run out",
         "not seen for long",
         "1 of them silent",
-        "Nothing waits. One piece at work may hang.",
+        "One piece of work that somebody holds may hang",
     ):
         assert text in lost.text
 
@@ -182,12 +185,26 @@ def test_a_submission_is_put_in_front_cancelled_or_given_up(
     assert "The <b>disk</b> broke" in page(judge).text
     posted(judge, f"/submissions/{second.id}/cancel", f"/submissions/{second.id}", reason="A double.")
     assert get_submission(db, second.id).reason == "cancelled by a maintainer: A double."
-    again = judge.post(f"/submissions/{first.id}/send-again")
-    assert again.status_code == 303
-    assert again.headers["location"].startswith("/submissions/")
     assert judge.post(f"/submissions/{second.id}/send-again").status_code == 409
     done = [record.action for record in list_audit(db, maintainer)]
-    assert done == ["send_again", "cancel", "fail", "set_priority"]
+    assert done == ["cancel", "fail", "set_priority"]
+
+
+def test_what_failed_through_the_service_is_sent_again(service: Running, judge: httpx.Client) -> None:
+    services = service.services
+    sha256 = services.blobs.put(bundled_checkpoint(CARD).read_bytes())
+    new = new_submission(services.blobs, name="A", architecture=CARD.architecture, checkpoint_sha256=sha256)
+    first = submit(services.db, services.blobs, new, services.admission).id
+    fail_by_service(services.db, first, "No disk.")
+    address = f"/submissions/{first}/send-again"
+    for place in ("/queue", f"/queue/{first}"):
+        assert page(judge, place).find("form", action=address)
+    again = judge.post(address)
+    assert again.status_code == 303
+    sent = get_submission(services.db, again.headers["location"].rpartition("/")[2])
+    assert (sent.state, sent.submission) == (State.RECEIVED, get_submission(services.db, first).submission)
+    assert not page(judge).find("form", action=address)
+    assert judge.post(address).status_code == 409
 
 
 def test_nobody_else_sees_the_queue_or_steps_in(service: Running) -> None:

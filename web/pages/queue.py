@@ -75,6 +75,8 @@ class QueuePage(Page):
     well: bool
     verdict: str
     """Whether the queue is well, in a sentence or two."""
+    hanging: str
+    """How much of the work that somebody holds may hang, in a sentence; empty where none does."""
     at_work: tuple[Piece, ...]
     waiting: tuple[WaitingLine, ...]
     left_out: int
@@ -109,14 +111,14 @@ def queue_page(services: Services, who: Actor) -> QueuePage:
     view = view_work_queue(services.db, services.blobs, who)
     at_work = tuple(piece for piece in view.pieces if piece.state == "running")
     waiting = _waiting(view)
-    hanging = sum(_hangs(piece) for piece in at_work)
     return QueuePage(
         title="The queue",
         refresh_s=REFRESH_S,
         view=view,
         still_after_ms=STILL_AFTER_MS,
-        well=view.standing in {Standing.EMPTY, Standing.FINE} and not hanging,
-        verdict=" ".join(filter(None, (verdict(view), _of_hanging(hanging)))),
+        well=view.standing in {Standing.EMPTY, Standing.FINE},
+        verdict=verdict(view),
+        hanging=_of_hanging(sum(_hangs(piece) for piece in at_work)),
         at_work=at_work,
         waiting=waiting,
         left_out=view.queued - sum(line.pieces for line in waiting),
@@ -239,7 +241,8 @@ def _hangs(piece: Piece) -> bool:
 def _of_hanging(pieces: int) -> str:
     if not pieces:
         return ""
-    return "One piece at work may hang." if pieces == 1 else f"{count(pieces)} pieces at work may hang."
+    which = "One piece of work that somebody holds" if pieces == 1 else f"{count(pieces)} pieces of work"
+    return f"{which} may hang: see below what stands still, or whose lease has run out."
 
 
 def work_address(submission_id: str) -> str:
