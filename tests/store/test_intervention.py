@@ -208,7 +208,7 @@ def test_a_submission_is_sent_again_for_whoever_had_sent_it(
         send_again(services.db, services.blobs, services.admission, view.id, maintainer)
     delete_checkpoint(services.db, services.blobs, first)
     delete_checkpoint(services.db, services.blobs, view.id)
-    with pytest.raises(InvalidSubmission, match="upload the checkpoint first"):
+    with pytest.raises(InvalidSubmission, match="the SHA-256 of an uploaded file"):
         send_again(services.db, services.blobs, services.admission, first, maintainer)
 
 

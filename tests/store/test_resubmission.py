@@ -85,7 +85,7 @@ def test_a_private_file_is_no_other_s_to_submit(services: Services, owner: Actor
     other = person(services.db, "other")
     assert is_anothers(services.db, other.submitter, private)
     assert is_anothers(services.db, "", private)
-    with pytest.raises(InvalidSubmission, match="upload the checkpoint first"):
+    with pytest.raises(InvalidSubmission, match="the SHA-256 of an uploaded file"):
         require_not_anothers(services.db, other.submitter, private)
     require_not_anothers(services.db, owner.submitter, private)
     for sha256 in (public, "0" * 64):
