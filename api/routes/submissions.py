@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Body, Path, Query, Request, Response
 
 from api.errors import responses
 from api.schemas import Reason, SubmissionList, SubmissionRequest
@@ -75,7 +75,10 @@ def read_submission_report(submission_id: SubmissionId, store: Store, who: Who) 
 
 @router.post("/{submission_id}/cancel", responses=responses(400, 401, 403, 404, 409))
 def cancel_submission(
-    submission_id: SubmissionId, store: Store, who: Who, body: Reason | None = None
+    submission_id: SubmissionId,
+    store: Store,
+    who: Who,
+    body: Annotated[Reason | None, Body(examples=[{"reason": "Its checkpoint was the wrong one."}])] = None,
 ) -> SubmissionView:
     """Cancel a submission that has no result yet; the workers drop it within seconds, and its owner reads the reason
     if there is one."""
