@@ -75,7 +75,7 @@ def read_figures(db: Database) -> Figures:
         submissions, failed = count_submissions(session)
         work = _work(session)
         beat_at, progress_at, expired = session.execute(_running(now)).one()
-        waiting_since, _ = queued_since(session)
+        waiting_since = queued_since(session)
         entries = _entries(session)
         workers = view_workers(session)
     return Figures(
@@ -180,12 +180,12 @@ def _running(now: int) -> Select[int | None, int | None, int]:
     return select(func.min(ShardRow.beat_at), func.min(ShardRow.progress_at), expired).where(running)
 
 
-def queued_since(session: Session) -> tuple[int | None, int]:
-    """Return when the oldest waiting work began to wait, None where none waits; and what time it is now."""
+def queued_since(session: Session) -> int | None:
+    """Return when the oldest waiting work began to wait; None where none waits."""
     # Work that was queued before the time was noted has 0.
     since = func.coalesce(func.nullif(ShardRow.queued_ms, 0), RunRow.created_ms)
     work = select(func.min(since)).select_from(ShardRow).join(RunRow, RunRow.id == ShardRow.run_id)
-    return session.scalar(work.where(ShardRow.state == "queued")), database_now_ms(session)
+    return session.scalar(work.where(ShardRow.state == "queued"))
 
 
 def _entries(session: Session) -> dict[Badge, int]:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, aliased
 
 from store.actors import Actor, require_maintainer
 from store.blobs import Blobs
-from store.database import Database
+from store.database import Database, database_now_ms
 from store.figures import count_submissions, free_bytes, queued_since
 from store.intervention import REVIVED
 from store.queue import Piece, can_run, read_pieces
@@ -110,7 +110,7 @@ def view_work_queue(db: Database, blobs: Blobs, who: Actor) -> QueueView:
     require_maintainer(who)
     with db.snapshot() as session:
         counts = _counts(session)
-        since, now = queued_since(session)
+        since, now = queued_since(session), database_now_ms(session)
         workers = view_workers(session)
         kinds = _waiting(session)
         claiming = [worker for worker in workers if not worker.draining and worker.silent_ms < SILENT_AFTER_MS]
