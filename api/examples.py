@@ -17,7 +17,7 @@ from api.schemas import (
     ZooFile,
     ZooFileList,
 )
-from benchmark.report import AttackOutcome, Check, CheckOutcome, EvaluationReport, Points, Provenance
+from benchmark.report import AttackOutcome, Check, CheckOutcome, EvaluationReport, Points, Provenance, SandboxLevel
 from benchmark.side_by_side import AfterAttack, InClass, Pair, SideBySide
 from benchmark.summing_up import build_report, wilson_interval
 from benchmark.threat_models import official_board
@@ -40,6 +40,8 @@ from store.progress import (
     VenueCount,
     Venues,
 )
+from store.queue import Piece
+from store.queue_views import QueueView, Standing
 from store.sign_in import TokenView
 from store.submission_log import LogLine
 from store.venues import VenueKind
@@ -56,11 +58,13 @@ from store.views import (
     NewExternal,
     NewSubmission,
     Progress,
+    Purpose,
     State,
     SubmissionView,
     Transition,
 )
 from store.webhooks import WebhookView
+from store.workers import WorkerView
 
 _ID = "0194f0a1b2c3d4e5f607"
 _SHA256 = "9f" * 32
@@ -379,6 +383,54 @@ _RECORD = AuditView(
     subject=f"submission {_ID}",
     detail={"reason": "The paper was retracted by its authors."},
 )
+_QUEUE = QueueView(
+    standing=Standing.FINE,
+    oldest_waiting_ms=12_000,
+    running=1,
+    queued=1,
+    pieces=tuple(
+        Piece(
+            shard_id=number,
+            submission_id=_ID,
+            name=_NAME,
+            dataset=_BOARD.dataset,
+            threat_model=_BOARD.threat_model,
+            kind="shard",
+            purpose=Purpose.RANKING,
+            first=first,
+            last=first + 250,
+            state="queued" if worker is None else "running",
+            priority=0,
+            attempt=0 if worker is None else 1,
+            waiting_ms=12_000,
+            worker=worker,
+            needs_cuda=False,
+            silent_ms=None if worker is None else 4_000,
+            standing_ms=None if worker is None else 9_000,
+            lease_ms=None if worker is None else 86_000,
+        )
+        for number, first, worker in ((17, 0, "gpu-1-cuda:0-9f2c1a"), (18, 250, None))
+    ),
+    unfit=(),
+    workers=(
+        WorkerView(
+            name="gpu-1-cuda:0-9f2c1a",
+            host="gpu-1",
+            devices=("cuda:0",),
+            datasets=("digits", "cifar10"),
+            sandbox=SandboxLevel.NAMESPACES,
+            draining=False,
+            running=1,
+            started_ms=_SENT_MS,
+            seen_ms=_PUBLISHED_MS,
+            silent_ms=4_000,
+        ),
+    ),
+    submissions=dict.fromkeys(State, 0) | {State.RUNNING: 1},
+    failed_submissions=(),
+    failed_runs=(),
+    free_bytes=81_604_378_624,
+)
 _ZOO_FILE = ZooFile(
     model_id="Digits_PGD10",
     dataset="digits",
@@ -414,6 +466,7 @@ EXAMPLES: tuple[BaseModel, ...] = (
     NewWebhook(**_WEBHOOK.model_dump(), secret="9f2c…"),  # noqa: S106 (an example)
     NoticeList(notices=(_NOTICE,)),
     AuditList(records=(_RECORD,)),
+    _QUEUE,
 )
 """One of each kind; the description of the API shows it where the kind does not say one itself."""
 

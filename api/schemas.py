@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
 from store.audit import AuditView
+from store.queue import MOST_PRIORITY
 from store.submission_log import LogLine
 from store.views import BoardSummary, ExternalView, NewExternal, NewSubmission, SubmissionView
 
@@ -65,6 +66,22 @@ class Reason(BaseModel):
     )
 
     reason: str = Field(max_length=4_000)
+
+
+class Priority(BaseModel):
+    """A place in the queue: the greater is claimed first, 0 is normal."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"priority": 10}]})
+
+    priority: StrictInt = Field(ge=-MOST_PRIORITY, le=MOST_PRIORITY)
+
+
+class Requeued(BaseModel):
+    """The pieces of work that anybody may claim now."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"pieces": [17]}]})
+
+    pieces: tuple[int, ...]
 
 
 class AuditList(BaseModel):

@@ -161,6 +161,7 @@ def a_day(url: str, services: Services) -> tuple[Picture, ...]:
         Picture("sign-in", "/sign-in"),
         Picture("register", "/register"),
         Picture("moderation", "/moderation", admin),
+        Picture("queue", "/queue", admin),
         Picture("audit", "/audit", admin),
         Picture("accounts", "/accounts", admin),
         Picture("rules", "/about"),

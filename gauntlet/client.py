@@ -14,7 +14,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from api.schemas import BoardList, ErrorResponse, LogLines, PartialUpload, SubmissionList
+from api.schemas import BoardList, ErrorResponse, LogLines, PartialUpload, Reason, SubmissionList
 from benchmark.errors import ErrorDetail, GauntletError, InvalidInput
 from benchmark.report import EvaluationReport
 from gauntlet.tokens import find_token
@@ -226,9 +226,11 @@ class Client:
         except (httpx.TransportError, httpx.InvalidURL, ValidationError):
             return
 
-    def cancel(self, submission_id: str) -> SubmissionView:
-        """Cancel a submission that has no result yet."""
-        return self._read(SubmissionView, self._send("POST", _path("submissions", submission_id, "cancel")))
+    def cancel(self, submission_id: str, reason: str = "") -> SubmissionView:
+        """Cancel a submission that has no result yet; its owner reads the reason."""
+        path = _path("submissions", submission_id, "cancel")
+        answer = self._post(path, Reason(reason=reason)) if reason else self._send("POST", path)
+        return self._read(SubmissionView, answer)
 
     def submit_external(self, dataset: str, threat_model: str, model_id: str, new: NewExternal) -> ExternalView:
         """Send adversarial examples for an entry in, whose file was uploaded before.

@@ -97,6 +97,15 @@ class Actor(View):
             return self.open_house
         return self._owns(submission, Scope.SUBMIT)
 
+    def may_submit_again(self, submission: SubmissionRow, submitter: str) -> bool:
+        """Tell whether they may fill the form in from a submission: whoever sent it, and nobody else.
+
+        Args:
+            submission: what was sent.
+            submitter: for whom their work counts, see `store.submitters`; without an account, of their address.
+        """
+        return self.may_send and bool(submitter) and submission.submitter == submitter
+
     def may_edit(self, entry: EntryRow) -> bool:
         """Tell whether they may edit what an entry says of its paper, or remove it where it is unverified."""
         return self.moderates or self._owns(entry, Scope.SUBMIT)
@@ -233,6 +242,16 @@ def require_maintainer(who: Actor) -> str:
         Forbidden: they are no maintainer.
     """
     return _require_trusted(who, who.moderates, "a maintainer")
+
+
+def require_maintainer_or_operator(who: Actor | None) -> str | None:
+    """Return the maintainer's account that asks; None for the operator, who has the database anyway.
+
+    Raises:
+        SignInNeeded: nobody is signed in.
+        Forbidden: they are no maintainer.
+    """
+    return require_maintainer(who) if who is not None else None
 
 
 def require_admin(who: Actor) -> str:

@@ -16,6 +16,8 @@ from store.blobs import Blobs
 from store.views import NewSubmission
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]{0,79}")
+LONGEST_REASON = 500
+"""Most characters of why somebody decides something."""
 LONGEST = {"title": 300, "authors": 500, "paper_url": 500, "venue": 100, "licence": 100, "notes": 4_000}
 # Control, format (which holds the bidirectional marks), surrogate and line-separating characters.
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})

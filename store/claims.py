@@ -297,9 +297,9 @@ def fail_run(session: Session, run_id: int, reason: str, fault: Fault) -> str | 
     return run.submission_id
 
 
-def fail_submission(session: Session, submission_id: str, reason: str, fault: Fault) -> None:
-    """End a submission as failed, and all its unfinished work with it."""
-    move(session, submission_id, State.FAILED, reason=reason, fault=fault)
+def fail_submission(session: Session, submission_id: str, reason: str, fault: Fault, *, by: str | None = None) -> None:
+    """End a submission as failed, and all its unfinished work with it; `by` is the account that does so, if any."""
+    move(session, submission_id, State.FAILED, reason=reason, fault=fault, by=by)
     close_shards(session, submission_id, "failed")
 
 

@@ -72,10 +72,10 @@ def read_figures(db: Database) -> Figures:
     """Return the figures, all of one moment."""
     with db.snapshot() as session:
         now = database_now_ms(session)
-        submissions, failed = _submissions(session)
+        submissions, failed = count_submissions(session)
         work = _work(session)
         beat_at, progress_at, expired = session.execute(_running(now)).one()
-        queued_since = session.execute(_queued_since()).scalar_one()
+        waiting_since = queued_since(session)
         entries = _entries(session)
         workers = view_workers(session)
     return Figures(
@@ -83,7 +83,7 @@ def read_figures(db: Database) -> Figures:
         failed=failed,
         shards=_counts(work),
         entries=entries,
-        oldest_queued_s=_seconds_between(queued_since, now),
+        oldest_queued_s=_seconds_between(waiting_since, now),
         oldest_beat_s=_seconds_between(beat_at, now),
         oldest_progress_s=_seconds_between(progress_at, now),
         expired_leases=expired,
@@ -102,6 +102,11 @@ def read_space(blobs: Blobs) -> Space | None:
     return Space(used_bytes=sum(_sizes(blobs.root)), free_bytes=shutil.disk_usage(blobs.root).free)
 
 
+def free_bytes(blobs: Blobs) -> int | None:
+    """Return what is left where blobs lie; None where that does not tell. Looks at no file."""
+    return shutil.disk_usage(blobs.root).free if isinstance(blobs, LocalBlobs) else None
+
+
 def _sizes(folder: Path) -> Iterator[int]:
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -114,7 +119,8 @@ def _sizes(folder: Path) -> Iterator[int]:
                 continue  # an upload that ended meanwhile
 
 
-def _submissions(session: Session) -> tuple[dict[State, int], dict[str, int]]:
+def count_submissions(session: Session) -> tuple[dict[State, int], dict[str, int]]:
+    """Return how many submissions are in each state, and how many of the failed ones through whose fault."""
     states, failed = dict.fromkeys(State, 0), dict.fromkeys(FAULTS, 0)
     rows = session.execute(
         select(SubmissionRow.state, SubmissionRow.fault, func.count()).group_by(
@@ -174,12 +180,12 @@ def _running(now: int) -> Select[int | None, int | None, int]:
     return select(func.min(ShardRow.beat_at), func.min(ShardRow.progress_at), expired).where(running)
 
 
-def _queued_since() -> Select[int | None]:
-    """Return when the oldest waiting work began to wait."""
+def queued_since(session: Session) -> int | None:
+    """Return when the oldest waiting work began to wait; None where none waits."""
     # Work that was queued before the time was noted has 0.
     since = func.coalesce(func.nullif(ShardRow.queued_ms, 0), RunRow.created_ms)
     work = select(func.min(since)).select_from(ShardRow).join(RunRow, RunRow.id == ShardRow.run_id)
-    return work.where(ShardRow.state == "queued")
+    return session.scalar(work.where(ShardRow.state == "queued"))
 
 
 def _entries(session: Session) -> dict[Badge, int]:

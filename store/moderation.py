@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from benchmark.errors import Conflict, InvalidSubmission
 from store.actors import Actor, require_changeable, require_maintainer, require_revealer, require_visible
-from store.admission import cleaned_text
+from store.admission import LONGEST_REASON, cleaned_text
 from store.audit import note
 from store.blobs import Blobs
 from store.claims import fail_run
@@ -21,8 +21,6 @@ from store.submission_views import view_submissions
 from store.submissions import close_run
 from store.tables import EntryRow, RunRow, ShardRow, SubmissionRow
 from store.views import Approval, Purpose, State, SubmissionView
-
-LONGEST_REASON = 500
 
 
 def approve(db: Database, blobs: Blobs, submission_id: str, who: Actor) -> SubmissionView:

@@ -14,6 +14,7 @@ from store.actors import Actor, require_maintainer, require_visible
 from store.blobs import Blobs
 from store.database import Database
 from store.reports import read_report
+from store.resubmission import may_repeat
 from store.submission_views import view_submissions
 from store.tables import AccountRow, EntryRow, ReportRow, RunRow, SubmissionRow
 from store.views import Approval, Badge, Purpose, State, SubmissionView, View
@@ -31,6 +32,10 @@ class SubmissionRights(View):
     restore: bool = False
     reveal: bool = False
     evaluate_again: bool = False
+    repeat: bool = False
+    """Submit it again, with the file that is here."""
+    step_in: bool = False
+    """Change its place in the queue, take work away, give it up."""
 
 
 class PendingView(View):
@@ -85,9 +90,14 @@ def view_moderation(db: Database, who: Actor) -> ModerationView:
         )
 
 
-def rights_on_submission(db: Database, submission_id: str, who: Actor) -> SubmissionRights:
+def rights_on_submission(db: Database, submission_id: str, who: Actor, submitter: str = "") -> SubmissionRights:
     """Return what somebody may decide about a submission as it stands.
 
+    Args:
+        db: the database.
+        submission_id: which one.
+        who: who asks.
+        submitter: for whom their work counts, see `store.submitters`.
     Raises:
         NotFound: there is no such submission, or they may not see it.
     """
@@ -101,6 +111,8 @@ def rights_on_submission(db: Database, submission_id: str, who: Actor) -> Submis
             restore=row.state == State.WITHDRAWN and who.moderates,
             reveal=row.anonymous and who.may_reveal(row),
             evaluate_again=published,
+            repeat=may_repeat(row, who, submitter),
+            step_in=who.moderates,
         )
 
 

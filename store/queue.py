@@ -9,7 +9,10 @@ from sqlalchemy import Select, case, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from benchmark.corruption_table import OFFICIAL, corrupted_name
+from benchmark.errors import InvalidInput
 from benchmark.threat_models import CORRUPTIONS
+from store.actors import Actor, require_maintainer_or_operator, require_visible
+from store.audit import note
 from store.database import Database, database_now_ms, ring_after_commit, upsert
 from store.states import lock_submission
 from store.tables import RunRow, ShardRow, ShareRow, SubmissionRow
@@ -24,6 +27,7 @@ AGAIN = -5
 """Priority of another evaluation of a published entry: newcomers come first."""
 FOLLOW_UP = -10
 """Priority of a closer look at a published entry: it never delays a first look."""
+MOST_PRIORITY = 1_000
 _AT_ONCE = 64
 """Workers that may claim in the same moment without one of them finding nothing, only to hear the next bell."""
 
@@ -120,6 +124,12 @@ def next_work(worker: Worker) -> Select[ShardRow, RunRow, SubmissionRow]:
     )
 
 
+def can_run(worker: Worker, dataset: str, threat_model: str, *, needs_cuda: bool) -> bool:
+    """Tell whether a worker can run such work; `next_work` asks the database the same."""
+    corrupted = threat_model != CORRUPTIONS or dataset not in _uncorrupted(worker)
+    return dataset in worker.datasets and corrupted and (worker.has_cuda or not needs_cuda)
+
+
 def _uncorrupted(worker: Worker) -> list[str]:
     """Return the data sets whose corrupted images are published and not at this worker."""
     return [name for name in OFFICIAL if corrupted_name(name) not in worker.datasets]
@@ -130,15 +140,30 @@ def serve(session: Session, submitter: str) -> None:
     upsert(session, ShareRow, {"submitter": submitter}, {"served_ms": database_now_ms(session)})
 
 
-def set_priority(db: Database, submission_id: str, priority: int) -> None:
+def set_priority(db: Database, submission_id: str, priority: int, who: Actor | None = None) -> None:
     """Give the work of a submission another place in the queue.
 
+    Args:
+        db: the database.
+        submission_id: whose work.
+        priority: the greater is claimed first.
+        who: a maintainer; None for the operator, who has the database anyway.
     Raises:
-        NotFound: there is no such submission.
+        NotFound: there is no such submission, or they may not see it.
+        SignInNeeded: they must say who they are.
+        Forbidden: they are no maintainer.
+        InvalidInput: there is no such priority.
     """
     with db.transaction() as session:
-        lock_submission(session, submission_id)
+        require_visible(who, lock_submission(session, submission_id), submission_id)
+        actor = require_maintainer_or_operator(who)
+        if not -MOST_PRIORITY <= priority <= MOST_PRIORITY:
+            raise InvalidInput.because(
+                "priority", found=str(priority)[:80], expected=f"a number from -{MOST_PRIORITY} to {MOST_PRIORITY}",
+                remedy=f"{NORMAL} is normal, and the greater is claimed first",
+            )  # fmt: skip
         session.execute(update(RunRow).where(RunRow.submission_id == submission_id).values(priority=priority))
+        note(session, actor, "set_priority", f"submission {submission_id}", priority=str(priority))
 
 
 class Piece(View):
@@ -160,41 +185,68 @@ class Piece(View):
     waiting_ms: int
     """Since it was queued last."""
     worker: str | None
+    needs_cuda: bool
+    silent_ms: int | None
+    """Since the last sign of life from whoever holds it; None where nobody does."""
+    standing_ms: int | None
+    """Since it went on; None where nobody holds it."""
+    lease_ms: int | None
+    """Until its lease runs out, below 0 where it has; None where nobody holds it."""
 
 
 def view_queue(db: Database) -> tuple[Piece, ...]:
     """Return the work that is running or queued, roughly in the order in which it is claimed."""
     with db.snapshot() as session:
-        now = database_now_ms(session)
-        rows = session.execute(
-            select(ShardRow, RunRow, SubmissionRow)
-            .join(RunRow, RunRow.id == ShardRow.run_id)
-            .join(SubmissionRow, SubmissionRow.id == RunRow.submission_id)
-            .where(ShardRow.state.in_(("queued", "running")))
-            .order_by(
-                ShardRow.state.desc(),
-                RunRow.priority.desc(),
-                case((ShardRow.kind == "shard", 1), else_=0),
-                ShardRow.run_id,
-                ShardRow.first,
-            )
+        return read_pieces(session)
+
+
+def read_pieces(session: Session, submission_id: str | None = None, limit: int | None = None) -> tuple[Piece, ...]:
+    """Return the work that is running or queued as one moment of the database has it, in the same order.
+
+    Args:
+        session: the transaction.
+        submission_id: only the work on this.
+        limit: most pieces; None for all.
+    """
+    now = database_now_ms(session)
+    wanted = (
+        select(ShardRow, RunRow, SubmissionRow)
+        .join(RunRow, RunRow.id == ShardRow.run_id)
+        .join(SubmissionRow, SubmissionRow.id == RunRow.submission_id)
+        .where(ShardRow.state.in_(("queued", "running")))
+        .order_by(
+            ShardRow.state.desc(),
+            RunRow.priority.desc(),
+            case((ShardRow.kind == "shard", 1), else_=0),
+            ShardRow.run_id,
+            ShardRow.first,
         )
-        return tuple(
-            Piece(
-                shard_id=shard.id,
-                submission_id=submission.id,
-                name=submission.name,
-                dataset=submission.dataset,
-                threat_model=submission.threat_model,
-                kind=shard.kind,
-                purpose=Purpose(run.purpose),
-                first=shard.first,
-                last=shard.last,
-                state=shard.state,
-                priority=run.priority,
-                attempt=shard.attempt,
-                waiting_ms=max(now - shard.queued_ms, 0),
-                worker=shard.worker,
-            )
-            for shard, run, submission in rows
-        )
+        .limit(limit)
+    )
+    if submission_id is not None:
+        wanted = wanted.where(SubmissionRow.id == submission_id)
+    return tuple(_piece(shard, run, submission, now) for shard, run, submission in session.execute(wanted))
+
+
+def _piece(shard: ShardRow, run: RunRow, submission: SubmissionRow, now: int) -> Piece:
+    held = shard.state == "running"
+    return Piece(
+        shard_id=shard.id,
+        submission_id=submission.id,
+        name=submission.name,
+        dataset=submission.dataset,
+        threat_model=submission.threat_model,
+        kind=shard.kind,
+        purpose=Purpose(run.purpose),
+        first=shard.first,
+        last=shard.last,
+        state=shard.state,
+        priority=run.priority,
+        attempt=shard.attempt,
+        waiting_ms=max(now - (shard.queued_ms or run.created_ms), 0),  # 0 is older than the time that is noted
+        worker=shard.worker,
+        needs_cuda=run.needs_cuda,
+        silent_ms=max(now - shard.beat_at, 0) if held and shard.beat_at is not None else None,
+        standing_ms=max(now - shard.progress_at, 0) if held and shard.progress_at is not None else None,
+        lease_ms=shard.lease_until - now if held and shard.lease_until is not None else None,
+    )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, func, or_, select, true, update
+from sqlalchemy import ColumnElement, Select, func, or_, select, true, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from benchmark.errors import Conflict, InvalidSubmission
 from benchmark.threat_models import Board
 from store.actors import PUBLIC, Actor, Scope, require_account_to_hide, require_changeable, require_visible
-from store.admission import Admission, admit, admit_fields, checkpoint_missing
+from store.admission import LONGEST_REASON, Admission, admit, admit_fields, checkpoint_missing, cleaned_text
+from store.audit import note
 from store.blobs import Blobs
 from store.database import Database, database_now_ms, new_id, take_turns
 from store.entries import entry_of_name, same_name
@@ -63,7 +64,7 @@ def submit(
     """
     require_account_to_hide(new.anonymous, owner_id)
     new, board = admit(new, blobs, admission)
-    return _take_in(
+    return take_in(
         db,
         blobs,
         new,
@@ -113,7 +114,7 @@ def ensure_submission(
         return present
     new, board = admit(new, blobs, admission)
     try:
-        return _take_in(db, blobs, new, board, baseline=baseline, zoo_id=zoo_id, submitter=ZOO)
+        return take_in(db, blobs, new, board, baseline=baseline, zoo_id=zoo_id, submitter=ZOO)
     except Conflict:
         present = _sound(db, new)  # two services that start at once both try
         if present is None:
@@ -121,26 +122,39 @@ def ensure_submission(
         return present
 
 
-def cancel(db: Database, submission_id: str, who: Actor | None = None) -> SubmissionView:
+def cancel(db: Database, submission_id: str, who: Actor | None = None, reason: str = "") -> SubmissionView:
     """Cancel a submission at once; whoever works on it learns of it with its next sign of life.
 
     Args:
         db: the database.
         submission_id: which one.
-        who: who asks; None for the service itself, as below.
+        who: who asks; None for the operator, who has the database anyway.
+        reason: why, which its owner reads; empty where nobody need be told.
     Raises:
         NotFound: there is no such submission, or they may not see it.
         SignInNeeded: they must say who they are.
         Forbidden: it is not theirs.
+        InvalidSubmission: the reason is too long.
         Conflict: it has already ended.
     """
     with db.transaction() as session:
-        require_changeable(who, session.get(SubmissionRow, submission_id), submission_id)
+        row = require_changeable(who, session.get(SubmissionRow, submission_id), submission_id)
         by = who.account_id if who is not None else None
-        move(session, submission_id, State.CANCELLED, reason="cancelled by request", by=by)
+        reason = cleaned_text("reason", reason, LONGEST_REASON)
+        told = f"cancelled by {_whom(who, row)}: {reason}" if reason else "cancelled by request"
+        move(session, submission_id, State.CANCELLED, reason=told, by=by)
         close_shards(session, submission_id, "cancelled")
+        if who is None or by is not None:  # of somebody without an account there is nothing to be noted
+            detail = {"reason": reason} if reason else {}
+            note(session, by, "cancel", f"submission {submission_id}", **detail)
         row = session.get_one(SubmissionRow, submission_id, populate_existing=True)
         return view_submissions(session, [row], who)[0]
+
+
+def _whom(who: Actor | None, row: SubmissionRow) -> str:
+    if who is not None and who.account_id is None:
+        return "request"
+    return "its owner" if who is not None and who.account_id == row.owner_id else "a maintainer"
 
 
 def get_submission(db: Database, submission_id: str, who: Actor | None = None) -> SubmissionView:
@@ -165,11 +179,15 @@ def list_submissions(
         who: who asks.
         own: only those that are theirs.
     """
-    wanted = select(SubmissionRow).where(_seen_by(who)).order_by(SubmissionRow.id.desc()).limit(limit)
-    if own:
-        wanted = wanted.where(SubmissionRow.owner_id == (who.account_id if who is not None else None))
     with db.snapshot() as session:
-        return view_submissions(session, session.scalars(wanted).all(), who)
+        rows = session.scalars(visible_submissions(limit, who, own=own)).all()
+        return view_submissions(session, rows, who)
+
+
+def visible_submissions(limit: int, who: Actor | None, *, own: bool) -> Select[SubmissionRow]:
+    """Return the query for the newest submissions that somebody may see, for those that are theirs alone if `own`."""
+    wanted = select(SubmissionRow).where(_seen_by(who)).order_by(SubmissionRow.id.desc()).limit(limit)
+    return wanted.where(SubmissionRow.owner_id == (who.account_id if who is not None else None)) if own else wanted
 
 
 def list_open(
@@ -239,7 +257,7 @@ def _sound(db: Database, new: NewSubmission) -> SubmissionView | None:
         return view_submissions(session, [present], None)[0]
 
 
-def _take_in(
+def take_in(
     db: Database,
     blobs: Blobs,
     new: NewSubmission,
@@ -251,7 +269,27 @@ def _take_in(
     owner_id: str | None = None,
     approval: Approval = Approval.NONE,
     max_open: int | None = None,
+    again: tuple[str | None, str] | None = None,
 ) -> SubmissionView:
+    """Store what has been admitted, and queue its check.
+
+    Args:
+        db: the database.
+        blobs: where the checkpoint is.
+        new: the submission, admitted.
+        board: where to.
+        baseline: whether it is one of the models that come along.
+        zoo_id: its name in the zoo.
+        submitter: for whom it counts.
+        owner_id: whose it is.
+        approval: whether somebody must agree to its publication.
+        max_open: submissions on their way at which no more are taken in; None for no such limit.
+        again: where a maintainer sends one again, their account and the earlier submission, to be noted.
+    Raises:
+        InvalidSubmission: the checkpoint has been deleted meanwhile.
+        Conflict: the name is taken, or a maintainer has declined to publish this very file.
+        QueueFull: too many submissions are waiting.
+    """
     try:
         with db.transaction() as session:
             take_turns(session, "submit")  # so that what is free, the name and the room, stays so
@@ -262,7 +300,7 @@ def _take_in(
                 require_room(session, submitter, max_open)
             if approval is Approval.PENDING and owner_id is not None:
                 _require_not_declined(session, new, owner_id)
-            return _insert(
+            view = _insert(
                 session,
                 new,
                 board,
@@ -272,6 +310,9 @@ def _take_in(
                 owner_id=owner_id,
                 approval=approval,
             )
+            if again is not None:
+                note(session, again[0], "send_again", f"submission {again[1]}", submission=view.id)
+            return view
     except IntegrityError:
         raise _name_taken(new) from None  # the database itself lets no second one in
 

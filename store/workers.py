@@ -9,6 +9,8 @@ from sqlalchemy.orm import Session
 
 from benchmark.errors import NotFound
 from benchmark.report import SandboxLevel
+from store.actors import Actor, require_maintainer_or_operator
+from store.audit import note
 from store.database import DAY_MS, Database, database_now_ms, ring_after_commit, upsert
 from store.tables import ShardRow, WorkerRow
 from store.views import View
@@ -85,12 +87,20 @@ def leave(db: Database, name: str) -> None:
         session.execute(delete(WorkerRow).where(WorkerRow.name == name))
 
 
-def drain(db: Database, name: str, *, draining: bool = True) -> None:
+def drain(db: Database, name: str, who: Actor | None = None, *, draining: bool = True) -> None:
     """Let a worker claim nothing more, or claim again; what it holds it finishes either way.
 
+    Args:
+        db: the database.
+        name: the worker's.
+        who: a maintainer; None for the operator, who has the database anyway.
+        draining: whether it is to claim nothing more.
     Raises:
+        SignInNeeded: they must say who they are.
+        Forbidden: they are no maintainer.
         NotFound: no such worker is known.
     """
+    actor = require_maintainer_or_operator(who)
     with db.transaction() as session:
         found = session.execute(
             update(WorkerRow).where(WorkerRow.name == name).values(draining=draining).returning(WorkerRow.name)
@@ -103,6 +113,7 @@ def drain(db: Database, name: str, *, draining: bool = True) -> None:
                 expected=f"one of {', '.join(known)}" if known else "a worker, of which none has announced itself",
                 remedy="look the name up with gauntlet queue workers",
             )
+        note(session, actor, "drain" if draining else "resume", f"worker {name}")
         if not draining:  # a bell that it heard meanwhile came to nothing
             for shard_id in session.scalars(select(ShardRow.id).where(ShardRow.state == "queued").limit(1)):
                 ring_after_commit(session, shard_id)

@@ -222,3 +222,16 @@ def without_hidden(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(char for char in text if char in "\n\t" or unicodedata.category(char) not in _HIDDEN)
+
+
+def age(milliseconds: int) -> str:
+    """Write how long something has been so, in the units that people think in."""
+    minutes = max(milliseconds, 0) // 60_000
+    if minutes == 0:
+        return f"{max(milliseconds, 0) // 1000}{_NARROW_SPACE}s"
+    if minutes < 60:
+        return f"{minutes}{_NARROW_SPACE}min"
+    hours = minutes // 60
+    if hours < 48:
+        return f"{hours}{_NARROW_SPACE}h {minutes % 60}{_NARROW_SPACE}min"
+    return f"{hours // 24} days"

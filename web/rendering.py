@@ -136,6 +136,7 @@ def _environment() -> Environment:
         formats.anchor,
         formats.headline,
         formats.tally,
+        formats.age,
     ):
         environment.filters[function.__name__] = function
     environment.globals.update(

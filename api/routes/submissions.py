@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Body, Path, Query, Request, Response
 
 from api.errors import responses
-from api.schemas import SubmissionList, SubmissionRequest
+from api.schemas import Reason, SubmissionList, SubmissionRequest
 from api.services import Client, Store, Who
 from benchmark.report import EvaluationReport
 from store.actors import needs_approval, require_account, require_sender
 from store.checkpoint_deletion import delete_checkpoint
 from store.moderation_views import get_submission_report
 from store.rates import Counted
+from store.resubmission import require_not_anothers
 from store.submissions import cancel, get_submission, list_submissions, submit
 from store.submitters import submitter_of
 from store.views import SubmissionView
@@ -31,6 +32,7 @@ def post_submission(
     require_sender(who)
     store.rates.spend(Counted.SUBMISSION, who.submitter or client)
     submitter = submitter_of(store.db, who, client)
+    require_not_anothers(store.db, submitter, body.checkpoint_sha256)
     view = submit(
         store.db,
         store.blobs,
@@ -71,10 +73,16 @@ def read_submission_report(submission_id: SubmissionId, store: Store, who: Who) 
     return Response(report.to_bytes(), media_type="application/json")
 
 
-@router.post("/{submission_id}/cancel", responses=responses(401, 403, 404, 409))
-def cancel_submission(submission_id: SubmissionId, store: Store, who: Who) -> SubmissionView:
-    """Cancel a submission that has no result yet; the workers drop it within seconds."""
-    return cancel(store.db, submission_id, who)
+@router.post("/{submission_id}/cancel", responses=responses(400, 401, 403, 404, 409))
+def cancel_submission(
+    submission_id: SubmissionId,
+    store: Store,
+    who: Who,
+    body: Annotated[Reason | None, Body(examples=[{"reason": "Its checkpoint was the wrong one."}])] = None,
+) -> SubmissionView:
+    """Cancel a submission that has no result yet; the workers drop it within seconds, and its owner reads the reason
+    if there is one."""
+    return cancel(store.db, submission_id, who, body.reason if body is not None else "")
 
 
 @router.delete("/{submission_id}/checkpoint", responses=responses(401, 403, 404, 409, 503))

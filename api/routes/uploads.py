@@ -13,7 +13,9 @@ from api.receiving import receive
 from api.schemas import PartialUpload, Upload
 from api.services import Client, Store, Who
 from store.actors import require_sender
+from store.blobs import not_found
 from store.quotas import count_upload
+from store.resubmission import is_anothers
 from store.services import Services
 from store.submitters import submitter_of
 from store.uploading import upload_limit
@@ -97,8 +99,13 @@ def get_part(sha256: Sha256, request: Request, store: Store, who: Who, client: C
 
 
 @router.get("/{sha256}", responses=responses(404))
-def get_upload(sha256: Sha256, store: Store) -> Upload:
-    """Tell whether a file is here, so that it need not be sent again."""
+def get_upload(sha256: Sha256, store: Store, who: Who, client: Client) -> Upload:
+    """Tell whether a file is here, so that it need not be sent again.
+
+    404 for a private file of others, whatever its hash: whoever has it too sends it.
+    """
+    if is_anothers(store.db, submitter_of(store.db, who, client), sha256):
+        raise not_found(sha256)
     return Upload(sha256=sha256, bytes=store.blobs.size(sha256))
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gauntlet.cli.console import EPILOG, AsJson, print_json, print_table, table_of
 from gauntlet.cli.own_database import own_database
 
+if TYPE_CHECKING:
+    from store.views import SubmissionView
+
 app = typer.Typer(help="What waits for the workers, and who works.", epilog=EPILOG, invoke_without_command=True)
 
+SubmissionId = Annotated[str, typer.Argument(help="Id of the submission.")]
+Reason = Annotated[str, typer.Option(help="Why; its owner reads it.")]
 WorkerName = Annotated[str, typer.Argument(help="Name that `gauntlet queue workers` shows.")]
 
 
@@ -31,9 +36,11 @@ def show(as_json: AsJson = False) -> None:
     if as_json:
         print_json([piece.model_dump(mode="json") for piece in pieces])
         return
-    columns = ("submission", "board", "name", "kind", "points", "state", "priority", "attempt", "waits for s", "worker")
+    about = ("piece", "submission", "board", "name", "kind", "points")
+    columns = (*about, "state", "priority", "attempt", "waits for s", "worker")
     rows = [
         (
+            piece.shard_id,
             piece.submission_id,
             f"{piece.dataset}/{piece.threat_model}",
             piece.name,
@@ -91,7 +98,7 @@ def resume(name: WorkerName, as_json: AsJson = False) -> None:
 
 @app.command("priority", epilog=EPILOG, context_settings={"ignore_unknown_options": True})  # -7 is no option
 def priority(
-    submission_id: Annotated[str, typer.Argument(help="Id of the submission.")],
+    submission_id: SubmissionId,
     value: Annotated[int, typer.Argument(min=-1000, max=1000, help="The greater is claimed first; 0 is normal.")],
     as_json: AsJson = False,
 ) -> None:
@@ -104,6 +111,66 @@ def priority(
         print_json({"submission": submission_id, "priority": value})
     else:
         print(f"submission {submission_id} has priority {value}")
+
+
+@app.command("requeue", epilog=EPILOG)
+def requeue(
+    piece: Annotated[int, typer.Argument(min=1, max=2**31 - 1, help="Number that `gauntlet queue show` shows.")],
+    as_json: AsJson = False,
+) -> None:
+    """Take a piece of work away from the worker that holds it, so that another claims it; or let a failed one go on.
+
+    The worker can write nothing more and drops it within seconds. Drain it first, or it may be the next to claim.
+    """
+    from store.intervention import requeue as queue_again
+
+    with own_database() as db:
+        pieces = queue_again(db, piece)
+    if as_json:
+        print_json({"pieces": pieces})
+    else:
+        print(f"anybody may claim {', '.join(f'piece {number}' for number in pieces)}")
+
+
+@app.command("fail", epilog=EPILOG)
+def fail(submission_id: SubmissionId, reason: Reason, as_json: AsJson = False) -> None:
+    """Give a submission up through no fault of its model's; its owner reads the reason, and may send it again."""
+    from store.intervention import fail_by_service
+
+    with own_database() as db:
+        _tell(fail_by_service(db, submission_id, reason), as_json=as_json)
+
+
+@app.command("cancel", epilog=EPILOG)
+def cancel(submission_id: SubmissionId, reason: Reason, as_json: AsJson = False) -> None:
+    """Cancel a submission of anybody's that has no result yet; its owner reads the reason."""
+    from store.submissions import cancel as cancel_submission
+
+    with own_database() as db:
+        _tell(cancel_submission(db, submission_id, reason=reason), as_json=as_json)
+
+
+@app.command("send-again", epilog=EPILOG)
+def send_again(submission_id: SubmissionId, as_json: AsJson = False) -> None:
+    """Take a submission that failed through the service in anew, for whoever had sent it."""
+    from gauntlet.app import make_services
+    from gauntlet.settings import read_settings
+    from store.intervention import send_again as take_in_again
+
+    services = make_services(read_settings(), upgrading=False)
+    try:
+        view = take_in_again(services.db, services.blobs, services.admission, submission_id)
+    finally:
+        services.blobs.close()
+        services.db.close()
+    _tell(view, as_json=as_json)
+
+
+def _tell(view: SubmissionView, *, as_json: bool) -> None:
+    if as_json:
+        print_json(view.model_dump(mode="json"))
+    else:
+        print(f"submission {view.id} is {view.state.value}{f': {view.reason}' if view.reason else ''}")
 
 
 def _set_draining(name: str, *, draining: bool, as_json: bool) -> None:

@@ -93,12 +93,17 @@ def watch(submission_id: SubmissionId, server: Server = DEFAULT_SERVER, as_json:
     _conclude(view, as_json=as_json, followed=True)
 
 
-def cancel(submission_id: SubmissionId, server: Server = DEFAULT_SERVER, as_json: AsJson = False) -> None:
+def cancel(
+    submission_id: SubmissionId,
+    server: Server = DEFAULT_SERVER,
+    reason: Annotated[str, typer.Option(help="Why; its owner reads it.")] = "",
+    as_json: AsJson = False,
+) -> None:
     """Cancel a submission that has no result yet."""
     from gauntlet.client import Client
 
     with Client(server) as client:
-        view = client.cancel(submission_id)
+        view = client.cancel(submission_id, reason)
     _conclude(view, as_json=as_json, followed=False)
 
 

@@ -200,6 +200,7 @@ def new_submission(objects: Objects, _owner: Person) -> Request:
             "name": objects.new_name("Sent"),
             "architecture": CARD.architecture,
             "checkpoint_sha256": CARD.sha256,
+            "private_checkpoint": False,  # nobody's in particular, though all of them send it
         }
     )
 
@@ -239,6 +240,30 @@ def published_with_reason(objects: Objects, owner: Person) -> Request:
 
 def published_form(objects: Objects, owner: Person) -> Request:
     return Request({"submission_id": objects.published(owner).id}, form={"reason": "A copy."})
+
+
+def waiting_with_reason(objects: Objects, owner: Person) -> Request:
+    return Request({"submission_id": objects.waiting(owner)}, json={"reason": "The disk was full."})
+
+
+def waiting_form(objects: Objects, owner: Person) -> Request:
+    return Request({"submission_id": objects.waiting(owner)}, form={"reason": "The disk was full.", "priority": "3"})
+
+
+def waiting_priority(objects: Objects, owner: Person) -> Request:
+    return Request({"submission_id": objects.waiting(owner)}, json={"priority": 3})
+
+
+def failed(objects: Objects, owner: Person) -> Request:
+    return Request({"submission_id": objects.failed(owner)})
+
+
+def held(objects: Objects, owner: Person) -> Request:
+    return Request({"piece": objects.held(owner)})
+
+
+def worker(objects: Objects, _owner: Person) -> Request:
+    return Request({"name": objects.worker()})
 
 
 def withdrawn(objects: Objects, owner: Person) -> Request:
@@ -449,6 +474,22 @@ TABLE = (
     Line("GET", f"{API}/audit", deciding(200), nothing),
     Line("GET", "/audit", deciding(200, nobody=303), nothing),
     Line("GET", "/moderation", deciding(200, nobody=303), nothing),
+    # How maintainers step in.
+    Line("GET", f"{API}/queue", deciding(200), nothing),
+    Line("POST", f"{API}/queue/pieces/{{piece}}/requeue", deciding(200), held),
+    Line("POST", f"{API}/queue/workers/{{name}}/drain", deciding(204), worker),
+    Line("POST", f"{API}/queue/workers/{{name}}/resume", deciding(204), worker),
+    Line("POST", f"{API}{SUBMISSION}/fail", deciding_unseen(200), waiting_with_reason),
+    Line("POST", f"{API}{SUBMISSION}/send-again", deciding_unseen(201), failed),
+    Line("POST", f"{API}{SUBMISSION}/priority", deciding_unseen(204), waiting_priority),
+    Line("GET", "/queue", deciding(200, nobody=303), nothing),
+    Line("GET", "/queue/{submission_id}", deciding(200, nobody=303), waiting),
+    Line("POST", "/queue/pieces/{piece}/requeue", deciding(303), held),
+    Line("POST", "/queue/workers/{name}/drain", deciding(303), worker),
+    Line("POST", "/queue/workers/{name}/resume", deciding(303), worker),
+    Line("POST", f"{SUBMISSION}/fail", deciding_unseen(303), waiting_form),
+    Line("POST", f"{SUBMISSION}/send-again", deciding_unseen(303), failed),
+    Line("POST", f"{SUBMISSION}/priority", deciding_unseen(303), waiting_form),
     # One's own account.
     Line("GET", f"{API}/account", account(200), nothing),
     Line("PATCH", f"{API}/account", account(200, Scope.ACCOUNT), with_json({"team": "Whalers"})),

@@ -18,6 +18,7 @@ from store.actors import Actor, Role, Scope
 from store.administration import invite
 from store.boards import get_model
 from store.entry_claims import ClaimKind, file_claim
+from store.intervention import fail_by_service
 from store.moderation import withdraw
 from store.services import Services
 from store.sign_in import begin_session, create_token, who_has_session
@@ -25,10 +26,11 @@ from store.submissions import cancel, submit
 from store.tables import ShardRow, SubmissionRow
 from store.unverified import NewUnverified, add_unverified
 from store.webhooks import add_webhook, list_webhooks, remove_webhook
+from store.workers import announce
 from tests.api.callers import Caller, Person, a_person
 from tests.store.deciders import evaluate, send
 from tests.store.lowered import doubt, look_closer, send_examples
-from tests.store.material import CHECKPOINT, Rules, new_submission
+from tests.store.material import CHECKPOINT, Rules, a_worker, must_claim, new_submission
 
 BOARD = {"dataset": "digits", "threat_model": "Linf"}
 CARD = card("Digits_Standard", "digits", "Linf")
@@ -125,6 +127,33 @@ class Objects:
         submission_id = self.waiting(owner)
         cancel(self.services.db, submission_id)
         return submission_id
+
+    def failed(self, owner: Person) -> str:
+        """A submission that has failed through the service."""
+        services = self.services
+        new = new_submission(
+            services.blobs,
+            name=self.new_name("Failed"),
+            architecture=CARD.architecture,
+            checkpoint_sha256=CARD.sha256,
+            private_checkpoint=False,
+        )
+        owner_id = owner.account_id or None
+        submission_id = submit(services.db, services.blobs, new, services.admission, owner_id=owner_id).id
+        fail_by_service(self.services.db, submission_id, "The disk was full.")
+        return submission_id
+
+    def held(self, owner: Person) -> str:
+        """The number of a piece of work that somebody holds."""
+        self._empty_queue()
+        self.waiting(owner)
+        return str(must_claim(self.services.db).shard_id)
+
+    def worker(self) -> str:
+        """The name of a worker."""
+        name = self.new_name("worker")
+        announce(self.services.db, a_worker(name))
+        return name
 
     def undecided(self, owner: Person) -> str:
         """A submission that is evaluated and waits for a maintainer."""

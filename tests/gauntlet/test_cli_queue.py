@@ -12,15 +12,19 @@ from pathlib import Path
 
 import pytest
 
+from model_zoo.registry import bundled_checkpoint, card
+from store.audit import list_audit
 from store.blobs import LocalBlobs
 from store.database import Database
 from store.migrate import upgrade
 from store.queue import view_queue
 from store.submissions import submit
+from store.tables import SubmissionRow
 from store.workers import announce, list_workers
 from tests.store.material import Rules, a_worker, must_claim, new_submission
 
 ROOT = Path(__file__).parents[2]
+CARD = card("Digits_Standard", "digits", "Linf")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -106,6 +110,35 @@ def test_a_priority_is_set(db: Database, tmp_path: Path, value: str) -> None:
     assert json.loads(again.stdout) == {"submission": view.id, "priority": int(value)}
 
 
+@pytest.mark.slow
+def test_an_operator_steps_in(db: Database, tmp_path: Path) -> None:
+    settings = {"GAUNTLET_VAR_DIR": str(tmp_path / "var")}
+    blobs = LocalBlobs(tmp_path / "var" / "blobs", 0)
+    new = new_submission(blobs, architecture=CARD.architecture)
+    new = new.model_copy(update={"checkpoint_sha256": blobs.put(bundled_checkpoint(CARD).read_bytes())})
+    view = submit(db, blobs, new_submission(blobs), Rules())
+    with db.transaction() as session:
+        row = session.get_one(SubmissionRow, view.id)
+        row.architecture, row.checkpoint_sha256 = new.architecture, new.checkpoint_sha256
+    held = must_claim(db, "w")
+    requeued = gauntlet("queue", "requeue", str(held.shard_id), url=db.url)
+    assert (requeued.returncode, requeued.stdout) == (0, f"anybody may claim piece {held.shard_id}\n")
+    assert view_queue(db)[0].state == "queued"
+    failed = gauntlet("queue", "fail", view.id, "--reason", "No disk.", url=db.url)
+    assert (failed.returncode, failed.stdout) == (0, f"submission {view.id} is failed: No disk.\n")
+    again = gauntlet("queue", "send-again", view.id, "--json", url=db.url, **settings)
+    assert (again.returncode, again.stderr) == (0, "")
+    sent = json.loads(again.stdout)
+    assert (sent["state"], sent["submission"]["name"]) == ("received", "Method A")
+    cancelled = gauntlet("queue", "cancel", sent["id"], "--reason", "A copy.", "--json", url=db.url)
+    assert json.loads(cancelled.stdout)["reason"] == "cancelled by a maintainer: A copy."
+    once_more = gauntlet("queue", "cancel", sent["id"], "--reason", "A copy.", "--json", url=db.url)
+    assert once_more.returncode == 2
+    assert json.loads(once_more.stdout)["error"]["detail"]["field"] == "state"
+    actions = [record.action for record in list_audit(db, None)]
+    assert actions == ["cancel", "send_again", "fail", "requeue"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "field"),
     [
@@ -116,6 +149,9 @@ def test_a_priority_is_set(db: Database, tmp_path: Path, value: str) -> None:
         (("queue", "priority", "nothing", "1001"), "value"),
         (("queue", "priority", "nothing", "-1001"), "value"),
         (("queue", "priority", "nothing", "high"), "value"),
+        (("queue", "requeue", "17"), "piece"),
+        (("queue", "fail", "nothing", "--reason", "x"), "submission"),
+        (("queue", "fail", "nothing"), "reason"),
         (("queue", "nothing"), "command line"),
         (("worker",), "redis_url"),
         (("worker", "--device", "gpu"), "worker_devices.0"),

@@ -385,11 +385,12 @@ def test_what_somebody_may_decide_is_what_they_are_offered(services: Services, o
         rights = rights_on_submission(services.db, submission_id, who)
         return {name for name, given in rights.model_dump().items() if given}
 
-    assert (offered(waiting, owner), offered(waiting, maintainer)) == (set(), {"decide"})
-    assert offered(shown, owner) == offered(shown, maintainer) == {"withdraw", "evaluate_again"}
+    assert (offered(waiting, owner), offered(waiting, maintainer)) == (set(), {"decide", "step_in"})
+    assert offered(shown, owner) == {"withdraw", "evaluate_again"}
+    assert offered(shown, maintainer) == {"withdraw", "evaluate_again", "step_in"}
     assert offered(shown, ANYBODY) == set()
     withdraw(services.db, shown, owner, "x")
-    assert (offered(shown, owner), offered(shown, maintainer)) == (set(), {"restore"})
+    assert (offered(shown, owner), offered(shown, maintainer)) == (set(), {"restore", "step_in"})
 
 
 def test_maintainers_see_what_waits(services: Services, owner: Actor, maintainer: Actor) -> None:

@@ -11,7 +11,7 @@ from store.blobs import LocalBlobs
 from store.claims import MAX_ATTEMPTS, claim, fail_attempt, release
 from store.database import Database
 from store.outcomes import finish_check
-from store.queue import FOLLOW_UP, blocks, queue_again, set_priority, view_queue
+from store.queue import FOLLOW_UP, blocks, can_run, queue_again, set_priority, view_queue
 from store.submissions import cancel, submit
 from store.tables import RunRow, ShardRow, SubmissionRow
 from store.views import Purpose, SubmissionView
@@ -128,6 +128,7 @@ def test_work_goes_to_who_has_its_data_set_and_a_device(
     with db.transaction() as session:
         session.query(RunRow).one().needs_cuda = True
     fit = Worker.model_validate({"name": "w"} | worker)
+    assert can_run(fit, "digits", "Linf", needs_cuda=True) is can
     assert (claim(db, fit, LEASE_MS) is not None) is can
 
 
@@ -148,7 +149,9 @@ def test_corrupted_images_that_are_published_must_be_at_the_worker_too(
     with db.transaction() as session:
         submission = session.query(SubmissionRow).one()
         submission.dataset, submission.threat_model = "cifar10", threat_model
-    assert (claim(db, Worker(name="w", datasets=datasets), LEASE_MS) is not None) is can
+    fit = Worker(name="w", datasets=datasets)
+    assert can_run(fit, "cifar10", threat_model, needs_cuda=False) is can
+    assert (claim(db, fit, LEASE_MS) is not None) is can
 
 
 def test_the_bell_rings_once_work_can_be_seen(db: Database, blobs: LocalBlobs, bell: Bell) -> None:

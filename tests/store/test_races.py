@@ -16,6 +16,7 @@ from store.blobs import LocalBlobs
 from store.claims import MAX_ATTEMPTS, Claim, beat, claim, fail_attempt, release, release_worker
 from store.database import Database
 from store.errors import StaleClaim
+from store.intervention import requeue
 from store.outcomes import finish_check, finish_judge, finish_shard
 from store.states import LEGAL, OPEN
 from store.submissions import cancel, submit
@@ -125,9 +126,10 @@ ACTS = {
     "release": Act(lambda it: release(it.db, it.held[0]), 1, StaleClaim),
     "release all": Act(lambda it: release_worker(it.db, "w")),
     "sweep": Act(lambda it: sweep(it.db, it.blobs)),
+    "requeue": Act(lambda it: requeue(it.db, it.held[0].shard_id), 1, Conflict),
 }
 
-INTERRUPTED = ("claim", "cancel", "finish", "fail", "release all", "sweep")
+INTERRUPTED = ("claim", "cancel", "finish", "fail", "release all", "sweep", "requeue")
 
 # Who could take each other's rows, wait crosswise or decide by what is no longer so.
 DANGEROUS = [
@@ -149,6 +151,14 @@ DANGEROUS = [
     ("the judge held", "sweep", "hand in and vanish"),
     ("the judge waiting", "claim", "claim"),
     ("a closer look", "finish", "finish"),
+    ("check held", "requeue", "finish"),
+    ("check held", "finish", "requeue"),
+    ("the last shard held", "requeue", "finish"),
+    ("the last shard held", "finish", "requeue"),
+    ("the last shard held", "requeue", "beat"),
+    ("the judge held", "requeue", "finish"),
+    ("a lease run out", "sweep", "requeue"),
+    ("both shards held", "requeue", "cancel"),
 ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from benchmark.report import PREDICTED_COST, Check, CheckOutcome
 from store.claims import fail_submission
 from store.outcomes import finish_check
+from store.resubmission import ListedSubmissions
 from store.submissions import cancel, get_submission, list_submissions
 from store.views import State
 from tests.running import Running
@@ -141,14 +142,16 @@ def test_submission_says_whether_model_or_service_failed(service: Running) -> No
 
 
 def test_list_of_submissions(service: Running) -> None:
-    assert submissions_page(service.services) == SubmissionsPage(
-        title="Submissions", refresh_s=None, submissions=(), limit=100
+    page = submissions_page(service.services)
+    nothing = ListedSubmissions(
+        submissions=(), cancellable=frozenset(), repeatable=frozenset(), now_ms=page.listed.now_ms
     )
+    assert page == SubmissionsPage(title="Submissions", refresh_s=None, listed=nothing, own=False, limit=100)
     assert "Nothing has been submitted yet" in read_page(service.http.get("/submissions").text).text
     first, second = take_in(service.services, "First"), take_in(service.services, "Second")
     page = submissions_page(service.services)
-    assert [view.id for view in page.submissions] == [second.id, first.id]
-    assert page.submissions == list_submissions(service.services.db)
+    assert [view.id for view in page.listed.submissions] == [second.id, first.id]
+    assert page.listed.submissions == list_submissions(service.services.db)
     assert page.refresh_s == 10
     shown = read_page(service.http.get("/submissions").text)
     assert shown.find("meta", http_equiv="refresh", content="10")

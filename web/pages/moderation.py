@@ -9,8 +9,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse
 
 from store.actors import Actor
+from store.admission import LONGEST_REASON
 from store.again import evaluate_again
-from store.moderation import LONGEST_REASON, approve, decline, restore, reveal, withdraw
+from store.moderation import approve, decline, restore, reveal, withdraw
 from store.moderation_views import ModerationView, view_moderation
 from store.services import Services
 from web.forms import SHORT, room_for, to_sign_in

@@ -8,24 +8,32 @@ from typing import ClassVar, Literal
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse
 
 from benchmark.report import PREDICTED_COST
 from benchmark.threat_models import CORRUPTIONS
 from store.actors import ANYBODY, Actor
+from store.admission import LONGEST_REASON
 from store.checkpoint_deletion import delete_checkpoint, may_delete_checkpoint
 from store.moderation_views import SubmissionRights, rights_on_submission
 from store.services import Services
 from store.states import LEGAL, OPEN
 from store.submissions import cancel, get_submission
+from store.submitters import submitter_of
 from store.views import Approval, Progress, State, SubmissionView
 from web.formats import as_sentence, percent, span, words
+from web.forms import SHORT, room_for
 from web.rendering import Page, model_address, render, submission_address
-from web.services import Store, Who
+from web.services import Client, Store, Who
+from web.urlencoded import texts_in
 
 router = APIRouter()
 
 REFRESH_S = 3
+THE_LIST = "submissions"
+"""What a form says that is on the list of submissions."""
+_CANCEL_FIELDS = {"reason": room_for(LONGEST_REASON), "back": SHORT}
 PATH = (State.RECEIVED, State.CHECKING, State.QUEUED, State.RUNNING, State.EVALUATED, State.PUBLISHED)
 """The states of a submission with which all goes well."""
 _STEP_S = 10
@@ -77,9 +85,16 @@ class SubmissionPage(Page):
         return self.view.state not in OPEN or self.view.rests
 
 
-def submission_page(services: Services, submission_id: str, who: Actor | None = None) -> SubmissionPage:
+def submission_page(
+    services: Services, submission_id: str, who: Actor | None = None, submitter: str = ""
+) -> SubmissionPage:
     """Return what the page of a submission shows.
 
+    Args:
+        services: the store.
+        submission_id: which one.
+        who: who looks; None for the service itself.
+        submitter: for whom their work counts, see `store.submitters`.
     Raises:
         NotFound: there is no such submission, or they may not see it.
     """
@@ -99,21 +114,23 @@ def submission_page(services: Services, submission_id: str, who: Actor | None = 
         checkpoint_deletable=may_delete_checkpoint(services.db, view.id, who or ANYBODY),
         model_address=model_address(new.dataset, new.threat_model, new.name) if published else None,
         report_address=f"/api/v1/submissions/{view.id}/report" if unpublished_report else None,
-        rights=rights_on_submission(services.db, submission_id, who) if who is not None else SubmissionRights(),
+        rights=SubmissionRights() if who is None else rights_on_submission(services.db, submission_id, who, submitter),
     )
 
 
 @router.get("/submissions/{submission_id}")
-def show_submission(request: Request, submission_id: str, store: Store, who: Who) -> Response:
+def show_submission(request: Request, submission_id: str, store: Store, who: Who, client: Client) -> Response:
     """Show a submission."""
-    return render(request, submission_page(store, submission_id, who))
+    return render(request, submission_page(store, submission_id, who, submitter_of(store.db, who, client)))
 
 
 @router.post("/submissions/{submission_id}/cancel")
-def cancel_submission(submission_id: str, store: Store, who: Who) -> Response:
-    """Cancel a submission and show it again."""
-    view = cancel(store.db, submission_id, who)
-    return RedirectResponse(submission_address(view.id), status_code=303)
+async def cancel_submission(request: Request, submission_id: str, store: Store, who: Who) -> Response:
+    """Cancel a submission and go back to where its button was."""
+    sent = await texts_in(request, _CANCEL_FIELDS)
+    view = await run_in_threadpool(cancel, store.db, submission_id, who, sent["reason"])
+    address = "/submissions" if sent["back"] == THE_LIST else submission_address(view.id)
+    return RedirectResponse(address, status_code=303)
 
 
 @router.post("/submissions/{submission_id}/delete-checkpoint")

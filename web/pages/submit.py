@@ -19,6 +19,7 @@ from store.blobs import BlobWriter
 from store.errors import StorageFull, StorageUnavailable
 from store.quotas import count_upload
 from store.rates import Counted
+from store.resubmission import earlier_submission, require_own_upload
 from store.services import Services
 from store.submissions import require_admissible, submit
 from store.submitters import submitter_of
@@ -33,6 +34,8 @@ from web.services import Client, Store, Who
 router = APIRouter()
 
 FILE_FIELD = "checkpoint"
+HASH_FIELD = "checkpoint_sha256"
+"""Names a file that the same submitter has sent before, in the place of a new one."""
 LIMITS: Mapping[str, int] = {
     "name": SHORT,
     "board": SHORT,
@@ -44,6 +47,7 @@ LIMITS: Mapping[str, int] = {
     "zoo_consent": SHORT,
     "anonymous": SHORT,
     "embargo_until": SHORT,
+    HASH_FIELD: SHORT,
     **{field: room_for(longest) for field, longest in LONGEST.items()},
 }
 """Every field of the form but the file, with the bytes it may hold."""
@@ -60,7 +64,8 @@ _WISHES: Mapping[str, bool | None] = {
 }
 """What somebody may want of their file and names, and what is taken where they say nothing."""
 _PUBLIC_FILE = "no"
-_FIELDS_ELSEWHERE = {"dataset": "board", "threat_model": "board", "checkpoint_sha256": FILE_FIELD, "file": FILE_FIELD}
+_YES = "yes"
+_FIELDS_ELSEWHERE = {"dataset": "board", "threat_model": "board", HASH_FIELD: FILE_FIELD, "file": FILE_FIELD}
 
 
 class Family(BaseModel):
@@ -114,10 +119,12 @@ def submit_page(
 
 
 @router.get("/submit")
-def show_submit(request: Request, store: Store, who: Who, board: str = "") -> Response:
-    """Show the empty form, to those who may send it."""
+def show_submit(request: Request, store: Store, who: Who, client: Client, board: str = "", again: str = "") -> Response:
+    """Show the form to those who may send it: empty, or with all that they had sent with an earlier submission."""
     if not who.may_send:
         return to_sign_in(request)
+    if again:
+        return render(request, submit_page(store, values_of(store, again, who, client)))
     chosen = board if board in {one.name for one in BOARDS} else ""
     return render(request, submit_page(store, {"board": chosen, "extra_data": ExtraData.UNKNOWN.value}))
 
@@ -148,6 +155,30 @@ async def post_submit(request: Request, store: Store, who: Who, client: Client) 
     return render(request, page, status_of(errors))
 
 
+def values_of(services: Services, submission_id: str, who: Actor, address: str) -> dict[str, str]:
+    """Return the fields of the form as they were for an earlier submission of the same submitter.
+
+    Raises:
+        NotFound: there is no such submission, or it is not theirs.
+    """
+    new = earlier_submission(services.db, submission_id, who, submitter_of(services.db, who, address))
+    claims = ("claimed_standard_accuracy", "claimed_robust_accuracy")
+    accuracies = {field: getattr(new, field) for field in claims}
+    return {
+        "name": new.name,
+        "board": f"{new.dataset}/{new.threat_model}",
+        "architecture": new.architecture,
+        "extra_data": new.extra_data.value,
+        "private_checkpoint": "" if new.private_checkpoint else _PUBLIC_FILE,
+        "zoo_consent": _YES if new.zoo_consent else "",
+        "anonymous": _YES if new.anonymous else "",
+        "embargo_until": new.embargo_until.isoformat() if new.embargo_until else "",
+        HASH_FIELD: new.checkpoint_sha256,
+        **{field: "" if value is None else str(value) for field, value in accuracies.items()},
+        **{field: getattr(new, field) for field in LONGEST},
+    }
+
+
 def take_in(services: Services, form: FormReader, address: str = "", who: Actor = ANYBODY) -> str | None:
     """Submit what the form holds and return the submission's id; None where the form has errors, which it then holds.
 
@@ -156,14 +187,19 @@ def take_in(services: Services, form: FormReader, address: str = "", who: Actor 
     _require_fields(form)
     new = _as_submission(form)
     _note_refusals(services, form, new)
-    if form.errors or form.file is None:
+    if form.errors:
         return None
     try:
-        new = new.model_copy(update={"checkpoint_sha256": form.file.sha256})
+        sent_before = form.values.get(HASH_FIELD, "").strip()
+        sha256 = form.file.sha256 if form.file is not None else sent_before
+        new = new.model_copy(update={"checkpoint_sha256": sha256})
         submitter = submitter_of(services.db, who, address)
+        if form.file is None:
+            require_own_upload(services.db, submitter, sha256)
         require_admissible(services.db, new, services.admission, submitter=submitter, owner_id=who.account_id)
-        sha256 = form.file.commit(check=services.admission.check_file)
-        count_upload(services.db, submitter, sha256, services.blobs.size(sha256))
+        if form.file is not None:
+            form.file.commit(check=services.admission.check_file)
+            count_upload(services.db, submitter, sha256, services.blobs.size(sha256))
         return submit(
             services.db,
             services.blobs,
@@ -184,7 +220,7 @@ def _require_fields(form: FormReader) -> None:
     for field, (expected, remedy) in _REQUIRED.items():
         if not form.values.get(field, "").strip():
             refuse(form, field, "nothing", expected, remedy)
-    if form.file is None:
+    if form.file is None and not form.values.get(HASH_FIELD, "").strip():
         refuse(form, FILE_FIELD, "no file", "a checkpoint", "choose the file")
 
 
