@@ -64,6 +64,25 @@ def exact_p_value(only_a: int, only_b: int) -> Fraction:
     return min(Fraction(2 * ways, 2**tosses), Fraction(1))
 
 
+def holm(p_values: Sequence[float]) -> tuple[float, ...]:
+    """Correct p-values for how many tests were made: the chance of even one false finding is then that of one test.
+
+    Args:
+        p_values: of the tests, in any order.
+    Returns:
+        The corrected ones in the same order; those that are at most a level are found at that level.
+    Source:
+        Holm 1979, A simple sequentially rejective multiple test procedure; it asks nothing of how the tests depend.
+    """
+    corrected = [1.0] * len(p_values)
+    largest = 0.0
+    for place, number in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        # Whatever comes later was less surprising, and must not seem more so for being among fewer.
+        largest = max(largest, min(1.0, (len(p_values) - place) * p_values[number]))
+        corrected[number] = largest
+    return tuple(corrected)
+
+
 def mcnemar(a: EvaluationReport, b: EvaluationReport) -> McNemar:
     """Test whether two models, or two evaluations of one, are equally robust on the same points.
 

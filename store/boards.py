@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from sqlalchemy import Select, Subquery, and_, case, func, or_, select, true
+from sqlalchemy import Select, Subquery, and_, case, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from benchmark.report import Interval
@@ -21,6 +21,7 @@ from store.reports import read_report
 from store.submission_views import view_submissions
 from store.tables import EntryHistoryRow, EntryRow, ExternalRow, SubmissionRow
 from store.teams import team_work
+from store.ties import KnownVerdicts, compared_entries, find_ties
 from store.views import (
     Badge,
     BoardPoint,
@@ -33,6 +34,7 @@ from store.views import (
     ModelView,
     Order,
     Sort,
+    Ties,
 )
 
 _COPIED = frozenset(BoardRow.model_fields) & frozenset(EntryRow.__table__.columns.keys())
@@ -88,6 +90,7 @@ def get_board(
     as_of_ms: int | None = None,
     limit: int | None = None,
     offset: int = 0,
+    verdicts: KnownVerdicts | None = None,
 ) -> BoardView:
     """Return a leaderboard, or a page of it; ranks are those of the whole board, whatever is shown of it.
 
@@ -101,6 +104,8 @@ def get_board(
         as_of_ms: the moment to show; None for the present.
         limit: most rows to return; None for all.
         offset: rows to pass over.
+        verdicts: where those on single points are read, to find out which entries cannot be told apart; None to leave
+            that out, and in the past it always is: what was known of single points then is not on record.
     Raises:
         NotFound: there is no such board.
     """
@@ -111,13 +116,25 @@ def get_board(
     entry = aliased(EntryRow, page.limit(limit).offset(offset).subquery(), adapt_on_names=True)
     ranks = _ranks(board, source)
     rows = select(entry, ranks.c.rank).outerjoin(ranks, ranks.c.model_id == entry.model_id)
-    totals = select(func.count(), func.count().filter(and_(true(), *passing))).select_from(source).where(counted)
+    counts = func.count(), func.count().filter(counted), func.count().filter(and_(counted, *passing))
+    totals = select(*counts).select_from(source).where(of_board(board, source))
+    telling = verdicts if board.attacked and as_of_ms is None else None
     with db.snapshot() as session:
-        total, found = session.execute(totals).one()
+        everything, total, found = session.execute(totals).one()
         read = session.execute(rows.order_by(*in_order(entry, sort, order))).all()
         sources = sources_at(session, [row for row, _ in read], as_of_ms) if as_of_ms is not None else {}
-    shown = tuple(view_row(row, rank, sources.get(row.id)) for row, rank in read)
-    numbers = {"total": total, "matching": found, "as_of_ms": as_of_ms, "rows": shown}
+        compared = compared_entries(session, board) if telling is not None else ()
+    # Not in the snapshot: the verdicts may lie on another machine.
+    ties = find_ties(compared, telling) if telling is not None else {}
+    told = Ties.TOLD if len(compared) > 1 else Ties.NOT_TOLD
+    numbers = {
+        "total": total,
+        "matching": found,
+        "as_of_ms": as_of_ms,
+        "set_aside": everything - total,
+        "ties": Ties.UNAVAILABLE if ties is None else told,
+        "rows": tuple(view_row(row, rank, sources.get(row.id), (ties or {}).get(row.model_id)) for row, rank in read),
+    }
     return BoardView.model_validate({**_described(board), **numbers})
 
 
@@ -213,17 +230,19 @@ def ranked_entries(board: Board) -> Select[EntryRow, int | None]:
     return query.where(of_board(board)).order_by(*in_order(EntryRow))
 
 
-def view_row(entry: EntryRow, rank: int | None, source: str | None = None) -> BoardRow:
+def view_row(entry: EntryRow, rank: int | None, source: str | None = None, tied_with: str | None = None) -> BoardRow:
     """Show an entry; of an anonymous one nothing that tells who made it.
 
     Args:
         entry: the entry.
         rank: its rank.
         source: whose evaluations its best known value is made of, where the row does not say it.
+        tied_with: the best of the entries that it cannot be told apart from.
     """
     copied = {name: getattr(entry, name) for name in _COPIED}
     copied |= {
         "rank": rank,
+        "tied_with": tied_with,
         "standard_interval": _interval(entry.standard_low, entry.standard_high),
         "robust_interval": _interval(entry.robust_low, entry.robust_high),
         "findings": tuple(json.loads(entry.findings)),

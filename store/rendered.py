@@ -48,12 +48,14 @@ class Answer:
         packed: the same bytes compressed by gzip.
         etag: weak, for it stands for both forms.
         count: of how many rows it is a part; 0 where it is of none.
+        lasting: whether it is worth keeping: it lacks nothing that may be had a moment later.
     """
 
     plain: bytes
     packed: bytes
     etag: str
     count: int = 0
+    lasting: bool = True
 
     def is_known(self, known: str | None) -> bool:
         """Tell whether the reader has it already.
@@ -64,10 +66,10 @@ class Answer:
         return known is not None and (known.strip() == "*" or self.etag in {mark.strip() for mark in known.split(",")})
 
 
-def answer_of(content: bytes, count: int = 0) -> Answer:
-    """Return the answer that has this content, which is part of so many rows."""
+def answer_of(content: bytes, count: int = 0, *, lasting: bool = True) -> Answer:
+    """Return the answer that has this content, which is part of so many rows and may lack something for now."""
     digest = hashlib.sha256(content).hexdigest()[:32]
-    return Answer(content, gzip.compress(content, _GZIP_LEVEL, mtime=0), f'W/"{digest}"', count)
+    return Answer(content, gzip.compress(content, _GZIP_LEVEL, mtime=0), f'W/"{digest}"', count, lasting)
 
 
 _UNDER_WAY = (
@@ -130,8 +132,9 @@ class Rendered:
         answer = made if isinstance(made, Answer) else answer_of(made)
         with self._lock:
             self._forget(key)
-            self._kept[key] = (standing, answer)
-            self._bytes += _size(answer)
+            if answer.lasting:
+                self._kept[key] = (standing, answer)
+                self._bytes += _size(answer)
             while self._bytes > self._most_bytes and self._kept:
                 self._forget(next(iter(self._kept)))
         return answer

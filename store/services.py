@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from store.admission import Admission
 from store.blobs import Blobs
@@ -10,6 +11,7 @@ from store.database import Database
 from store.quotas import Quotas
 from store.rates import Rates, Uncounted
 from store.rendered import Rendered
+from store.ties import KnownVerdicts
 
 
 @dataclass(frozen=True)
@@ -41,3 +43,8 @@ class Services:
     unverified_days: int = 180
     webhooks: bool = False
     approval: bool = False
+
+    @cached_property
+    def verdicts(self) -> KnownVerdicts:
+        """The verdicts on single points that this process has read."""
+        return KnownVerdicts(self.blobs)

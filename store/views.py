@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict, StrictBool, StrictInt
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 
 from benchmark.report import Accuracy, Check, Count, EvaluationReport, Evidence, Interval, Name, Sha256
 from benchmark.verdicts import Verdict
@@ -87,6 +87,16 @@ class Order(StrEnum):
 
     ASCENDING = "asc"
     DESCENDING = "desc"
+
+
+class Ties(StrEnum):
+    """Whether the entries of a board that were evaluated here were compared with each other."""
+
+    TOLD = "told"
+    NOT_TOLD = "not_told"
+    """Nothing is compared: nobody attacks on this board, it is shown as it stood, or there are not two to compare."""
+    UNAVAILABLE = "unavailable"
+    """The verdicts on single points cannot be read just now."""
 
 
 class ExtraData(StrEnum):
@@ -362,6 +372,13 @@ class BoardRow(View):
     """Whether it was evaluated here by a protocol that its board no longer ranks by."""
     expires_ms: int | None = None
     """When an unverified entry ends; None for all others."""
+    tied_with: str | None = Field(
+        None,
+        description="On a leaderboard: name of a better ranked entry, the best of its group, from which this one "
+        "cannot be told apart by the verdicts on the same points (McNemar's exact test at 5 %, with Holm's correction "
+        "over all entries that are tested against the same one). Null where this entry is itself the best of a group, "
+        "and where nothing is compared: only entries that were evaluated here and rank are.",
+    )
 
 
 class TeamWork(View):
@@ -399,6 +416,15 @@ class BoardView(View):
     """Entries that pass the filters, whether they are among the rows or not."""
     as_of_ms: int | None = None
     """The moment that is shown; None for the present."""
+    set_aside: int = Field(
+        0, description="Entries that are withdrawn or of an old protocol and, since nobody asked for them, do not count"
+    )
+    ties: Ties = Field(
+        Ties.NOT_TOLD,
+        description="Whether the rows tell ties: `told`; `not_told` where nothing is compared, on boards without an "
+        "attacker, in the past, and where there are not two entries to compare; `unavailable` where the verdicts on "
+        "single points cannot be read just now",
+    )
     rows: tuple[BoardRow, ...]
 
 

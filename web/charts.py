@@ -53,6 +53,8 @@ class Mark(Part):
     hollow: bool
     address: str
     label: str
+    stop: bool
+    """Whether one gets to it with the keyboard; all of them would be too many, and the table beside has them."""
 
 
 class Scatter(Part):
@@ -80,6 +82,7 @@ _WIDTH, _HEIGHT = 720, 440
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 694, 40, 384
 _FEWEST_MARKS = 3
 _MOST_MARKS = 2_000  # that are all drawn; of more, one in a cell as large as a mark, so never more than about 3,500
+_MOST_STOPS = 20  # of the keyboard
 _MARK = 8
 _FEWEST_CELLS = 3
 _AIR = 0.1  # of a cell, so that no mark lies on the frame
@@ -145,6 +148,9 @@ def scatter(dataset: str, threat_model: str, points: Sequence[BoardPoint]) -> Sc
         return None
     x_axis = _Axis([point.standard_accuracy for point in points], _LEFT, _RIGHT)
     y_axis = _Axis([point.best_known_robust_accuracy for point in points], _BOTTOM, _TOP)
+    front = _front([(point.standard_accuracy, point.best_known_robust_accuracy) for point in points])
+    drawn = _thinned(points, x_axis, y_axis)
+    stops = _stops(drawn, front)
     marks = tuple(
         Mark(
             x=x_axis.place(point.standard_accuracy),
@@ -154,10 +160,10 @@ def scatter(dataset: str, threat_model: str, points: Sequence[BoardPoint]) -> Sc
             address=model_address(dataset, threat_model, point.model_id),
             label=f"{point.model_id}: standard {percent(point.standard_accuracy)}, "
             f"robust {percent(point.best_known_robust_accuracy)}",
+            stop=point.model_id in stops,
         )
-        for point in _thinned(points, x_axis, y_axis)
+        for point in drawn
     )
-    front = _front([(point.standard_accuracy, point.best_known_robust_accuracy) for point in points])
     # Places that differ only behind the first decimal are one place of the path.
     path = dict.fromkeys(f"{x_axis.place(standard):g} {y_axis.place(robust):g}" for standard, robust in front)
     return Scatter(
@@ -195,6 +201,13 @@ def _front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
         if not front or robust > front[-1][1]:
             front.append((standard, robust))
     return front[::-1]
+
+
+def _stops(points: Sequence[BoardPoint], front: Sequence[tuple[float, float]]) -> set[str]:
+    """Return the entries at which the keyboard stops: the best ranked of those that no other beats."""
+    best = set(front)
+    on_it = [point.model_id for point in points if (point.standard_accuracy, point.best_known_robust_accuracy) in best]
+    return set(on_it[:_MOST_STOPS])
 
 
 class _Axis:

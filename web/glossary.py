@@ -89,5 +89,36 @@ TERMS = (
         "Training saw more than the data set's own training split: real images, or synthetic ones made by a generative "
         "model. “Yes” means that the publication says so without telling which.",
     ),
+    Term(
+        "best_known",
+        "▽",
+        "Best known",
+        "What is left in the worst case, point by point, over all evaluations whose examples were judged here. Boards "
+        "rank by it, and its source stands beside it. Another attack can only lower it.",
+    ),
+    Term(
+        "interval",
+        "±",
+        "Interval",
+        "Half of a 95 % Wilson interval: how far the number might move if other images were drawn from the same "
+        "source. Attacks that nobody has tried yet are not in it. Only entries evaluated here have one.",
+    ),
+    Term(
+        "tie",
+        "≈",
+        "Tied",
+        "Cannot be told apart from a better ranked entry. The best entry evaluated here begins a group; each one after "
+        "it is tested against it on the same images, by McNemar's exact test at 5 %, with Holm's correction for the "
+        "number of tests. Those that are not told apart are tied with it, and the best of the others begins the next "
+        "group. Ranks still go by the numbers.",
+    ),
+    Term(
+        "mce",
+        "∅",
+        "mCE",
+        "Mean corruption error, on boards of common corruptions: the errors on each type of corruption in percent of "
+        "the baseline's, averaged over the types; on ImageNet of AlexNet's. 100 is the baseline's own, and lower is "
+        "better.",
+    ),
 )
 BADGES = {term.key: term for term in TERMS}

@@ -23,6 +23,7 @@ COLUMNS = (
     "robust_high",
     "best_known_robust_accuracy",
     "best_known_source",
+    "tied_with",
     "claimed_robust_accuracy",
     "potentially_unreliable",
     "findings",

@@ -18,7 +18,7 @@ from store.board_filters import BoardFilters
 from store.boards import get_board, list_boards
 from store.comparison import ComparisonView, compare_entries
 from store.rendered import Answer, answer_of, standing_of
-from store.views import MOST_ROWS, BoardView, Order, Sort
+from store.views import MOST_ROWS, BoardView, Order, Sort, Ties
 
 MOST_OFFSET = 2**31 - 1
 
@@ -101,8 +101,9 @@ def read_leaderboard(
             as_of_ms=read_moment(question.as_of) if question.as_of else None,
             limit=question.limit,
             offset=question.offset,
+            verdicts=store.verdicts,
         )
-        return answer_of(written(board, how), board.matching)
+        return answer_of(written(board, how), board.matching, lasting=board.ties is not Ties.UNAVAILABLE)
 
     key = ("board", dataset, threat_model, question, how)
     answer = render() if standing is None else store.rendered.get(key, standing, render)

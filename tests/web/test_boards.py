@@ -17,8 +17,9 @@ from tests.running import Running
 from tests.store.material import LEASE_MS, fill_board, finish, shard_report
 from tests.web.html import read_page
 from tests.web.material import PROGRESS, attack, publish, take_in
+from web.board_query import BoardQuery
 from web.charts import scatter
-from web.pages.board import BoardPage, BoardQuery, board_page
+from web.pages.board import BoardPage, board_page
 from web.pages.home import Card, Group, HomePage, home_page
 from web.rendering import Page, as_html
 
@@ -245,18 +246,18 @@ def test_board_refuses_unknown_choices(service: Running, query: str, field: str)
 
 
 def test_a_long_board_is_shown_by_the_page(service: Running) -> None:
-    fill_board(service.services.db, 450)
+    fill_board(service.services.db, 250)
     whole = get_board(service.services.db, "digits", "L2").rows
     query = BoardQuery.read(page="2")
     second = board_page(service.services, "digits", "L2", query)
     assert second == BoardPage(
         title="UCI digits, L2 0.8, page 2",
         refresh_s=None,
-        board=get_board(service.services.db, "digits", "L2", limit=200, offset=200),
+        board=get_board(service.services.db, "digits", "L2", limit=100, offset=100),
         query=BoardQuery(page=2),
         running=(),
         plot=scatter("digits", "L2", list_points(service.services.db, "digits", "L2")),
-        json_address="/api/v1/leaderboards/digits/L2?sort=best&limit=200&offset=200",
+        json_address="/api/v1/leaderboards/digits/L2?sort=best&limit=100&offset=100",
         all_json_address="/api/v1/leaderboards/digits/L2",
     )
     assert service.http.get(second.json_address).json()["rows"] == [
@@ -264,12 +265,12 @@ def test_a_long_board_is_shown_by_the_page(service: Running) -> None:
     ]
     seen: list[str] = []
     address = "/boards/digits/L2"
-    for number, rows in enumerate(("1–200", "201–400", "401–450"), start=1):
+    for number, rows in enumerate(("1–100", "101–200", "201–250"), start=1):
         page = read_page(service.http.get(address).text)
-        assert f"rows {rows} of 450" in page.text
+        assert f"rows {rows} of 250" in page.text
         assert f"Page {number} of 3" in page.text
         assert page.find("nav", aria_label="Pages of the leaderboard")
-        assert "450 entries" in page.text
+        assert "250 entries" in page.text
         seen += [element["href"].rpartition("/")[2] for element in page.find("a", class_="name")]
         assert bool(page.find("a", rel="prev")) == (number > 1)
         address = page.find("a", rel="next")[0]["href"] if number < 3 else ""
@@ -290,16 +291,16 @@ def test_pages_keep_the_filters_and_the_order(service: Running) -> None:
 
 def test_a_page_beyond_the_end_is_the_last_one(service: Running) -> None:
     fill_board(service.services.db, 450)
-    for number in ("4", "99999999999999999999999"):
+    for number in ("6", "99999999999999999999999"):
         page = board_page(service.services, "digits", "L2", BoardQuery.read(page=number))
-        assert (page.query.page, page.first_row, page.last_row) == (3, 401, 450)
+        assert (page.query.page, page.first_row, page.last_row) == (5, 401, 450)
         assert service.http.get(f"/boards/digits/L2?page={number}").status_code == 200
     nothing = board_page(service.services, "digits", "L2", BoardQuery(search="nobody", page=2))
     assert (nothing.query.page, nothing.pages, nothing.hidden) == (1, 1, 450)
 
 
 def test_a_short_board_has_no_pages(service: Running) -> None:
-    fill_board(service.services.db, 200)
+    fill_board(service.services.db, 100)
     page = read_page(service.http.get("/boards/digits/L2").text)
     assert not page.find("nav", aria_label="Pages of the leaderboard")
     assert "rows 1" not in page.text
@@ -310,6 +311,6 @@ def test_a_short_board_has_no_pages(service: Running) -> None:
 def test_a_very_long_board_says_that_its_json_comes_in_parts(service: Running) -> None:
     fill_board(service.services.db, 1_111)
     page = read_page(service.http.get("/boards/digits/L2?page=2").text)
-    assert "rows 201–400 of 1\u202f111" in page.text
+    assert "rows 101–200 of 1\u202f111" in page.text
     assert "1\u202f000 rows an answer" in page.text
     assert page.find("a", href="/api/v1/leaderboards/digits/L2")

@@ -3,125 +3,39 @@
 from __future__ import annotations
 
 import math
-from enum import StrEnum
-from typing import Annotated, ClassVar, Self, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
-from benchmark.errors import InvalidInput
+from benchmark.corruption_table import CELLS
 from store.actors import Actor
-from store.as_of import read_moment
-from store.board_filters import BoardFilters, usual_order
 from store.boards import get_board, list_points
-from store.rendered import standing_of
+from store.breakdowns import Breakdown, list_breakdowns
+from store.rendered import Answer, answer_of, standing_of
 from store.services import Services
 from store.submissions import list_open
-from store.views import Badge, BoardView, ExtraData, Order, Sort, SubmissionView
+from store.views import Badge, BoardView, Order, Sort, SubmissionView, Ties
+from web.board_columns import (
+    FROM_REPORTS,
+    Column,
+    chosen_columns,
+    column_name,
+    possible_columns,
+    usual_columns,
+)
+from web.board_query import BoardQuery
 from web.charts import Scatter, scatter
 from web.rendering import Page, as_html, board_address, render, respond
 from web.services import Store, Who
 
 router = APIRouter()
 
-ROWS = 200
-"""Most rows of a page."""
-MANY = 1_000_000_000
-"""A page's number beyond which it does not matter."""
+ROWS = 100
+"""Most rows of a page: more would make it large and slow, and nobody reads that far."""
 REFRESH_S = 5
-
-
-class YesNo(StrEnum):
-    """An answer."""
-
-    YES = "yes"
-    NO = "no"
-
-
-class BoardQuery(BaseModel):
-    """Which part of the board is shown, in which order: all of it stands in the page's address."""
-
-    model_config = ConfigDict(frozen=True)
-
-    search: str = ""
-    badge: Badge | None = None
-    extra_data: ExtraData | None = None
-    flagged: bool | None = None
-    as_of: str = ""
-    sort: Sort = Sort.BEST
-    order: Order | None = None
-    """None for the one that is usual for ``sort``."""
-    page: int = 1
-
-    @classmethod
-    def read(
-        cls,
-        search: str = "",
-        badge: str = "",
-        sort: str = "",
-        page: str = "",
-        *,
-        extra_data: str = "",
-        flagged: str = "",
-        as_of: str = "",
-        order: str = "",
-    ) -> Self:
-        """Read the parameters of the address; empty ones say nothing.
-
-        Raises:
-            InvalidInput: a parameter has an unknown value.
-        """
-        return cls(
-            search=search.strip(),
-            badge=_one_of(Badge, "badge", badge) if badge else None,
-            extra_data=_one_of(ExtraData, "extra_data", extra_data) if extra_data else None,
-            flagged=_one_of(YesNo, "flagged", flagged) is YesNo.YES if flagged else None,
-            as_of=as_of.strip(),
-            sort=_one_of(Sort, "sort", sort) if sort else Sort.BEST,
-            order=_one_of(Order, "order", order) if order else None,
-            page=_page_number(page) if page else 1,
-        )
-
-    @property
-    def as_of_ms(self) -> int | None:
-        """The moment that is shown; None for the present.
-
-        Raises:
-            InvalidInput: it cannot be read.
-        """
-        return read_moment(self.as_of) if self.as_of else None
-
-    @property
-    def direction(self) -> Order:
-        """Which way it is sorted."""
-        return self.order or usual_order(self.sort)
-
-    @property
-    def entries(self) -> BoardFilters:
-        """The filters as the store knows them."""
-        return BoardFilters(search=self.search, badge=self.badge, extra_data=self.extra_data, flagged=self.flagged)
-
-    @property
-    def filters(self) -> dict[str, str]:
-        """The parameters that hide entries, as the API knows them too."""
-        given = {
-            "search": self.search,
-            "badge": self.badge.value if self.badge else "",
-            "extra_data": self.extra_data.value if self.extra_data else "",
-            "flagged": "" if self.flagged is None else (YesNo.YES if self.flagged else YesNo.NO).value,
-        }
-        return {name: str(value) for name, value in given.items() if value}
-
-    @property
-    def sorting(self) -> dict[str, str]:
-        """The parameters of the moment and the order, as the API knows them too; what is usual is left out."""
-        given = {
-            "as_of": self.as_of,
-            "sort": "" if self.sort is Sort.BEST else self.sort.value,
-            "order": "" if self.direction is usual_order(self.sort) else self.direction.value,
-        }
-        return {name: value for name, value in given.items() if value}
 
 
 class BoardPage(Page):
@@ -138,6 +52,8 @@ class BoardPage(Page):
     plot: Scatter | None
     json_address: str
     all_json_address: str
+    breakdowns: Mapping[str, Breakdown] = Field(default_factory=dict)
+    """By entry, where a column shows them; of those evaluated here."""
 
     @property
     def attacked(self) -> bool:
@@ -169,6 +85,32 @@ class BoardPage(Page):
         """Whether any row has a mean corruption error."""
         return any(row.mce is not None for row in self.board.rows)
 
+    @property
+    def ranks(self) -> dict[str, int]:
+        """The ranks of the entries that are shown and have one."""
+        return {row.model_id: row.rank for row in self.board.rows if row.rank is not None}
+
+    @property
+    def choices(self) -> tuple[tuple[Column, str], ...]:
+        """The columns that the board may have, with what they are called."""
+        return tuple((column, column_name(column, self.attacked)) for column in possible_columns(self.attacked))
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns that are shown. A usual one is left out where no row has anything in it."""
+        if self.query.columns:
+            return self.query.columns
+        return tuple(column for column in usual_columns(self.attacked) if column is not Column.MCE or self.with_mce)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The attacks or types of corruption that have a column; none where they are not asked for."""
+        if Column.BREAKDOWN not in self.columns:
+            return ()
+        known = () if self.attacked else (corruption for corruption, _ in CELLS)
+        measured = (part for breakdown in self.breakdowns.values() for part in breakdown.accuracies)
+        return tuple(dict.fromkeys((*known, *measured)))
+
     def sorted_by(self, sort: str) -> str:
         """Return the address of this view in another order: by another column, or by the same the other way."""
         other = {Order.ASCENDING: Order.DESCENDING, Order.DESCENDING: Order.ASCENDING}
@@ -184,7 +126,25 @@ class BoardPage(Page):
     @property
     def all_address(self) -> str:
         """The address of this board in this order with all its entries."""
-        return self._address(self.query.sorting)
+        return self._address(self.query.beyond | self.query.sorting)
+
+    @property
+    def beyond_address(self) -> str:
+        """The address of this view with what is hidden without being asked for."""
+        asked = self.query.model_copy(update={"withdrawn": True, "old_protocol": True})
+        return self._address(asked.filters | asked.sorting)
+
+    @property
+    def present_address(self) -> str:
+        """The address of this view as it stands now."""
+        now = self.query.model_copy(update={"as_of": ""})
+        return self._address(now.filters | now.sorting)
+
+    @property
+    def usual_address(self) -> str:
+        """The address of this view with the usual columns."""
+        usual = self.model_copy(update={"query": self.query.model_copy(update={"columns": ()})})
+        return usual.page_address(self.query.page)
 
     def written_as(self, format_name: str) -> str:
         """Return the address of exactly these rows, in this order, in another format."""
@@ -192,8 +152,10 @@ class BoardPage(Page):
         asked = self.query.filters | self.query.sorting | part | {"format": format_name}
         return f"{self.all_json_address}?{urlencode(asked)}"
 
-    def _address(self, said: dict[str, str]) -> str:
-        return board_address(self.board.dataset, self.board.threat_model, **said)
+    def _address(self, said: Mapping[str, str]) -> str:
+        asked = [*said.items(), *(("columns", column.value) for column in self.query.columns)]
+        board = board_address(self.board.dataset, self.board.threat_model)
+        return f"{board}?{urlencode(asked)}" if asked else board
 
 
 def board_page(
@@ -211,6 +173,8 @@ def board_page(
         NotFound: there is no such board.
     """
     board = _page_of(services, dataset, threat_model, query)
+    columns = chosen_columns(query.columns, board.epsilon is not None)
+    query = query.model_copy(update={"columns": columns})
     if not board.rows and query.page > 1:
         query = query.model_copy(update={"page": _pages(board)})
         board = _page_of(services, dataset, threat_model, query)
@@ -218,6 +182,8 @@ def board_page(
     now = board.evaluated_here and not query.as_of
     running = list_open(services.db, dataset, threat_model, who=who) if now else ()
     points = list_points(services.db, dataset, threat_model, query.entries, as_of_ms=query.as_of_ms)
+    reports = FROM_REPORTS.intersection(columns)
+    here = [row.model_id for row in board.rows if row.badge is Badge.EVALUATED]
     address = f"/api/v1/leaderboards/{board.dataset}/{board.threat_model}"
     view = query.filters | ({"as_of": query.as_of} if query.as_of else {})
     if _pages(board) > 1:
@@ -231,6 +197,7 @@ def board_page(
         plot=scatter(board.dataset, board.threat_model, points),
         json_address=f"{address}?{urlencode(view)}" if view else address,
         all_json_address=address,
+        breakdowns=list_breakdowns(services.db, dataset, threat_model, here) if reports else {},
     )
 
 
@@ -244,9 +211,24 @@ async def _asked(
     flagged: str = "",
     as_of: Annotated[str, Query(max_length=40)] = "",
     order: str = "",
+    withdrawn: str = "",
+    old_protocol: str = "",
+    columns: Annotated[tuple[str, ...], Query()] = (),
 ) -> BoardQuery:
     """Read the parameters without waiting for a thread to do so."""
-    return BoardQuery.read(search, badge, sort, page, extra_data=extra_data, flagged=flagged, as_of=as_of, order=order)
+    return BoardQuery.read(
+        search,
+        badge,
+        sort,
+        page,
+        extra_data=extra_data,
+        flagged=flagged,
+        as_of=as_of,
+        order=order,
+        withdrawn=withdrawn,
+        old_protocol=old_protocol,
+        columns=columns,
+    )
 
 
 @router.get("/boards/{dataset}/{threat_model}")
@@ -260,14 +242,15 @@ def show_board(
 ) -> Response:
     """Show a leaderboard; to people who are not signed in one that was rendered before, where nothing has changed."""
     standing = standing_of(store.db, dataset, threat_model)
-    # Kept, any words or days that anybody asks for would drive out what is asked for again and again.
-    if who.account_id is not None or query.search or query.as_of:
+    # Kept, whatever words, days or columns anybody chooses would drive out what is asked for again and again.
+    if who.account_id is not None or query.search or query.as_of or query.columns:
         return render(request, board_page(store, dataset, threat_model, query, who))
     # What these say is part of what is compared, so that it counts no changes while workers write it.
     running = list_open(store.db, dataset, threat_model, who=who) if standing.under_way else ()
 
-    def make() -> bytes:
-        return as_html(board_page(store, dataset, threat_model, query, who)).encode()
+    def make() -> Answer:
+        page = board_page(store, dataset, threat_model, query, who)
+        return answer_of(as_html(page).encode(), lasting=page.board.ties is not Ties.UNAVAILABLE)
 
     return respond(request, store.rendered.get(("page", dataset, threat_model, query), (standing, running), make))
 
@@ -284,31 +267,9 @@ def _page_of(services: Services, dataset: str, threat_model: str, query: BoardQu
         as_of_ms=query.as_of_ms,
         limit=ROWS,
         offset=offset,
+        verdicts=services.verdicts,
     )
 
 
 def _pages(board: BoardView) -> int:
     return max(1, math.ceil(board.matching / ROWS))
-
-
-def _page_number(value: str) -> int:
-    if value.isascii() and value.isdigit() and int(value[:20]) > 0:
-        return min(int(value[:20]), MANY)
-    raise InvalidInput.because(
-        "page", found=ascii(value)[:80], expected="a number from 1 on", remedy="choose a page, or leave page out"
-    )
-
-
-_Choice = TypeVar("_Choice", bound=StrEnum)
-
-
-def _one_of(choices: type[_Choice], field: str, value: str) -> _Choice:
-    try:
-        return choices(value)
-    except ValueError:
-        raise InvalidInput.because(
-            field,
-            found=ascii(value)[:80],
-            expected=f"one of {', '.join(choices)}",
-            remedy=f"choose one of them, or leave {field} out",
-        ) from None
