@@ -12,7 +12,7 @@ from scipy.stats import binomtest
 from benchmark.errors import InvalidInput
 from benchmark.report import EvaluationReport
 from benchmark.seeds import SeedStudy, study_seeds
-from benchmark.statistics import McNemar, compare_reports, exact_p_value, mcnemar, standing_after
+from benchmark.statistics import McNemar, compare_reports, exact_p_value, holm, mcnemar, standing_after
 from tests.benchmark.reports import MIXED, VERDICTS, report_of
 
 COUNTS = st.integers(0, 400)
@@ -67,6 +67,43 @@ def test_a_more_uneven_split_is_rarer(fewer: int, more: int) -> None:
     fewer, more = sorted((fewer, more))
     if fewer:
         assert exact_p_value(fewer - 1, more + 1) < exact_p_value(fewer, more) or fewer == more
+
+
+def test_holm_by_hand() -> None:
+    # In order 0.005 × 4, 0.01 × 3, 0.03 × 2, and 0.04 × 1, which may not come before the one that is less.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.6]) == (1.0, 1.0)
+    assert holm([0.04]) == (0.04,)
+    assert holm([]) == ()
+
+
+P_VALUES = st.lists(st.floats(0, 1), max_size=30)
+
+
+@given(p_values=P_VALUES)
+def test_holm_keeps_the_order_and_never_makes_a_finding_more_surprising(p_values: list[float]) -> None:
+    corrected = holm(p_values)
+    assert all(
+        p <= after <= min(1, len(p_values) * p) or p == after for p, after in zip(p_values, corrected, strict=True)
+    )
+    in_order = sorted(zip(p_values, corrected, strict=True))
+    assert [after for _, after in in_order] == sorted(corrected)
+
+
+@given(p_values=P_VALUES, level=st.sampled_from([0.01, 0.05, 0.5]))
+def test_holm_finds_what_its_procedure_finds(p_values: list[float], level: float) -> None:
+    found = 0
+    for p_value in sorted(p_values):
+        if (len(p_values) - found) * p_value > level:
+            break
+        found += 1
+    assert sum(after <= level for after in holm(p_values)) == found
+
+
+@given(p_values=P_VALUES.flatmap(lambda some: st.tuples(st.just(some), st.permutations(range(len(some))))))
+def test_holm_does_not_ask_in_which_order_the_tests_come(p_values: tuple[list[float], list[int]]) -> None:
+    some, order = p_values
+    assert holm([some[i] for i in order]) == tuple(holm(some)[i] for i in order)
 
 
 PAIRED = st.lists(st.tuples(st.sampled_from(VERDICTS), st.sampled_from(VERDICTS)), min_size=1, max_size=60)

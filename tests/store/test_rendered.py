@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import delete, update
 
 from store.database import Database
-from store.rendered import KEEPING_BYTES, Rendered, Standing, answer_of, standing_of
+from store.rendered import KEEPING_BYTES, Answer, Rendered, Standing, answer_of, standing_of
 from store.tables import EntryRow
 from tests.store.interleaving import at_once
 from tests.store.material import board_entry
@@ -107,3 +107,14 @@ def test_what_was_asked_for_longest_ago_makes_room() -> None:
 def test_who_has_it_already_is_told_so(known: str | None, is_known: bool) -> None:
     answer = answer_of(b"content")
     assert answer.is_known(known and known.format(answer.etag)) is is_known
+
+
+def test_what_lacks_something_for_now_is_not_kept() -> None:
+    rendered = Rendered()
+    texts = iter((b"without ties", b"whole", b"never made"))
+    seen = [rendered.get("board", STANDING, lambda: _answer(next(texts))).plain for _ in range(3)]
+    assert seen == [b"without ties", b"whole", b"whole"]
+
+
+def _answer(text: bytes) -> Answer:
+    return answer_of(text, lasting=text != b"without ties")
