@@ -182,22 +182,23 @@ def best_of_groups(entries: tuple[Packed, ...]) -> tuple[int | None, ...]:
 
 
 def _alike(best: Packed, numbers: Sequence[int], entries: Sequence[Packed]) -> list[int]:
-    p_values = holm([_p_value(best, entries[number], LEVEL / len(numbers)) for number in numbers])
+    p_values = holm([_p_value(best, entries[number], len(numbers)) for number in numbers])
     return [number for number, p_value in zip(numbers, p_values, strict=True) if p_value > LEVEL]
 
 
-def _p_value(a: Packed, b: Packed, certain: float) -> float:
+def _p_value(a: Packed, b: Packed, tests: int) -> float:
     """Return the p-value of McNemar's exact test, or a bound above it where that is small enough to be certain.
 
-    What is at most ``certain`` is found by Holm's procedure wherever it stands among the others. So its exact value,
-    which takes long where many points differ, does not matter. The bound is Hoeffding's (1963), for both tails.
+    What stays below the level though it is multiplied by the number of tests is found by Holm's procedure wherever it
+    stands among the others. So its exact value, which takes long where many points differ, does not matter. The bound
+    is Hoeffding's (1963), for both tails.
     """
     both = (a.robust & b.robust).bit_count()
     only_a, only_b = a.robust.bit_count() - both, b.robust.bit_count() - both
     if only_a == only_b:
         return 1.0
     bound = 2 * math.exp(-((only_a - only_b) ** 2) / (2 * (only_a + only_b)))
-    return bound if bound <= certain else _exact(min(only_a, only_b), max(only_a, only_b))
+    return bound if tests * bound <= LEVEL else _exact(min(only_a, only_b), max(only_a, only_b))
 
 
 @lru_cache(maxsize=100_000)
