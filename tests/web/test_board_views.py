@@ -192,6 +192,15 @@ def test_ties_are_told_beside_the_rank(service: Running) -> None:
     assert "tied_with" in table.splitlines()[0]
 
 
+def test_a_tie_leads_to_the_two_side_by_side(service: Running) -> None:
+    publish(service.services, "Method A")
+    publish(service.services, "Method B")
+    page = read_page(service.http.get("/boards/digits/Linf").text)
+    (link,) = [one["href"] for one in page.find("a", class_="badge badge-tie") if one["href"].startswith("/compare/")]
+    assert link == "/compare/digits/Linf?model=Method+A&model=Method+B"
+    assert service.http.get(link).status_code == 200
+
+
 class OutOfReach(LocalBlobs):
     """Blobs on a machine that does not answer."""
 
@@ -246,6 +255,7 @@ def test_the_keyboard_stops_at_few_marks_and_all_bear_their_name(service: Runnin
     page = read_page(service.http.get("/boards/cifar10/Linf").text)
     marks = [link for link in page.find("a") if link.get("class", "").startswith("point")]
     stops = [link for link in marks if "tabindex" not in link]
+    assert marks[-len(stops) :] == stops  # drawn last, so that no other hides them
     assert len(marks) == 99
     assert 1 < len(stops) <= 20
     assert all((link["tabindex"], link["aria-hidden"]) == ("-1", "true") for link in marks if link not in stops)
