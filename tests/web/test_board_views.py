@@ -198,6 +198,7 @@ def test_a_tie_leads_to_the_two_side_by_side(service: Running) -> None:
     page = read_page(service.http.get("/boards/digits/Linf").text)
     (link,) = [one["href"] for one in page.find("a", class_="badge badge-tie") if one["href"].startswith("/compare/")]
     assert link == "/compare/digits/Linf?model=Method+A&model=Method+B"
+    assert page.find("a", href="/compare/digits/Linf")
     assert service.http.get(link).status_code == 200
 
 
