@@ -28,7 +28,7 @@ def test_a_theme_that_is_chosen_stays_and_goes_again(browser: Browser, service: 
         page.goto("/about")
         assert is_dark(page) is dark
         themes = page.get_by_role("group", name="Theme")
-        assert themes.get_by_role("button", pressed=True).inner_text() == "As the system"
+        assert themes.get_by_role("button", pressed=True).inner_text() == "System"
         other = themes.get_by_role("button", name="Light" if dark else "Dark")
         other.focus()
         page.keyboard.press("Enter")
@@ -37,7 +37,7 @@ def test_a_theme_that_is_chosen_stays_and_goes_again(browser: Browser, service: 
         tab = page.context.new_page()
         tab.goto("/submissions")
         assert is_dark(tab) is not dark
-        tab.get_by_role("button", name="As the system").click()
+        tab.get_by_role("button", name="System").click()
         assert is_dark(tab) is dark
         page.wait_for_function("document.documentElement.dataset.theme === undefined")
         assert is_dark(page) is dark

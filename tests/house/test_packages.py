@@ -49,7 +49,18 @@ print(count)
 
 
 @pytest.mark.parametrize(
-    "name", ["errors", "merging", "report", "reproduction", "seeds", "statistics", "threat_models", "verdicts"]
+    "name",
+    [
+        "errors",
+        "merging",
+        "protocol_table",
+        "report",
+        "reproduction",
+        "seeds",
+        "statistics",
+        "threat_models",
+        "verdicts",
+    ],
 )
 def test_what_reads_reports_imports_without_torch(name: str) -> None:
     program = f"""
