@@ -7,6 +7,7 @@ from playwright.sync_api import Browser, Page
 
 from tests.browser.test_pages import WIDTHS, browser, opened
 from tests.running import Running
+from tests.web.material import attack
 
 __all__ = ["browser"]
 
@@ -98,3 +99,14 @@ def test_a_wide_window_needs_no_menu(browser: Browser, service: Running) -> None
         watched.page.goto("/")
         assert watched.page.get_by_role("button", name="Menu").count() == 0
         assert watched.page.get_by_role("navigation", name="Main").get_by_role("link").count() >= 5
+
+
+def test_nothing_moves_for_those_who_want_no_motion(browser: Browser, service: Running) -> None:
+    view, _ = attack(service.services, "Running")
+    with opened(browser, service) as watched:
+        page = watched.page
+        page.goto(f"/submissions/{view.id}")
+        assert page.evaluate("document.getAnimations().length") > 0
+        page.emulate_media(reduced_motion="reduce")
+        assert page.evaluate("document.getAnimations().length") == 0
+        assert watched.complaints == []
