@@ -408,6 +408,11 @@ TABLE = (
     # Boards, entries and evaluations by others.
     Line("GET", "/", everybody(200), nothing),
     Line("GET", "/about", everybody(200), nothing),
+    Line("GET", "/docs", everybody(200), nothing),
+    Line("GET", "/docs/protocol", everybody(200), nothing),
+    Line("GET", "/docs/formats", everybody(200), nothing),
+    Line("GET", "/docs/api", everybody(200), nothing),
+    Line("GET", "/docs/cite", everybody(200), nothing),
     Line("GET", "/boards/{dataset}/{threat_model}", everybody(200), board),
     Line("GET", "/boards/{dataset}/{threat_model}/progress", everybody(200), board),
     Line("GET", MODEL, everybody(200), entry),

@@ -187,10 +187,12 @@ def test_text_stands_out_from_its_ground(browser: Browser, service: Running, dar
         watched.page.goto("/")
         ratios = watched.page.evaluate(
             """() => {
-              const style = getComputedStyle(document.documentElement);
               const light = (name) => {
+                const shown = document.body.appendChild(document.createElement("p"));
+                shown.className = `shows-${name.slice(2)}`;
+                document.styleSheets[0].insertRule(`.${shown.className} { color: var(${name}); }`);
                 const probe = document.createElement("canvas").getContext("2d");
-                probe.fillStyle = style.getPropertyValue(name).trim();
+                probe.fillStyle = getComputedStyle(shown).color;
                 probe.fillRect(0, 0, 1, 1);
                 const parts = [...probe.getImageData(0, 0, 1, 1).data].slice(0, 3).map((part) => part / 255);
                 const [r, g, b] = parts.map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));

@@ -50,7 +50,19 @@ print(count)
 
 @pytest.mark.parametrize(
     "name",
-    ["errors", "gallery", "merging", "report", "reproduction", "seeds", "statistics", "threat_models", "verdicts"],
+    [
+        "errors",
+        "gallery",
+        "merging",
+        "protocol_table",
+        "report",
+        "reproduction",
+        "seeds",
+        "side_by_side",
+        "statistics",
+        "threat_models",
+        "verdicts",
+    ],
 )
 def test_what_reads_reports_imports_without_torch(name: str) -> None:
     program = f"""

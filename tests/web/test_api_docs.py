@@ -17,7 +17,7 @@ def test_it_shows_the_description_with_files_of_this_service(service: Running) -
     page = read_page(response.text)
     sources = [found["src"] for found in page.find("script")]
     assert [source.partition("?")[0] for source in sources] == [
-        "/static/swagger-ui/swagger-ui-bundle.js", "/static/api-docs.js",
+        "/static/theme.js", "/static/swagger-ui/swagger-ui-bundle.js", "/static/api-docs.js",
     ]  # fmt: skip
     for address in (*sources, "/api/v1/openapi.json"):
         assert service.http.get(address).status_code == 200

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from benchmark.protocol_table import RANKING
 from benchmark.rules import RULES, VERSION
 from benchmark.threat_models import BOARDS
 from store.views import Badge, ExtraData
@@ -28,7 +29,15 @@ def test_form(service: Running) -> None:
 
 
 def test_rules_explain_every_badge_and_flag(service: Running) -> None:
-    assert about_page() == AboutPage(title="Rules", version=VERSION, rules=RULES[VERSION], terms=TERMS, boards=BOARDS)
+    assert about_page() == AboutPage(
+        title="Rules",
+        address="/about",
+        version=VERSION,
+        rules=RULES[VERSION],
+        attacks=RANKING,
+        terms=TERMS,
+        boards=BOARDS,
+    )
     page = read_page(service.http.get("/about").text)
     for key in (*Badge, "flagged", "not_assessed", "baseline", "extra_data"):
         assert page.find("div", id=str(key))
