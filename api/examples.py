@@ -331,6 +331,7 @@ _COMPARISON = ComparisonView(
                 only_b=0,
                 neither=2,
                 p_value=1.0,
+                corrected_p_value=1.0,
                 only_a_points=(2,),
                 only_b_points=(),
             ),

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from benchmark.errors import InvalidInput
 from benchmark.report import Accuracy, Count, EvaluationReport, Name, Part, Points
-from benchmark.statistics import check_comparable, paired, standing_after
+from benchmark.statistics import check_comparable, holm, paired, standing_after
 
 FEWEST, MOST = 2, 5
 """How many models can be compared at once."""
@@ -72,6 +72,8 @@ class Pair(Part):
     neither: Count
     p_value: Annotated[float, Field(gt=0, le=1)]
     """Exact two-sided p-value of McNemar's test."""
+    corrected_p_value: Annotated[float, Field(gt=0, le=1)]
+    """The same with Holm's correction over all pairs."""
     only_a_points: tuple[Count, ...]
     """Positions in the data set of the points that the first keeps and the second loses."""
     only_b_points: tuple[Count, ...]
@@ -113,6 +115,9 @@ def side_by_side(models: Mapping[str, Standing]) -> SideBySide:
         check_comparable(reports[0], report)
     kept = [standing.worst_case.robust for standing in models.values()]
     together = list(zip(*kept, strict=True))
+    pairs = list(combinations(range(len(names)), 2))
+    tests = [paired(kept[a], kept[b]) for a, b in pairs]
+    corrected = holm([test.p_value for test in tests])
     return SideBySide(
         n_points=reports[0].n_points,
         names=names,
@@ -120,8 +125,19 @@ def side_by_side(models: Mapping[str, Standing]) -> SideBySide:
         classes=_classes(reports, kept),
         corruptions=_corruptions(reports),
         pairs=tuple(
-            _pair((names[a], names[b]), reports[0].points.index, kept[a], kept[b])
-            for a, b in combinations(range(len(names)), 2)
+            Pair(
+                a=names[a],
+                b=names[b],
+                both=test.both,
+                only_a=test.only_a,
+                only_b=test.only_b,
+                neither=test.neither,
+                p_value=test.p_value,
+                corrected_p_value=p_value,
+                only_a_points=_only(reports[0].points.index, kept[a], kept[b]),
+                only_b_points=_only(reports[0].points.index, kept[b], kept[a]),
+            )
+            for (a, b), test, p_value in zip(pairs, tests, corrected, strict=True)
         ),
         all_keep=sum(map(all, together)),
         none_keeps=sum(not any(point) for point in together),
@@ -170,20 +186,9 @@ def _corruptions(reports: Sequence[EvaluationReport]) -> tuple[UnderCorruption, 
     )
 
 
-def _pair(names: tuple[str, str], index: Sequence[int], a: Sequence[bool], b: Sequence[bool]) -> Pair:
-    test = paired(a, b)
-    rows = list(zip(index, a, b, strict=True))
-    return Pair(
-        a=names[0],
-        b=names[1],
-        both=test.both,
-        only_a=test.only_a,
-        only_b=test.only_b,
-        neither=test.neither,
-        p_value=test.p_value,
-        only_a_points=tuple(position for position, first, second in rows if first and not second),
-        only_b_points=tuple(position for position, first, second in rows if second and not first),
-    )
+def _only(index: Sequence[int], kept: Sequence[bool], other: Sequence[bool]) -> tuple[int, ...]:
+    rows = zip(index, kept, other, strict=True)
+    return tuple(position for position, first, second in rows if first and not second)
 
 
 def _share(kept: Sequence[bool]) -> float:

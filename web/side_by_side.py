@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmark.side_by_side import Pair, SideBySide
+from store.ties import LEVEL
 from web.charts import Part, Tick
 from web.formats import count, percent
 
@@ -12,8 +13,6 @@ LETTERS = "ABCDE"
 """What the models are called in tables and charts."""
 MOST_POINTS = 60
 """Points of a pair that are named; all of them are in the JSON."""
-SURPRISING = 0.05
-"""A p-value below it is taken for a difference."""
 
 _WIDTH, _HEIGHT = 720, 340
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 640, 24, 284
@@ -104,11 +103,12 @@ def differences(comparison: SideBySide) -> tuple[Difference, ...]:
 def _verdict(pair: Pair, a: str, b: str) -> str:
     if pair.only_a == pair.only_b == 0:
         return f"{a} and {b} keep the same points."
-    if pair.p_value >= SURPRISING:
-        return f"Not told apart: a difference like this is common by chance (p = {pair.p_value:.2g})."
+    p_value = pair.corrected_p_value
+    if p_value > LEVEL:
+        return f"Not told apart: a difference like this is common by chance (p = {p_value:.2g})."
     better, more = (a, pair.only_a - pair.only_b) if pair.only_a > pair.only_b else (b, pair.only_b - pair.only_a)
     points = "point" if more == 1 else "points"
-    return f"{better} keeps {count(more)} {points} more; by chance that would be rare (p = {pair.p_value:.2g})."
+    return f"{better} keeps {count(more)} {points} more; by chance that would be rare (p = {p_value:.2g})."
 
 
 def _place(accuracy: float) -> float:

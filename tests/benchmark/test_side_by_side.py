@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from benchmark.errors import InvalidInput
 from benchmark.report import EvaluationReport
 from benchmark.side_by_side import MOST, SideBySide, Standing, side_by_side
-from benchmark.statistics import exact_p_value
+from benchmark.statistics import exact_p_value, holm
 from tests.benchmark.reports import MIXED, VERDICTS, points_of, report_of
 
 ROBUST: list[str | None] = [None] * len(MIXED)
@@ -73,6 +73,7 @@ def test_every_number_follows_from_the_verdicts(rows: list[tuple[str | None, ...
         )
         assert (len(pair.only_a_points), len(pair.only_b_points)) == (pair.only_a, pair.only_b)
         assert pair.p_value == pytest.approx(float(exact_p_value(pair.only_a, pair.only_b)))
+    assert [pair.corrected_p_value for pair in result.pairs] == list(holm([pair.p_value for pair in result.pairs]))
     for model, column in enumerate(columns):
         robust = sum(by is None for by in column)
         assert result.all_keep <= robust <= result.n_points - result.none_keeps

@@ -138,7 +138,8 @@ def test_verdicts_on_a_pair(service: Running, only_a: int, only_b: int, verdict:
         only_a=only_a,
         only_b=only_b,
         neither=0,
-        p_value={0: 1.0, 1: 1.0, 5: 0.0625, 6: 0.03125, 2_000: 0.03}[only_a or only_b],
+        p_value=0.001,
+        corrected_p_value={0: 1.0, 1: 1.0, 5: 0.0625, 6: 0.03125, 2_000: 0.03}[only_a or only_b],
         only_a_points=(),
         only_b_points=(),
     )
