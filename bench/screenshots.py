@@ -92,20 +92,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where to write them")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as (url, services):
-        pictures = a_day(url, services)
+        pictures, jane = a_day(url, services)
         wanted = [one for one in pictures if one.name in options.names or not options.names]
         options.folder.mkdir(parents=True, exist_ok=True)
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
-            for theme in THEMES:
-                for device, width in WIDTHS.items():
-                    for picture in wanted:
+            running = under_attack(jane)
+            for picture in (running, *wanted):
+                for theme in THEMES:
+                    for device, width in WIDTHS.items():
                         target = options.folder / f"{picture.name}-{theme}-{device}.webp"
                         take(browser, url, picture, target, theme, width)
                         print(target.name, file=sys.stderr)
             browser.close()
         if not options.names:
-            (options.folder / "README.md").write_text(contents(pictures), encoding="utf-8")
+            text = contents((running, *pictures))
+            (options.folder / "README.md").write_text(text, encoding="utf-8")
     return 0
 
 
@@ -126,8 +128,16 @@ def served(folder: Path) -> Iterator[tuple[str, Services]]:
             process.terminate()
 
 
-def a_day(url: str, services: Services) -> tuple[Picture, ...]:
-    """Let people do what they do, and return the pages that there are then."""
+def under_attack(who: Person) -> Picture:
+    """Submit a model, and return its page once the attacks are at work; they take long enough for pictures of it."""
+    content = bundled_checkpoint(SUBMITTED).read_bytes()
+    submission = hand_in(who, "Under attack", content, SUBMITTED.architecture)
+    wait_for(lambda: who.client.get_submission(submission).progress.attacks)
+    return Picture("submission-running", f"/submissions/{submission}", who)
+
+
+def a_day(url: str, services: Services) -> tuple[tuple[Picture, ...], Person]:
+    """Let people do what they do, and return the pages that there are then, with somebody who submits."""
     admin, jane = (person(url, services, *who) for who in (("ada", Role.ADMIN), ("jane", Role.SUBMITTER)))
     wait_for(lambda: all(view.state is State.PUBLISHED for view in admin.client.list_submissions()))
     rejected = hand_in(jane, "Constant answers", save(blank(SUBMITTED.id)), SUBMITTED.architecture)
@@ -137,15 +147,19 @@ def a_day(url: str, services: Services) -> tuple[Picture, ...]:
     verified = send_examples(jane)
     wait_for(lambda: jane.client.get_external(verified).concluded_ms is not None)
     entry = f"/models/{LINF}"
-    return (
+    reported = "/models/cifar10/Linf/Wang2023Better_WRN-70-16"
+    pictures = (
         Picture("home", "/"),
         Picture("board", f"/boards/{LINF}"),
         Picture("board-of-corruptions", "/boards/digits/corruptions"),
         Picture("board-reported", "/boards/cifar10/Linf"),
+        Picture("progress", "/boards/cifar10/Linf/progress"),
+        Picture("board-with-all-columns", f"/boards/{LINF}?columns=standard&columns=robust&columns=breakdown"),
         Picture("model", f"{entry}/{ATTACKED.id}"),
         Picture("model-in-doubt", f"{entry}/Digits_FGSM_RS"),
         Picture("model-on-corruptions", "/models/digits/corruptions/Digits_PGD10"),
-        Picture("model-reported", "/models/cifar10/Linf/Wang2023Better_WRN-70-16"),
+        Picture("model-reported", reported),
+        Picture("claim", f"{reported}/claim", jane),
         Picture("compare", f"/compare/{LINF}?model=Digits_PGD10&model=Digits_FGSM&model=Digits_Standard"),
         Picture("external", f"{entry}/{ATTACKED.id}/external"),
         Picture("external-evaluation", f"/external-evaluations/{verified}"),
@@ -165,9 +179,15 @@ def a_day(url: str, services: Services) -> tuple[Picture, ...]:
         Picture("audit", "/audit", admin),
         Picture("accounts", "/accounts", admin),
         Picture("rules", "/about"),
+        Picture("documentation", "/docs"),
+        Picture("protocols", "/docs/protocol"),
+        Picture("formats", "/docs/formats"),
+        Picture("programs", "/docs/api"),
+        Picture("citing", "/docs/cite"),
         Picture("rest-interface", "/api/v1/docs"),
         Picture("error", "/nothing"),
     )
+    return pictures, jane
 
 
 def person(url: str, services: Services, name: str, role: Role) -> Person:
