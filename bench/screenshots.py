@@ -260,7 +260,15 @@ def take(browser: Browser, url: str, picture: Picture, target: Path, theme: str,
     context.close()
 
 
+_LOADED = """async () => {
+  for (const image of document.images) image.loading = "eager";
+  await Promise.all([...document.images].map((image) => image.decode()));
+}"""
+"""Images further down are loaded only once somebody gets there."""
+
+
 def _shot(page: Page, width: int) -> bytes:
+    page.evaluate(_LOADED)
     height = min(TALLEST_PX, page.evaluate("document.documentElement.scrollHeight"))
     return page.screenshot(full_page=True, clip={"x": 0, "y": 0, "width": width, "height": height})
 
