@@ -237,7 +237,7 @@ def test_whoever_cites_a_model_gets_its_paper_or_its_entry_here(service: Running
     ]
     shown = read_page(service.http.get("/models/digits/Linf/Method%20A").text)
     assert page.citation in shown.text
-    assert shown.find("a", href="/about#cite")
+    assert shown.find("a", href="/docs/cite")
 
 
 def test_an_anonymous_entry_is_cited_without_names(service: Running) -> None:
