@@ -57,6 +57,7 @@ class SubmissionRow(Base):
     __table_args__ = (
         Index(None, "dataset", "threat_model", "name"),
         Index(None, "state"),
+        Index(None, "checkpoint_sha256"),
         # Two submissions of one name at the same moment: the database lets only one of them in.
         Index(
             "uq_submission_open_name",
