@@ -164,6 +164,10 @@ def look(objects: Objects, _owner: Person) -> Request:
     return Request(objects.look)
 
 
+def picture(objects: Objects, _owner: Person) -> Request:
+    return Request(objects.picture)
+
+
 def external(objects: Objects, _owner: Person) -> Request:
     return Request(objects.external)
 
@@ -416,6 +420,7 @@ TABLE = (
     Line("GET", "/boards/{dataset}/{threat_model}", everybody(200), board),
     Line("GET", "/boards/{dataset}/{threat_model}/progress", everybody(200), board),
     Line("GET", MODEL, everybody(200), entry),
+    Line("GET", f"{MODEL}/gallery/{{version}}/{{point}}/{{image}}", everybody(200), picture),
     Line("GET", f"{API}/leaderboards", everybody(200), nothing),
     Line("GET", f"{API}{BOARD_PLACE}", everybody(200), board),
     Line("GET", f"{API}{BOARD_PLACE}/compare", everybody(422), board, "without naming any entry"),

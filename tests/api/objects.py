@@ -12,12 +12,14 @@ from urllib.parse import quote
 import numpy as np
 from sqlalchemy import update
 
+from benchmark.threat_models import official_board
 from model_zoo.registry import bundled_checkpoint, card
 from store.account_links import new_link
 from store.actors import Actor, Role, Scope
 from store.administration import invite
 from store.boards import get_model
 from store.entry_claims import ClaimKind, file_claim
+from store.galleries import find_gallery
 from store.intervention import fail_by_service
 from store.moderation import withdraw
 from store.services import Services
@@ -31,6 +33,7 @@ from tests.api.callers import Caller, Person, a_person
 from tests.store.deciders import evaluate, send
 from tests.store.lowered import doubt, look_closer, send_examples
 from tests.store.material import CHECKPOINT, Rules, a_worker, must_claim, new_submission
+from tests.store.pictures import publish_with_gallery
 
 BOARD = {"dataset": "digits", "threat_model": "Linf"}
 CARD = card("Digits_Standard", "digits", "Linf")
@@ -100,6 +103,15 @@ class Objects:
         with self.services.db.transaction() as session:
             session.query(SubmissionRow).filter_by(name=ENTRY).one().private_checkpoint = False
         return {**BOARD, "model_id": ENTRY}
+
+    @cached_property
+    def picture(self) -> dict[str, str]:
+        """An image of an entry's gallery."""
+        self._empty_queue()
+        publish_with_gallery(self.services, "Pictured", index=(23,))
+        stored = find_gallery(self.services.db, self.services.blobs, official_board(*BOARD.values()), "Pictured")
+        assert stored is not None
+        return {**BOARD, "model_id": "Pictured", "version": stored.sha256, "point": "23", "image": "original.png"}
 
     @cached_property
     def look(self) -> dict[str, str]:
