@@ -47,8 +47,11 @@ def test_shares_are_formed_within_each_round() -> None:
     }
     assert share(found, BARE) == 1
     assert share(found, "board as page") == 0.5
-    assert "| board as page | 150 | 0.50 | 1.0 | 2.0 |" in (text := document(found, 4, 8, load=1.25))
+    assert "| board as page | 150 | 0.50 | 1.0 | 2.0 |" in (
+        text := document(found, 4, 8, load=1.25, anew=Round(30.0, 33.4, 41.0, 0))
+    )
     assert "load average of 1.2 " in text
+    assert "took 33 ms in the median" in " ".join(text.split())
 
 
 def test_the_board_is_filled_up(tmp_path: Path) -> None:
