@@ -47,9 +47,9 @@ ARGUMENTS = (
 )  # fmt: skip
 WIDTHS = {"desktop": 1280, "phone": 390}
 THEMES = ("light", "dark")
-TALLEST_PX = 2_400
+TALLEST_PX = 1_800
 """What lies below is cut off."""
-QUALITY = 70
+QUALITY = 50
 PATIENCE_S = 1_800.0
 PASSWORD = "a whale is no fish"  # noqa: S105 (of a service that lives for some minutes)
 LINF = "digits/Linf"
