@@ -1,0 +1,58 @@
+"""Fairness: how evenly accuracy and robustness are spread over the classes. Nothing here needs torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import fsum, sqrt
+from typing import Annotated
+
+from pydantic import Field
+
+from benchmark.report import Accuracy, ClassAccuracy, Count, EvaluationReport, Part
+
+PROTOCOL = "apgd-t(steps=20,targets=3)"
+"""The attack by which robust accuracy is compared class by class: cheap, and close to that of the full ensemble."""
+
+Spread = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Fairness(Part):
+    """How evenly accuracies are spread over the classes."""
+
+    classes: tuple[ClassAccuracy, ...]
+    standard_spread: Spread | None
+    """Relative standard deviation of the classes' standard accuracies; None where all of them are 0."""
+    robust_spread: Spread | None
+    worst_class: Count
+    """Label of the class with the least robust accuracy; the first of several."""
+    worst_robust_accuracy: Accuracy
+
+
+def fairness(report: EvaluationReport) -> Fairness:
+    """Compare the classes of an evaluation.
+
+    Args:
+        report: of an evaluation by `PROTOCOL`, or by a stronger one.
+    Source:
+        Croce et al. 2021, arXiv:2010.09670, section 4: standard deviation over mean of the classwise accuracies, under
+        targeted APGD on the DLR loss with 3 targets of 20 iterations.
+    """
+    worst = min(report.classwise, key=lambda part: part.robust_accuracy)
+    return Fairness(
+        classes=report.classwise,
+        standard_spread=relative_standard_deviation([part.standard_accuracy for part in report.classwise]),
+        robust_spread=relative_standard_deviation([part.robust_accuracy for part in report.classwise]),
+        worst_class=worst.label,
+        worst_robust_accuracy=worst.robust_accuracy,
+    )
+
+
+def relative_standard_deviation(values: Sequence[float]) -> float | None:
+    """Return the standard deviation of all values over their mean; None where the mean is 0, or there are none.
+
+    Args:
+        values: at least 0 each.
+    """
+    if not values or (mean := fsum(values) / len(values)) == 0:
+        return None
+    return sqrt(fsum((value - mean) ** 2 for value in values) / len(values)) / mean
