@@ -144,7 +144,9 @@ def test_attacks_without_randomness_do_not_depend_on_the_seed(attack: str, norm:
 EPSILON_OF_BLOBS = {"Linf": 0.12, "L2": 0.7, "L1": 3.5}
 
 
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize(
+    "norm", [pytest.param(norm, marks=pytest.mark.slow) if norm != "Linf" else norm for norm in NORMS]
+)
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_verdicts_do_not_depend_on_width_order_or_neighbours(
     blob_model: nn.Module, blob_points: tuple[Tensor, Tensor], attack: str, norm: str

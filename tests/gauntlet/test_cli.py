@@ -122,6 +122,7 @@ def test_every_command_has_help_with_json_and_is_documented(command: str) -> Non
     assert f"| `gauntlet {command}" in (ROOT / "docs/cli.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "field"),
     [
