@@ -13,6 +13,7 @@ from gauntlet import __version__
 from gauntlet.cli import (
     account,
     account_token,
+    analyse,
     backup,
     check,
     compare,
@@ -48,6 +49,7 @@ for name, command in (
     ("check", check.check),
     ("convert", convert.convert),
     ("compare", compare.compare),
+    ("analyse", analyse.analyse),
     ("reproduce", reproduce.reproduce),
     ("submit", submit.submit),
     ("watch", submit.watch),

@@ -91,6 +91,7 @@ def test_help_names_the_exit_codes() -> None:
         "evaluate",
         "check",
         "compare",
+        "analyse",
         "convert",
         "data check",
         "data fetch",
