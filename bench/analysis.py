@@ -17,7 +17,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from benchmark import datasets
-from benchmark.analysis.study import Split, Study, study
+from benchmark.analysis.study import Study, study
 from benchmark.analysis.transfer import Transferability, transferability
 from benchmark.threat_models import official_board
 from model_zoo import load_model
@@ -65,8 +65,8 @@ class Found:
 
 def main() -> int:
     """Analyse all models, and write page, figure and numbers."""
-    test, train = (datasets.load("digits", split) for split in ("test", "train"))
-    points, members = Split(test.x, test.y), Split(train.x[: len(test.y)], train.y[: len(test.y)])
+    points = datasets.load("digits", "test")
+    members = datasets.load("digits", "train", len(points.y))
     boards = {}
     for threat_model, names in BOARDS.items():
         budget = official_board("digits", threat_model).budget

@@ -60,14 +60,14 @@ def calibration(logits: Tensor, y: Tensor) -> Calibration:
         Guo et al. 2017, arXiv:1706.04599. Differs: float64.
     """
     values = logits.double()
-    below = values - values.amax(1, keepdim=True)
     correct = (values.argmax(1) == y).double()
-    at_one = _error(below, correct, 1.0)
+    sure = maximum_confidence(values)
+    at_one = _error(sure, correct)
     found = (at_one, 0.0, 1.0)
     for t in range(1, _GRID):
         for temperature in (t / _GRID, _GRID / t):
             apart = abs(torch.tensor(temperature).log().item())
-            found = min(found, (_error(below, correct, temperature), apart, temperature))
+            found = min(found, (_error(maximum_confidence(values, temperature), correct), apart, temperature))
     error, _, temperature = found
     return Calibration(
         points=len(y),
@@ -75,13 +75,19 @@ def calibration(logits: Tensor, y: Tensor) -> Calibration:
         temperature=temperature,
         ece_at_temperature=error,
         on_border=temperature in {1 / _GRID, float(_GRID)},
-        bins=_bins(below, correct),
+        bins=_bins(sure, correct),
     )
 
 
-def _confidence(below: Tensor, temperature: float) -> Tensor:
-    """Return the greatest probability, (n,), from logits less their greatest."""
-    return 1 / (below / temperature).exp().sum(1)
+def maximum_confidence(logits: Tensor, temperature: float = 1.0) -> Tensor:
+    """Return the greatest probability of each point's softmax, (n,), in float64.
+
+    Args:
+        logits: (n, classes).
+        temperature: what they are divided by, > 0.
+    """
+    values = logits.double()
+    return 1 / ((values - values.amax(1, keepdim=True)) / temperature).exp().sum(1)
 
 
 def _places(confidence: Tensor) -> Tensor:
@@ -97,14 +103,12 @@ def _sums(confidence: Tensor, *values: Tensor) -> list[Tensor]:
     ]
 
 
-def _error(below: Tensor, correct: Tensor, temperature: float) -> float:
-    confidence = _confidence(below, temperature)
+def _error(confidence: Tensor, correct: Tensor) -> float:
     confident, right = _sums(confidence, confidence, correct)
     return min(1.0, float((confident - right).abs().sum()) / len(correct))
 
 
-def _bins(below: Tensor, correct: Tensor) -> tuple[Bin, ...]:
-    confidence = _confidence(below, 1.0)
+def _bins(confidence: Tensor, correct: Tensor) -> tuple[Bin, ...]:
     points, confident, right = _sums(confidence, torch.ones_like(confidence), confidence, correct)
     some = points.clamp(min=1)
     rows = zip(points.tolist(), (confident / some).tolist(), (right / some).tolist(), strict=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import fsum, sqrt
+from statistics import fmean, pstdev
 from typing import Annotated
 
 from pydantic import Field
@@ -53,6 +53,6 @@ def relative_standard_deviation(values: Sequence[float]) -> float | None:
     Args:
         values: at least 0 each.
     """
-    if not values or (mean := fsum(values) / len(values)) == 0:
+    if not values or (mean := fmean(values)) == 0:
         return None
-    return sqrt(fsum((value - mean) ** 2 for value in values) / len(values)) / mean
+    return pstdev(values) / mean

@@ -8,15 +8,6 @@ from torch import Tensor
 from benchmark.errors import InvalidInput
 
 
-def maximum_confidence(logits: Tensor) -> Tensor:
-    """Return the greatest probability of each point's softmax, (n,), in float64.
-
-    Args:
-        logits: (n, classes).
-    """
-    return logits.double().softmax(1).amax(1)
-
-
 def auroc(inside: Tensor, outside: Tensor) -> float:
     """Return the chance that a point of the own data scores higher than a foreign one; a draw counts as half.
 
@@ -29,8 +20,8 @@ def auroc(inside: Tensor, outside: Tensor) -> float:
     Raises:
         InvalidInput: either is empty, or a score is no number.
     Source:
-        Hendrycks & Gimpel 2017, arXiv:1610.02136, with the maximum confidence as the score, as in Croce et al. 2021,
-        arXiv:2010.09670, against CIFAR-100, SVHN and Describable Textures.
+        Hendrycks & Gimpel 2017, arXiv:1610.02136; as in Croce et al. 2021, arXiv:2010.09670, the score is that of
+        `benchmark.analysis.calibration.maximum_confidence`, against CIFAR-100, SVHN and Describable Textures.
     """
     for name, scores in (("inside", inside), ("outside", outside)):
         if not len(scores) or bool(scores.isnan().any()):

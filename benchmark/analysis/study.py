@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
 
@@ -18,6 +17,7 @@ from benchmark.analysis.fairness import PROTOCOL, Fairness, fairness
 from benchmark.analysis.privacy import Membership, membership
 from benchmark.analysis.smoothness import POINTS, local_lipschitz
 from benchmark.classifier import Classifier, check_points, frozen
+from benchmark.datasets import LabelledPoints
 from benchmark.pipeline import evaluate
 from benchmark.report import Accuracy, Count, EvaluationReport, Name, Part
 from benchmark.threat_models import ThreatModel
@@ -75,23 +75,10 @@ class Study(Part):
     """Wall time of each analysis."""
 
 
-@dataclass(frozen=True)
-class Split:
-    """Points of one split of a data set.
-
-    Args:
-        x: images, (n, c, h, w), float32 in [0, 1].
-        y: labels, (n,), int64.
-    """
-
-    x: Tensor
-    y: Tensor
-
-
 def study(
     model: nn.Module,
-    test: Split,
-    train: Split | None,
+    test: LabelledPoints,
+    train: LabelledPoints | None,
     threat_model: ThreatModel,
     *,
     analyses: Collection[Analysis] = tuple(Analysis),
@@ -156,13 +143,15 @@ def _logits(model: nn.Module, x: Tensor) -> Tensor:
     return Classifier(model, shape, _WIDTH).logits_of_all(x.flatten(1))
 
 
-def _attacked(model: nn.Module, points: Split, threat_model: ThreatModel, seed: int) -> tuple[EvaluationReport, Tensor]:
+def _attacked(
+    model: nn.Module, points: LabelledPoints, threat_model: ThreatModel, seed: int
+) -> tuple[EvaluationReport, Tensor]:
     evaluation = evaluate(model, points.x, points.y, threat_model, protocol=PROTOCOL, seed=seed, diagnostics=False)
     return evaluation.report, evaluation.x_adv
 
 
 def _privacy(
-    model: nn.Module, train: Split, test: Split, x_adv: Tensor, threat_model: ThreatModel, seed: int
+    model: nn.Module, train: LabelledPoints, test: LabelledPoints, x_adv: Tensor, threat_model: ThreatModel, seed: int
 ) -> Privacy:
     _, of_members = _attacked(model, train, threat_model, seed)
     with frozen(model):

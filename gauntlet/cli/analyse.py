@@ -39,7 +39,7 @@ def analyse(
     place = board_place(board)
 
     from benchmark import datasets
-    from benchmark.analysis.study import Analysis, Split, study
+    from benchmark.analysis.study import Analysis, study
     from benchmark.analysis.transfer import transferability
     from benchmark.threat_models import official_board
 
@@ -53,8 +53,7 @@ def analyse(
         task = bar.add_task("analysing", total=len(networks) * bool(chosen) + (TRANSFER in wanted))
         for name, network in networks.items():
             if chosen:
-                members = Split(train.x[: len(test.y)], train.y[: len(test.y)]) if train is not None else None
-                studies[name] = study(network, Split(test.x, test.y), members, budget, analyses=chosen, seed=seed)
+                studies[name] = study(network, test, train, budget, analyses=chosen, seed=seed)
                 bar.advance(task)
         transfer = transferability(networks, test.x, test.y, budget, seed=seed) if TRANSFER in wanted else None
         bar.advance(task)

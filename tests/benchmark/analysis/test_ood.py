@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from benchmark.analysis.ood import auroc, maximum_confidence
+from benchmark.analysis.calibration import maximum_confidence
+from benchmark.analysis.ood import auroc
 from benchmark.errors import InvalidInput
 
 SCORES = st.lists(st.sampled_from([0.1, 0.2, 0.2000001, 0.5, 0.9, 1.0]), min_size=1, max_size=30)

@@ -6,16 +6,15 @@ from torch import nn
 
 from benchmark import datasets
 from benchmark.analysis.calibration import calibration
-from benchmark.analysis.study import SMOOTHNESS_EPSILON, Analysis, Split, Study, study
+from benchmark.analysis.study import SMOOTHNESS_EPSILON, Analysis, Study, study
 from benchmark.threat_models import official_board
 from model_zoo import load_model
 
 BUDGET = official_board("digits", "Linf").budget
 
 
-def split(name: str, n: int = 40) -> Split:
-    points = datasets.load("digits", name, n)
-    return Split(points.x, points.y)
+def split(name: str, n: int = 40) -> datasets.LabelledPoints:
+    return datasets.load("digits", name, n)
 
 
 @pytest.fixture(scope="module")
