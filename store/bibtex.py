@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from urllib.parse import quote
 
 from store.characters import as_comment, as_tex, on_one_line
+from store.venues import last_year_in
 from store.views import BoardRow, BoardView
 
 _ARXIV = re.compile(r"https?://arxiv\.org/(?:abs|pdf)/(\d{4}\.\d{4,5})(?:v\d+)?(?:\.pdf)?/?")
-_YEAR = re.compile(r"(?<!\d)(?:19|20)\d{2}(?!\d)")
 _URL_CHARACTERS = "!#$&'()*+,/:;=?@[]~%"
 _SMALL_WORDS = frozenset({"a", "an", "the", "on", "of", "in", "for", "to", "and", "with"})
 
@@ -81,10 +81,10 @@ def _author(name: str) -> str:
 
 
 def _year(row: BoardRow) -> str:
-    years = _YEAR.findall(row.venue)
+    year = last_year_in(row.venue)
     paper = _ARXIV.fullmatch(row.link)
-    if years:
-        return str(years[-1])
+    if year is not None:
+        return str(year)
     return f"20{paper[1][:2]}" if paper else ""
 
 

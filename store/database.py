@@ -28,6 +28,8 @@ SILENCE_MS = 20_000
 """How long a transaction that may write is left without a statement before PostgreSQL ends it: its client is gone."""
 
 DAY_MS = 24 * 3600 * 1000
+GREATEST_NUMBER = 2**31 - 1
+"""Greatest number of a row, or of rows, that both dialects take."""
 
 _QUEUED = "queued"
 _LOCK_CONFLICTS = frozenset({"55P03", "40P01"})

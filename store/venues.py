@@ -44,5 +44,11 @@ def year_of_venue(venue: str, latest: int) -> int | None:
         venue: its name.
         latest: the last year that can be.
     """
-    years = [int(year) for year in _YEAR.findall(venue)]
-    return years[-1] if years and FIRST_YEAR <= years[-1] <= latest else None
+    year = last_year_in(venue)
+    return year if year is not None and FIRST_YEAR <= year <= latest else None
+
+
+def last_year_in(text: str) -> int | None:
+    """Return the last number in a text that looks like a year; None where there is none."""
+    years = _YEAR.findall(text)
+    return int(years[-1]) if years else None

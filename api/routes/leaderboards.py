@@ -17,10 +17,9 @@ from store.as_of import read_moment
 from store.board_filters import BoardFilters
 from store.boards import get_board, list_boards
 from store.comparison import ComparisonView, compare_entries
+from store.database import GREATEST_NUMBER
 from store.rendered import Answer, answer_of, standing_of
 from store.views import MOST_ROWS, BoardView, Order, Sort, Ties
-
-MOST_OFFSET = 2**31 - 1
 
 router = APIRouter(prefix="/leaderboards", tags=["leaderboards"])
 
@@ -37,7 +36,7 @@ class BoardQuestion(BoardFilters):
     )
     format: Format | None = Field(None, description="How to write it; by default JSON, or CSV to those who accept that")
     limit: int = Field(MOST_ROWS, ge=1, le=MOST_ROWS, description="Most rows to return")
-    offset: int = Field(0, ge=0, le=MOST_OFFSET, description="Rows to pass over")
+    offset: int = Field(0, ge=0, le=GREATEST_NUMBER, description="Rows to pass over")
 
     @property
     def is_rare(self) -> bool:

@@ -15,6 +15,7 @@ from benchmark.report import EvaluationReport, Points
 from benchmark.threat_models import official_board
 from store.boards import get_model
 from store.checkpoints import find_checkpoint
+from store.database import GREATEST_NUMBER
 from store.entry_edits import edit_entry
 from store.look_views import get_look
 from store.model_info import ModelInfo, write_info
@@ -27,9 +28,8 @@ MODEL = "/{dataset}/{threat_model}/{model_id}"
 WEIGHTS = "application/octet-stream"
 _EXPORTED = b"PK"
 """How the file of a whole exported network begins; others are safetensors."""
-_GREATEST_NUMBER = 2**31 - 1
 
-LookNumber = Annotated[int, Path(ge=1, le=_GREATEST_NUMBER, description="Number of the closer look, as the entry says")]
+LookNumber = Annotated[int, Path(ge=1, le=GREATEST_NUMBER, description="Number of the closer look, as the entry says")]
 
 
 @router.get(MODEL, responses=responses(404))

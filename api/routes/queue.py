@@ -9,15 +9,14 @@ from fastapi import APIRouter, Path
 from api.errors import responses
 from api.schemas import Requeued
 from api.services import Store, Who
+from store.database import GREATEST_NUMBER
 from store.intervention import requeue
 from store.queue_views import QueueView, view_work_queue
 from store.workers import drain
 
-_GREATEST_NUMBER = 2**31 - 1
-
 router = APIRouter(prefix="/queue", tags=["moderation"], responses=responses(401, 403))
 
-Piece = Annotated[int, Path(ge=1, le=_GREATEST_NUMBER, description="Number of a piece of work, as the queue shows it")]
+Piece = Annotated[int, Path(ge=1, le=GREATEST_NUMBER, description="Number of a piece of work, as the queue shows it")]
 WorkerName = Annotated[str, Path(max_length=200, description="Name of a worker, as the queue shows it")]
 
 

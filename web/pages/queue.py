@@ -14,6 +14,7 @@ from starlette.responses import RedirectResponse
 from benchmark.errors import InvalidInput
 from store.actors import Actor
 from store.admission import LONGEST_REASON
+from store.database import GREATEST_NUMBER
 from store.intervention import fail_by_service, requeue, send_again
 from store.queue import MOST_PRIORITY, Piece, set_priority
 from store.queue_views import SILENT_AFTER_MS, QueueView, Standing, WorkView, view_work, view_work_queue
@@ -31,13 +32,12 @@ router = APIRouter()
 
 HERE = "queue"
 REFRESH_S = 15
-_GREATEST_NUMBER = 2**31 - 1
 _FIELDS = {"reason": room_for(LONGEST_REASON), "priority": SHORT}
 _WHOLE = re.compile(r"[+-]?[0-9]{1,6}")
 STILL_AFTER_MS = 300_000
 """Time after which work that does not go on may hang, though its worker shows life."""
 
-PieceNumber = Annotated[int, Path(ge=1, le=_GREATEST_NUMBER)]
+PieceNumber = Annotated[int, Path(ge=1, le=GREATEST_NUMBER)]
 
 
 class WaitingLine(BaseModel):
