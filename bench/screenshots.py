@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import re
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,10 +20,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 from safetensors.torch import load_file, save
 
+from bench.service import started
 from benchmark import datasets
 from gauntlet.app import make_services
 from gauntlet.client import Client
@@ -114,18 +114,10 @@ def main(arguments: list[str] | None = None) -> int:
 @contextmanager
 def served(folder: Path) -> Iterator[tuple[str, Services]]:
     """Serve until the end of the block; with the address comes what the service stores."""
-    environment = {"PATH": "/usr/bin:/bin", "GAUNTLET_APPROVAL": "on", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "gauntlet", "serve", "--port", "0", "--var-dir", str(folder / "var")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as process:
-        found = re.search(r"http://\S+", process.stdout.readline() if process.stdout is not None else "")
-        if found is None:
-            raise RuntimeError("the service did not start")
+    with started(folder / "var", {"GAUNTLET_APPROVAL": "on", "OMP_NUM_THREADS": "1"}) as url:
         services = make_services(Settings(var_dir=folder / "var"))
-        try:
-            with closing(services.db):
-                yield found[0], services
-        finally:
-            process.terminate()
+        with closing(services.db):
+            yield url, services
 
 
 def under_attack(who: Person) -> Picture:
@@ -225,23 +217,30 @@ def blank(model_id: str) -> dict[str, torch.Tensor]:
 
 def send_examples(who: Person) -> str:
     """Send examples of one step against a model that comes along, and return the evaluation's id."""
-    model = load_model(ATTACKED.id, dataset="digits", threat_model="Linf")
-    points = datasets.load("digits", "test")
-    x = points.x.clone().requires_grad_()
-    torch.nn.functional.cross_entropy(model(x), points.y).backward()
-    if x.grad is None:
-        raise RuntimeError("the loss does not depend on the images")
-    x_adv = (points.x + 0.19 * x.grad.sign()).clamp(0, 1)
-    broken = (model(x_adv).argmax(1) != points.y).nonzero().flatten()
+    broken, x_adv = one_step_against(ATTACKED.id)
     with tempfile.NamedTemporaryFile(suffix=".npy") as file:
-        np.save(file, x_adv[broken].detach().numpy())
+        np.save(file, x_adv)
         file.flush()
         sha256 = who.client.upload(Path(file.name)).sha256
     new = NewExternal(
-        examples_sha256=sha256, points=tuple(broken.tolist()), title="One step suffices", authors="Jane Doe",
+        examples_sha256=sha256,
+        points=broken,
+        title="One step suffices",
+        authors="Jane Doe",
         attack="one step along the sign of the gradient",
-    )  # fmt: skip
+    )
     return who.client.submit_external("digits", "Linf", ATTACKED.id, new).id
+
+
+def one_step_against(model_id: str) -> tuple[tuple[int, ...], NDArray[np.float32]]:
+    """Return which test images a model of digits/Linf misclassifies after one step within the budget, and as what."""
+    model = load_model(model_id, dataset="digits", threat_model="Linf")
+    points = datasets.load("digits", "test")
+    x = points.x.clone().requires_grad_()
+    (grad,) = torch.autograd.grad(torch.nn.functional.cross_entropy(model(x), points.y), x)
+    x_adv = (points.x + 0.19 * grad.sign()).clamp(0, 1)
+    broken = (model(x_adv).argmax(1) != points.y).nonzero().flatten()
+    return tuple(broken.tolist()), x_adv[broken].numpy()
 
 
 def take(browser: Browser, url: str, picture: Picture, target: Path, theme: str, width: int) -> None:

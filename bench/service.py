@@ -101,9 +101,16 @@ def served(folder: Path) -> Iterator[str]:
     """Serve a board of so many rows, without workers, until the end of the block."""
     settings = Settings(var_dir=folder / "var", evaluate_zoo=False, worker_children=0)
     fill(settings)
-    environment = {"PATH": "/usr/bin:/bin", "GAUNTLET_EVALUATE_ZOO": "0", "GAUNTLET_WORKER_CHILDREN": "0"}
-    command = [sys.executable, "-m", "gauntlet", "serve", "--port", "0", "--var-dir", str(settings.var_dir)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as process:
+    with started(settings.var_dir, {"GAUNTLET_EVALUATE_ZOO": "0", "GAUNTLET_WORKER_CHILDREN": "0"}) as url:
+        yield url
+
+
+@contextmanager
+def started(var_dir: Path, environment: Mapping[str, str]) -> Iterator[str]:
+    """Run a service in a process of its own until the end of the block; yield its address."""
+    command = [sys.executable, "-m", "gauntlet", "serve", "--port", "0", "--var-dir", str(var_dir)]
+    surroundings = {"PATH": "/usr/bin:/bin", **environment}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=surroundings, text=True) as process:
         try:
             yield _address(process.stdout.readline() if process.stdout is not None else "")
         finally:

@@ -96,6 +96,22 @@ class SideBySide(Part):
     none_keeps: Count
 
 
+def check_number(number: int, what: str) -> None:
+    """Refuse to compare fewer or more than can be.
+
+    Args:
+        number: how many are to be compared.
+        what: what they are called.
+    Raises:
+        InvalidInput: they are too few or too many.
+    """
+    if not FEWEST <= number <= MOST:
+        raise InvalidInput.because(
+            "model", found=f"{number} {what}", expected=f"from {FEWEST} to {MOST} {what} of one board",
+            remedy="leave some out or add some",
+        )  # fmt: skip
+
+
 def side_by_side(models: Mapping[str, Standing]) -> SideBySide:
     """Compare models on the points that they were all evaluated on.
 
@@ -104,11 +120,7 @@ def side_by_side(models: Mapping[str, Standing]) -> SideBySide:
     Raises:
         InvalidInput: they are too few or too many, or their data sets, budgets or points differ.
     """
-    if not FEWEST <= len(models) <= MOST:
-        raise InvalidInput.because(
-            "model", found=f"{len(models)} models", expected=f"from {FEWEST} to {MOST} of them",
-            remedy="name each once, and leave some out or add some",
-        )  # fmt: skip
+    check_number(len(models), "models")
     names = tuple(models)
     reports = [standing.report for standing in models.values()]
     for report in reports[1:]:

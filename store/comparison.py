@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from benchmark.errors import InvalidInput
 from benchmark.report import EvaluationReport, Points
-from benchmark.side_by_side import FEWEST, MOST, SideBySide, Standing, side_by_side
+from benchmark.side_by_side import SideBySide, Standing, check_number, side_by_side
 from benchmark.threat_models import official_board
 from store.blobs import Blobs
 from store.boards import ranked_entries, view_row
@@ -67,11 +67,7 @@ def _check_names(model_ids: Sequence[str]) -> None:
         raise InvalidInput.because(
             "model", found=f"{twice[0][:80]!r} twice", expected="different entries", remedy="name each once"
         )
-    if not FEWEST <= len(model_ids) <= MOST:
-        raise InvalidInput.because(
-            "model", found=f"{len(model_ids)} entries", expected=f"from {FEWEST} to {MOST} entries of one board",
-            remedy="leave some out or add some",
-        )  # fmt: skip
+    check_number(len(model_ids), "entries")  # before any report is read
 
 
 def _standing(blobs: Blobs, report: EvaluationReport, entry: EntryRow) -> Standing:

@@ -21,10 +21,11 @@ from fastapi.routing import iter_route_contexts
 from playwright.sync_api import Browser, Page
 
 import web
+from bench.screenshots import WIDTHS
 from tests.api.access import TABLE, Line
 from tests.api.callers import COOKIE, Caller, Person, a_person, hashed_quickly
 from tests.api.objects import Objects
-from tests.browser.test_pages import WIDTHS, Watched, browser, opened, populate
+from tests.browser.test_pages import Watched, browser, opened, populate
 from tests.house.layout import ROOT
 from tests.running import Running, quiet_settings, running
 

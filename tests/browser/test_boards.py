@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Browser
 
-from tests.browser.test_pages import WIDTHS, browser, opened
+from bench.screenshots import WIDTHS
+from tests.browser.test_pages import browser, opened
 from tests.running import Running
 from tests.store.corrupted import publish_corrupted
 from tests.store.evaluated import add_evaluated

@@ -7,19 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from playwright.sync_api import Browser, Page
 
-from benchmark import datasets
+from bench.screenshots import WIDTHS, one_step_against
 from gauntlet.settings import Settings
-from model_zoo import load_model
 from model_zoo.registry import bundled_checkpoint, card
 from store.account_links import choose_password_by_link
 from store.actors import Role
 from store.administration import invite
 from store.submissions import ensure_submission
 from tests.browser.test_own_networks import CARD, PATIENCE_MS, send
-from tests.browser.test_pages import WIDTHS, browser, opened
+from tests.browser.test_pages import browser, opened
 from tests.running import Running, running
 from tests.store.material import new_submission
 from tests.store.test_accounts import PASSWORD
@@ -51,19 +49,6 @@ def moderated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield service
 
 
-def examples_against(path: Path) -> tuple[int, ...]:
-    """Write examples of one step that the model of the form misclassifies; return the points that they are of."""
-    model = load_model(CARD.id, dataset="digits", threat_model="Linf")
-    points = datasets.load("digits", "test")
-    x = points.x.clone().requires_grad_()
-    torch.nn.functional.cross_entropy(model(x), points.y).backward()
-    assert x.grad is not None
-    x_adv = (points.x + 0.19 * x.grad.sign()).clamp(0, 1)
-    broken = (model(x_adv).argmax(1) != points.y).nonzero().flatten()[:5]
-    np.save(path, x_adv[broken].detach().numpy())
-    return tuple(broken.tolist())
-
-
 @pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no-scripts"])
 @pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS.keys())
 def test_from_the_form_to_the_board_and_off_it_again(
@@ -71,7 +56,9 @@ def test_from_the_form_to_the_board_and_off_it_again(
 ) -> None:
     name = f"Journey {width}{' with scripts' if scripts else ''}"
     x_adv = tmp_path / "x_adv.npy"
-    broken = examples_against(x_adv)
+    broken, examples = one_step_against(CARD.id)
+    broken = broken[:5]
+    np.save(x_adv, examples[:5])
     with (
         opened(browser, moderated, width=width, scripts=scripts) as author,
         opened(browser, moderated, width=width, scripts=scripts) as maintainer,

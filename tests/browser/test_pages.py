@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
+from bench.screenshots import ARGUMENTS, CHROMIUM, WIDTHS
 from model_zoo.registry import bundled_checkpoint, card
 from store.outcomes import finish_check
 from store.submissions import list_submissions
@@ -21,17 +22,6 @@ from tests.web.material import HOSTILE, attack, publish, reject, take_in
 
 pytestmark = pytest.mark.browser
 
-CHROMIUM = "/usr/bin/chromium"
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-WIDTHS = {"desktop": 1280, "phone": 390}
 CARD = card("Digits_Standard", "digits", "Linf")
 WATCH_POLICY = """
 document.addEventListener("securitypolicyviolation", (stopped) =>
@@ -56,7 +46,7 @@ class Watched:
 def browser() -> Iterator[Browser]:
     """The browser; where there is none, that is a failure."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
         yield browser
         browser.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Annotated, ClassVar
 
 from fastapi import APIRouter, Query, Request, Response
@@ -61,9 +62,9 @@ class ComparePage(Page):
     """None where too few are chosen, or there is a problem."""
 
     @property
-    def fields(self) -> tuple[str, ...]:
-        """What stands in the fields of the form."""
-        return (*self.asked, *[""] * (MOST - len(self.asked)))
+    def fields(self) -> tuple[tuple[str, str], ...]:
+        """The letter of each field of the form, and what stands in it."""
+        return tuple(zip_longest(LETTERS, self.asked, fillvalue=""))
 
 
 def compare_page(services: Services, dataset: str, threat_model: str, model_ids: Sequence[str]) -> ComparePage:
