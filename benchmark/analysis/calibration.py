@@ -2,46 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from benchmark.report import Accuracy, Count, Part
+from benchmark.analysis.results import Bin, Calibration
 
 BINS = 15
 _GRID = 1_000
 """Temperatures are tried at t and 1/t for t in 1/1000, 2/1000, …, 1."""
-
-
-class Bin(Part):
-    """The points of which a model is about as sure."""
-
-    points: Count
-    confidence: Accuracy
-    """Their mean confidence; 0 where there are none."""
-    accuracy: Accuracy
-
-
-class Calibration(Part):
-    """How far confidence and accuracy lie apart, before and after scaling the logits by one temperature."""
-
-    points: Count
-    ece: Accuracy
-    """Expected calibration error of the logits as they are."""
-    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    """The one that the logits are divided by for the least error; below 1 the model is underconfident."""
-    ece_at_temperature: Accuracy
-    on_border: bool
-    """Whether that temperature is the first or last of the grid: then a better one may lie beyond it."""
-    bins: tuple[Bin, ...]
-    """Of the logits as they are, from the least confidence to the greatest."""
-
-    @property
-    def underconfident(self) -> bool:
-        """Whether the model is right more often than it says."""
-        return self.temperature < 1
 
 
 def calibration(logits: Tensor, y: Tensor) -> Calibration:

@@ -4,28 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import fmean, pstdev
-from typing import Annotated
 
-from pydantic import Field
-
-from benchmark.report import Accuracy, ClassAccuracy, Count, EvaluationReport, Part
+from benchmark.analysis.results import Fairness
+from benchmark.report import EvaluationReport
 
 PROTOCOL = "apgd-t(steps=20,targets=3)"
 """The attack by which robust accuracy is compared class by class: cheap, and close to that of the full ensemble."""
-
-Spread = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
-class Fairness(Part):
-    """How evenly accuracies are spread over the classes."""
-
-    classes: tuple[ClassAccuracy, ...]
-    standard_spread: Spread | None
-    """Relative standard deviation of the classes' standard accuracies; None where all of them are 0."""
-    robust_spread: Spread | None
-    worst_class: Count
-    """Label of the class with the least robust accuracy; the first of several."""
-    worst_robust_accuracy: Accuracy
 
 
 def fairness(report: EvaluationReport) -> Fairness:

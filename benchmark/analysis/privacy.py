@@ -2,29 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import torch
-from pydantic import Field
 from torch import Tensor
 
+from benchmark.analysis.results import Membership
 from benchmark.errors import InvalidInput
-from benchmark.report import Count, Part
-
-Guessed = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-
-
-class Membership(Part):
-    """How often somebody guesses right whether an image was trained on; one half is chance."""
-
-    members: Count
-    others: Count
-    by_confidence: Guessed
-    """With the best threshold on the probability of the true class; that threshold is chosen with hindsight."""
-    threshold: Guessed
-    """The least confidence that counts as trained on."""
-    by_label: Guessed
-    """Guessing from nothing but whether the answer is right."""
 
 
 def membership(members: Tensor, others: Tensor, y_members: Tensor, y_others: Tensor) -> Membership:

@@ -1,181 +1,245 @@
-"""The analyses of one model on one data set, and of several models together."""
+"""The analyses of one model: what they have to go on, and the table of them."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
-from enum import StrEnum
-from typing import Annotated
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from benchmark.analysis.calibration import Calibration, calibration
-from benchmark.analysis.fairness import PROTOCOL, Fairness, fairness
-from benchmark.analysis.privacy import Membership, membership
-from benchmark.analysis.smoothness import POINTS, local_lipschitz
+from benchmark import datasets
+from benchmark.analysis.calibration import calibration
+from benchmark.analysis.fairness import PROTOCOL, fairness
+from benchmark.analysis.privacy import membership
+from benchmark.analysis.results import (
+    Analysis,
+    Calibration,
+    Fairness,
+    Privacy,
+    Smoothness,
+    Study,
+    Transferability,
+)
+from benchmark.analysis.smoothness import POINTS, layer, local_lipschitz
+from benchmark.analysis.transfer import Method, transferability
 from benchmark.classifier import Classifier, check_points, frozen
 from benchmark.datasets import LabelledPoints
-from benchmark.pipeline import evaluate
-from benchmark.report import Accuracy, Count, EvaluationReport, Name, Part
+from benchmark.errors import InvalidInput, NotFound
+from benchmark.pipeline import Evaluation, evaluate
+from benchmark.report import Part
 from benchmark.threat_models import ThreatModel
 
 SMOOTHNESS_EPSILON = 8 / 255
 """Whatever the board's budget, so that smoothness can be compared across boards."""
-_WIDTH = 64
-
-Ratio = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
-class Analysis(StrEnum):
-    """What can be looked at of one model."""
-
-    CALIBRATION = "calibration"
-    FAIRNESS = "fairness"
-    PRIVACY = "privacy"
-    SMOOTHNESS = "smoothness"
+DEFAULT_WIDTH = 64
+OWN = "this model"
+"""What the analysed model is called beside others."""
 
 
-class Privacy(Part):
-    """How well membership in the training data can be inferred."""
-
-    benign: Membership
-    adversarial: Membership
-    """On what the attack of `benchmark.analysis.fairness` makes of the same points; where it breaks nothing, on the
-    points as they are."""
+class LeftOut(Exception):
+    """An analysis cannot be made, for a reason that is no fault of the model."""
 
 
-class Smoothness(Part):
-    """Means of the greatest ratios found around the first points of the test split."""
+@dataclass(frozen=True)
+class Material:
+    """What the analyses of one model have to go on.
 
-    points: Count
-    epsilon: Ratio
-    lipschitz: Ratio
-    """Of the logits."""
-    angular_lipschitz: Ratio
-    """Of their direction alone."""
+    Args:
+        model: from images (n, c, h, w) in [0, 1] to logits (n, classes), in eval mode.
+        test: points that it was not trained on, on the device of the model.
+        threat_model: norm and budget of the attacks; its data set is where other points are taken from.
+        seed: of all draws.
+        width: rows of a batch.
+        data_dir: folder of the data sets that do not come along.
+        name: what the model is called beside others.
+        others: models to compare with, by name, on the same device.
+        method: how examples are made that are carried over to others.
+        layer: the layer whose smoothness is measured; None for the logits.
+        checkpoint_sha256: the model's file, where it has one.
+    """
 
+    model: nn.Module
+    test: LabelledPoints
+    threat_model: ThreatModel
+    seed: int = 0
+    width: int = DEFAULT_WIDTH
+    data_dir: str | Path | None = None
+    name: str = OWN
+    others: Mapping[str, nn.Module] = field(default_factory=dict)
+    method: Method = Method.PGD
+    layer: str | None = None
+    checkpoint_sha256: str | None = None
 
-class Study(Part):
-    """The analyses of one model; None for those that were not asked for."""
+    @cached_property
+    def logits(self) -> Tensor:
+        """Of the test points, (n, classes)."""
+        return self.logits_of(self.test.x)
 
-    dataset: Name | None
-    norm: Name
-    epsilon: Name
-    points: Count
-    seed: int
-    standard_accuracy: Accuracy
-    calibration: Calibration | None = None
-    fairness: Fairness | None = None
-    privacy: Privacy | None = None
-    smoothness: Smoothness | None = None
-    seconds: dict[Name, Ratio]
-    """Wall time of each analysis."""
+    def logits_of(self, x: Tensor) -> Tensor:
+        """Return the logits of any images, (n, classes), in batches."""
+        with frozen(self.model):
+            return Classifier(self.model, (x.shape[1], x.shape[2], x.shape[3]), self.width).logits_of_all(x.flatten(1))
+
+    @cached_property
+    def attacked(self) -> Evaluation:
+        """The test points under the attack by which classes are compared."""
+        return self.attack(self.test)
+
+    def attack(self, points: LabelledPoints, protocol: str = PROTOCOL) -> Evaluation:
+        """Attack points within the budget."""
+        return evaluate(
+            self.model, points.x, points.y, self.threat_model, protocol=protocol, seed=self.seed,
+            batch_size=self.width, device=str(points.x.device), diagnostics=False,
+        )  # fmt: skip
+
+    @cached_property
+    def train(self) -> LabelledPoints:
+        """As many points of the training split as there are test points.
+
+        Raises:
+            LeftOut: they are not here.
+        """
+        return self.load(self.dataset, "train", len(self.test.y))
+
+    @property
+    def dataset(self) -> str:
+        """Name of the data set.
+
+        Raises:
+            LeftOut: the points have none.
+        """
+        if self.threat_model.dataset is None:
+            raise LeftOut("the points are of no known data set")
+        return self.threat_model.dataset
+
+    def load(self, name: str, split: str, n: int | None = None) -> LabelledPoints:
+        """Return the first points of a data set, in the shape of the test points and on their device.
+
+        Raises:
+            LeftOut: the data set is not here.
+        """
+        channels, height, width = self.test.x.shape[1:]
+        own = (channels, height, width)
+        shape = None if datasets.SHAPES.get(name) == own else own
+        try:
+            points = datasets.load(name, split, n, data_dir=self.data_dir, shape=shape)
+        except (InvalidInput, NotFound) as error:
+            raise LeftOut(f"the {split} split of {name} is not here") from error
+        device = self.test.x.device
+        return LabelledPoints(points.x.to(device), points.y.to(device), points.index)
 
 
 def study(
-    model: nn.Module,
-    test: LabelledPoints,
-    train: LabelledPoints | None,
-    threat_model: ThreatModel,
-    *,
+    material: Material,
     analyses: Collection[Analysis] = tuple(Analysis),
-    seed: int = 0,
+    progress: Callable[[Analysis, int, int], None] | None = None,
 ) -> Study:
-    """Run the analyses of one model.
+    """Make the analyses of one model.
 
     Args:
-        model: from images (n, c, h, w) in [0, 1] to logits (n, classes); left as it was.
-        test: points that it was not trained on.
-        train: as many points that it was trained on; None where privacy is not asked for.
-        threat_model: norm and budget of the attacks.
-        analyses: which ones.
-        seed: of all draws.
+        material: the model, and what it is looked at by.
+        analyses: which ones; one that cannot be made, such as for want of a data set, is left out with the reason.
+        progress: told before each analysis how many are done, and of how many.
     Raises:
-        InvalidInput: the points cannot be used.
+        InvalidInput: the points cannot be used, or there is no such layer.
         EvaluationFailed: the model failed.
     """
-    check_points(test.x, test.y)
-    seconds: dict[str, float] = {}
-
-    @contextmanager
-    def timed(analysis: Analysis) -> Iterator[None]:
+    check_points(material.test.x, material.test.y)
+    wanted = [analysis for analysis in Analysis if analysis in analyses]
+    found: dict[str, Part] = {}
+    left_out: dict[Analysis, str] = {}
+    seconds: dict[Analysis, float] = {}
+    standard = float((material.logits.argmax(1) == material.test.y).double().mean())
+    for done, analysis in enumerate(wanted):
+        if progress is not None:
+            progress(analysis, done, len(wanted))
         began = time.perf_counter()
-        yield
-        seconds[analysis] = time.perf_counter() - began
-
-    with frozen(model):
-        logits = _logits(model, test.x)
-    found: dict[str, object] = {}
-    if Analysis.CALIBRATION in analyses:
-        with timed(Analysis.CALIBRATION):
-            found["calibration"] = calibration(logits, test.y)
-    x_adv = test.x
-    if {Analysis.FAIRNESS, Analysis.PRIVACY} & set(analyses):
-        with timed(Analysis.FAIRNESS):
-            report, x_adv = _attacked(model, test, threat_model, seed)
-        if Analysis.FAIRNESS in analyses:
-            found["fairness"] = fairness(report)
-    if Analysis.PRIVACY in analyses and train is not None:
-        with timed(Analysis.PRIVACY):
-            found["privacy"] = _privacy(model, train, test, x_adv, threat_model, seed)
-    if Analysis.SMOOTHNESS in analyses:
-        with timed(Analysis.SMOOTHNESS), frozen(model):
-            found["smoothness"] = _smoothness(model, test.x[:POINTS], seed)
+        try:
+            found[analysis] = TABLE[analysis](material)
+        except LeftOut as why:
+            left_out[analysis] = str(why)
+        else:
+            seconds[analysis] = time.perf_counter() - began
     return Study.model_validate(
         {
-            "dataset": threat_model.dataset,
-            "norm": threat_model.norm,
-            "epsilon": str(threat_model.epsilon),
-            "points": len(test.y),
-            "seed": seed,
-            "standard_accuracy": float((logits.argmax(1) == test.y).double().mean()),
+            "dataset": material.threat_model.dataset,
+            "norm": material.threat_model.norm,
+            "epsilon": str(material.threat_model.epsilon),
+            "points": len(material.test.y),
+            "seed": material.seed,
+            "checkpoint_sha256": material.checkpoint_sha256,
+            "standard_accuracy": standard,
+            "left_out": left_out,
             "seconds": seconds,
             **found,
         }
     )
 
 
-def _logits(model: nn.Module, x: Tensor) -> Tensor:
-    shape = (x.shape[1], x.shape[2], x.shape[3])
-    return Classifier(model, shape, _WIDTH).logits_of_all(x.flatten(1))
+def _calibration(material: Material) -> Calibration:
+    return calibration(material.logits, material.test.y)
 
 
-def _attacked(
-    model: nn.Module, points: LabelledPoints, threat_model: ThreatModel, seed: int
-) -> tuple[EvaluationReport, Tensor]:
-    evaluation = evaluate(model, points.x, points.y, threat_model, protocol=PROTOCOL, seed=seed, diagnostics=False)
-    return evaluation.report, evaluation.x_adv
+def _fairness(material: Material) -> Fairness:
+    return fairness(material.attacked.report)
 
 
-def _privacy(
-    model: nn.Module, train: LabelledPoints, test: LabelledPoints, x_adv: Tensor, threat_model: ThreatModel, seed: int
-) -> Privacy:
-    _, of_members = _attacked(model, train, threat_model, seed)
-    with frozen(model):
-        pairs = [(_logits(model, a), _logits(model, b)) for a, b in ((train.x, test.x), (of_members, x_adv))]
-    benign, adversarial = (membership(members, others, train.y, test.y) for members, others in pairs)
+def _privacy(material: Material) -> Privacy:
+    test, train = material.test, material.train
+    pairs = (train.x, test.x), (material.attack(train).x_adv, material.attacked.x_adv)
+    benign, adversarial = (
+        membership(material.logits_of(members), material.logits_of(others), train.y, test.y)
+        for members, others in pairs
+    )
     return Privacy(benign=benign, adversarial=adversarial)
 
 
-def _smoothness(model: nn.Module, x: Tensor, seed: int) -> Smoothness:
-    plain, angular = (
-        torch.cat(
-            [
-                local_lipschitz(
-                    model, rows, SMOOTHNESS_EPSILON, angular=angular, seed=seed,
-                    index=torch.arange(first, first + len(rows)),
-                )
-                for first, rows in zip(range(0, len(x), _WIDTH), x.split(_WIDTH), strict=True)
-            ]
-        )
-        for angular in (False, True)
-    )  # fmt: skip
+def _smoothness(material: Material) -> Smoothness:
+    x = material.test.x[:POINTS]
+    function = material.model if material.layer is None else layer(material.model, material.layer)
+    with frozen(material.model):
+        plain, angular = (
+            torch.cat(
+                [
+                    local_lipschitz(
+                        function, rows, SMOOTHNESS_EPSILON, angular=angular, seed=material.seed,
+                        index=torch.arange(first, first + len(rows), device=x.device),
+                    )
+                    for first, rows in zip(range(0, len(x), material.width), x.split(material.width), strict=True)
+                ]
+            )
+            for angular in (False, True)
+        )  # fmt: skip
     return Smoothness(
         points=len(x),
         epsilon=SMOOTHNESS_EPSILON,
+        layer=material.layer,
         lipschitz=float(plain.double().mean()),
         angular_lipschitz=float(angular.double().mean()),
     )
+
+
+def _transfer(material: Material) -> Transferability:
+    if not material.others:
+        raise LeftOut("there is no other model to carry examples over to")
+    models = {material.name: material.model, **material.others}
+    return transferability(
+        models, material.test.x, material.test.y, material.threat_model, method=material.method, seed=material.seed
+    )
+
+
+TABLE: Mapping[Analysis, Callable[[Material], Part]] = MappingProxyType(
+    {
+        Analysis.CALIBRATION: _calibration,
+        Analysis.FAIRNESS: _fairness,
+        Analysis.PRIVACY: _privacy,
+        Analysis.SMOOTHNESS: _smoothness,
+        Analysis.TRANSFER: _transfer,
+    }
+)
+"""How each analysis is made of the material."""

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from benchmark import losses, randomness
+from benchmark.analysis.results import Transferability
 from benchmark.classifier import Classifier, check_points, frozen
 from benchmark.errors import InvalidInput
 from benchmark.judging import judge
 from benchmark.norms import norm_named
-from benchmark.report import Accuracy, Count, Name, Part
 from benchmark.threat_models import ThreatModel
 
 STEPS = 10
@@ -29,17 +29,6 @@ class Method(StrEnum):
     """Ten steps of a quarter of the budget on the cross-entropy, from a random start on the surface of the ball."""
     FGSM = "fgsm"
     """One step of the whole budget on the cross-entropy, from the clean point."""
-
-
-class Transferability(Part):
-    """What every model keeps under the examples made on every model."""
-
-    method: Method
-    points: Count
-    names: tuple[Name, ...]
-    robust: tuple[tuple[Accuracy, ...], ...]
-    """Row by row the source, column by column the target: the share of points that the target classifies correctly,
-    clean and as examples. On the diagonal it is a model's own robust accuracy under this attack."""
 
 
 def transferability(

@@ -11,8 +11,7 @@ from gauntlet.cli.console import AsJson, DataDir, board_place, percent, print_js
 from gauntlet.cli.models import load_named
 
 if TYPE_CHECKING:
-    from benchmark.analysis.study import Study
-    from benchmark.analysis.transfer import Transferability
+    from benchmark.analysis.results import Study, Transferability
 
 OF_ONE = ("calibration", "fairness", "privacy", "smoothness")
 TRANSFER = "transfer"
@@ -39,13 +38,13 @@ def analyse(
     place = board_place(board)
 
     from benchmark import datasets
-    from benchmark.analysis.study import Analysis, study
+    from benchmark.analysis.results import Analysis
+    from benchmark.analysis.study import Material, study
     from benchmark.analysis.transfer import transferability
     from benchmark.threat_models import official_board
 
     budget = official_board(*place).budget
     test = datasets.load(place[0], "test", points, data_dir=data_dir)
-    train = datasets.load(place[0], "train", len(test.y), data_dir=data_dir) if "privacy" in wanted else None
     networks = {model: load_named(model, *place, None).network for model in dict.fromkeys(models)}
     chosen = [Analysis(name) for name in wanted if name != TRANSFER]
     studies: dict[str, Study] = {}
@@ -53,7 +52,7 @@ def analyse(
         task = bar.add_task("analysing", total=len(networks) * bool(chosen) + (TRANSFER in wanted))
         for name, network in networks.items():
             if chosen:
-                studies[name] = study(network, test, train, budget, analyses=chosen, seed=seed)
+                studies[name] = study(Material(network, test, budget, seed=seed, data_dir=data_dir, name=name), chosen)
                 bar.advance(task)
         transfer = transferability(networks, test.x, test.y, budget, seed=seed) if TRANSFER in wanted else None
         bar.advance(task)

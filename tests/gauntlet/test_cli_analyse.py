@@ -6,8 +6,7 @@ import json
 
 import pytest
 
-from benchmark.analysis.study import Study
-from benchmark.analysis.transfer import Transferability
+from benchmark.analysis.results import Study, Transferability
 from gauntlet.cli.console import ExitCode
 from tests.gauntlet.test_cli import assert_refused, gauntlet
 
