@@ -13,6 +13,8 @@ from tests.house.layout import ROOT
 
 LAWFUL = {
     "benchmark/__init__.py": "",
+    "benchmark/analysis/__init__.py": "",
+    "benchmark/analysis/results.py": "import benchmark.report",
     "benchmark/commitment.py": "",
     "benchmark/confirmation.py": "import benchmark.report\nimport benchmark.verdicts",
     "benchmark/corruption_table.py": "import pydantic",
@@ -41,7 +43,8 @@ LAWFUL = {
     "store/__init__.py": "",
     "store/boards.py": "import benchmark.report\nimport benchmark.errors\nimport benchmark.merging\nimport sqlalchemy",
     "store/examples.py": "import benchmark.verdicts\nimport benchmark.commitment\nimport benchmark.corruption_table",
-    "store/drawing.py": "import benchmark.unannounced\nimport benchmark.side_by_side\nimport benchmark.gallery",
+    "store/drawing.py": "import benchmark.unannounced\nimport benchmark.side_by_side\nimport benchmark.gallery\n"
+    "import benchmark.analysis.results",
     "api/__init__.py": "",
     "api/routes.py": "import fastapi\nimport store.boards\nimport benchmark.report",
     "web/__init__.py": "",
@@ -98,6 +101,7 @@ def test_lawful_imports_keep_every_contract(tmp_path: Path) -> None:
         ("gauntlet/app.py", "import model_zoo.build", "The service runs without torch"),
         ("model_zoo/registry.py", "import torch", "The service runs without torch"),
         ("benchmark/report.py", "import numpy", "Reports, threat models and errors are free"),
+        ("benchmark/analysis/results.py", "import torch", "Reports, threat models and errors are free"),
         ("benchmark/corruption_table.py", "import numpy", "Reports, threat models and errors are free"),
         ("benchmark/verdicts.py", "import torch", "Reports, threat models and errors are free"),
         ("benchmark/rules.py", "import torch", "Reports, threat models and errors are free"),

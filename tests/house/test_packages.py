@@ -51,6 +51,7 @@ print(count)
 @pytest.mark.parametrize(
     "name",
     [
+        "analysis.results",
         "errors",
         "gallery",
         "merging",
