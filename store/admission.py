@@ -83,6 +83,10 @@ def admit_fields(new: NewSubmission, admission: Admission) -> tuple[NewSubmissio
         value: float | None = getattr(new, field)
         if value is not None and not (math.isfinite(value) and 0 <= value <= 1):
             raise _invalid(field, str(value), "a number from 0 to 1", "give a fraction, or leave it out")
+    if new.analyse and not board.attacked:
+        raise _invalid(
+            "analyse", f"a wish to be analysed on {board.name}", "a board with an attacker for that", "leave it out"
+        )
     _check_privacy(new)
     return new, board
 

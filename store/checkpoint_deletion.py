@@ -115,6 +115,6 @@ def _require_idle(session: Session, row: SubmissionRow) -> None:
     )
     if session.scalar(working) is not None:
         raise Conflict.because(
-            "submission", found="a closer look or examples by others that are not done",
+            "submission", found="a closer look, analyses or examples by others that are not done",
             expected="a submission that nobody works on", remedy="wait until they are done",
         )  # fmt: skip

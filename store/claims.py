@@ -17,10 +17,11 @@ from sqlalchemy import ColumnElement, and_, select, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
+from benchmark.analysis.results import Analysis
 from store.audit import note
 from store.database import Database, database_now_ms, is_lock_conflict, ring_after_commit
 from store.errors import StaleClaim
-from store.queue import next_work, serve
+from store.queue import analysis_of, next_work, serve
 from store.states import Fault, lock_submission, move
 from store.submission_log import FAILED_ATTEMPT, name_of, presentable
 from store.submission_views import as_submitted
@@ -37,10 +38,14 @@ _BEGINS = {"check": (State.RECEIVED, State.CHECKING), "shard": (State.QUEUED, St
 """How the submission's state changes when the first work of a kind begins."""
 
 
+Kind = Literal["check", "shard", "judge", "analysis"]
+"""Kinds of work."""
+
+
 class Claim(View):
     """A piece of work, held until the lease runs out."""
 
-    kind: Literal["check", "shard", "judge"]
+    kind: Kind
     shard_id: int
     run_id: int
     submission_id: str
@@ -69,6 +74,8 @@ class Claim(View):
     """Models whose examples are tried on this one."""
     examples: tuple[Examples, ...]
     """Of a judge: the files that it is to judge."""
+    analysis: Analysis | None = None
+    """Of an analysis: which one."""
 
 
 class Examples(View):
@@ -142,18 +149,21 @@ def _claim(db: Database, worker: Worker, lease_ms: int) -> Claim | None:
             seed_key=run.seed_key,
             sources=tuple(Source.model_validate(source) for source in json.loads(run.sources)),
             examples=_examples(session, run) if shard.kind == "judge" else (),
+            analysis=analysis_of(shard.first) if shard.kind == "analysis" else None,
         )
 
 
-def _kind(shard: ShardRow) -> Literal["check", "shard", "judge"]:
+def _kind(shard: ShardRow) -> Kind:
     match shard.kind:
-        case "check" | "shard" | "judge" as kind:
+        case "check" | "shard" | "judge" | "analysis" as kind:
             return kind
         case _:
             raise ValueError(f"no such kind of work: {shard.kind}")
 
 
 def _indices(run: RunRow, shard: ShardRow) -> tuple[int, ...]:
+    if shard.kind == "analysis":
+        return tuple(range(run.points))
     if run.indices is None:
         return tuple(range(shard.first, shard.last))
     return tuple(json.loads(run.indices)[shard.first : shard.last])
@@ -265,7 +275,7 @@ def fail_attempt(db: Database, claim: Claim, reason: str, fault: Fault) -> None:
         if fault == "model" or claim.attempt >= MAX_ATTEMPTS:
             lock_submission(session, claim.submission_id)
             write_held(session, claim, state="failed", lease_token=None, lease_until=None)
-            fail_run(session, claim.run_id, reason, fault)
+            give_up_piece(session, claim.run_id, reason, fault)
         else:
             _put_back(session, claim)
             note(
@@ -277,6 +287,26 @@ def fail_attempt(db: Database, claim: Claim, reason: str, fault: Fault) -> None:
                 piece=name_of(claim.kind, claim.first, claim.last),
                 reason=presentable(reason),
             )
+
+
+def give_up_piece(session: Session, run_id: int, reason: str, fault: Fault) -> str | None:
+    """Do what follows from a piece of work that has failed for good: the run fails, but for the other analyses.
+
+    Returns:
+        As `fail_run`.
+    """
+    if session.get_one(RunRow, run_id).purpose == Purpose.ANALYSIS:
+        conclude_where_done(session, run_id)
+        return None
+    return fail_run(session, run_id, reason, fault)
+
+
+def conclude_where_done(session: Session, run_id: int) -> None:
+    """Say that nothing more comes of a run, where no piece of it waits or runs; the submission is locked."""
+    session.flush()
+    left = select(ShardRow.id).where(ShardRow.run_id == run_id, ShardRow.state.in_(("queued", "running")))
+    if session.scalar(left.limit(1)) is None:
+        session.get_one(RunRow, run_id).concluded = True
 
 
 def fail_run(session: Session, run_id: int, reason: str, fault: Fault) -> str | None:

@@ -21,7 +21,7 @@ from store.tables import EntryRow, RunRow, ShardRow, SubmissionRow
 from store.views import Badge, State, View
 from store.workers import WorkerView, view_workers
 
-SHARD_KINDS = ("check", "shard", "judge")
+SHARD_KINDS = ("check", "shard", "judge", "analysis")
 SHARD_STATES = ("queued", "running", "done", "failed", "cancelled")
 FAULTS = ("model", "service")
 

@@ -22,7 +22,7 @@ from store.submissions import take_in
 from store.tables import ExternalRow, RunRow, ShardRow, SubmissionRow
 from store.views import Approval, ExternalState, Purpose, State, SubmissionView
 
-REVIVED = (Purpose.FOLLOW_UP, Purpose.EXTERNAL)
+REVIVED = (Purpose.FOLLOW_UP, Purpose.EXTERNAL, Purpose.ANALYSIS)
 """Runs beside the evaluation of a published entry, which may go on after they have failed."""
 
 
@@ -30,7 +30,8 @@ def requeue(db: Database, shard_id: int, who: Actor | None = None) -> tuple[int,
     """Let anybody claim a piece of work that somebody holds, or that has failed.
 
     Whoever holds it can write nothing more, and drops it within seconds; the attempt does not count. Of a closer look,
-    or of examples by others, that have failed, all pieces that failed with it are queued, as if for the first time.
+    of analyses, or of examples by others, that have failed, all pieces that failed with it are queued, as if for the
+    first time.
 
     Args:
         db: the database.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from benchmark.confirmation import expected_verdicts, unconfirmed
@@ -22,15 +22,15 @@ from store.database import Database, database_now_ms
 from store.queue import FOLLOW_UP, SHARD_POINTS, blocks, queue_work
 from store.reports import store_report
 from store.seeds import key_of_run, seed_of_key
+from store.sources import most_robust_others
 from store.tables import EntryRow, RunRow, SubmissionRow
-from store.views import Badge, Purpose, Source
+from store.views import Purpose
 
 FOLLOW_UP_PROTOCOL = "follow-up-1"
 """Label of the protocol of closer looks."""
 FOLLOW_UP_PASSES = 170_000
 """Forward passes, a backward pass counted twice, that it takes at most on a point that nothing breaks."""
 LEAST_POINTS = 16
-MOST_SOURCES = 3
 
 
 def queue_follow_up(session: Session, submission: SubmissionRow, run: RunRow, report: EvaluationReport) -> None:
@@ -55,6 +55,7 @@ def queue_follow_up(session: Session, submission: SubmissionRow, run: RunRow, re
     indices = sorted(_by_lot(left, key)[: affordable_points(report, submission)])
     if not indices:
         return
+    others = [source.model_dump(mode="json") for source in most_robust_others(session, submission)]
     closer = RunRow(
         submission_id=submission.id,
         protocol=protocol,
@@ -64,7 +65,7 @@ def queue_follow_up(session: Session, submission: SubmissionRow, run: RunRow, re
         epsilon=run.epsilon,
         points=len(indices),
         indices=canonical_json(indices).decode(),
-        sources=canonical_json([source.model_dump(mode="json") for source in _sources(session, submission)]).decode(),
+        sources=canonical_json(others).decode(),
         parameters=run.parameters,
         checks="[]",
         evidence="[]",
@@ -121,37 +122,6 @@ def conclude_look(
         run = session.get_one(RunRow, run_id)
         entry_id = session.scalars(select(EntryRow.id).where(EntryRow.submission_id == run.submission_id)).one()
     contribute(db, blobs, entry_id, Contribution(report.protocol, broken), keep)
-
-
-def _sources(session: Session, submission: SubmissionRow) -> list[Source]:
-    """Choose the most robust other models of the board whose files are here, each file once."""
-    order = (EntryRow.best_known_robust_accuracy.desc(), EntryRow.id)
-    copies = func.row_number().over(partition_by=SubmissionRow.checkpoint_sha256, order_by=order)
-    others = (
-        select(EntryRow.id, copies.label("copy"))
-        .join(SubmissionRow, SubmissionRow.id == EntryRow.submission_id)
-        .where(
-            EntryRow.dataset == submission.dataset,
-            EntryRow.threat_model == submission.threat_model,
-            EntryRow.badge == Badge.EVALUATED,
-            EntryRow.withdrawn_ms.is_(None),
-            SubmissionRow.checkpoint_sha256 != submission.checkpoint_sha256,
-            SubmissionRow.checkpoint_deleted_ms.is_(None),
-        )
-        .subquery()
-    )
-    found = session.execute(
-        select(EntryRow.model_id, SubmissionRow.checkpoint_sha256, SubmissionRow.architecture)
-        .join(others, others.c.id == EntryRow.id)
-        .join(SubmissionRow, SubmissionRow.id == EntryRow.submission_id)
-        .where(others.c.copy == 1)
-        .order_by(*order)
-        .limit(MOST_SOURCES)
-    )
-    return [
-        Source(name=name, checkpoint_sha256=checkpoint_sha256, architecture=architecture)
-        for name, checkpoint_sha256, architecture in found
-    ]
 
 
 def _by_lot(indices: Sequence[int], key: str) -> list[int]:

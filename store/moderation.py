@@ -183,15 +183,19 @@ def _locked_entry(session: Session, submission_id: str) -> EntryRow:
     return session.scalars(entry.with_for_update().execution_options(populate_existing=True)).one()
 
 
+SUSPENDED = (Purpose.FOLLOW_UP, Purpose.ANALYSIS)
+"""Runs that a withdrawal stops, and that go on where the entry comes back."""
+
+
 def _end_work(session: Session, submission_id: str) -> None:
-    """End all work on an entry that leaves its board; that of closer looks can go on later."""
+    """End all work on an entry that leaves its board; that of closer looks and analyses can go on later."""
     runs = session.scalars(
         select(RunRow)
         .where(RunRow.submission_id == submission_id, RunRow.purpose != Purpose.RANKING, RunRow.concluded.is_(False))
         .with_for_update()
     ).all()
     for run in runs:
-        if run.purpose != Purpose.FOLLOW_UP:
+        if run.purpose not in SUSPENDED:
             fail_run(session, run.id, "the entry was withdrawn", "service")
             continue
         session.execute(
@@ -203,13 +207,13 @@ def _end_work(session: Session, submission_id: str) -> None:
 
 
 def _resume_looks(session: Session, submission_id: str, *, has_file: bool) -> None:
-    """Let the closer looks go on that a withdrawal has stopped, or end them where the file has been deleted since."""
+    """Let what a withdrawal has stopped go on, or end it where the file has been deleted since."""
     suspended = (
         select(ShardRow)
         .join(RunRow, RunRow.id == ShardRow.run_id)
         .where(
             RunRow.submission_id == submission_id,
-            RunRow.purpose == Purpose.FOLLOW_UP,
+            RunRow.purpose.in_(SUSPENDED),
             RunRow.concluded.is_(False),
             ShardRow.state == "cancelled",
         )

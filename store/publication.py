@@ -17,6 +17,7 @@ from benchmark.report import Check, CheckOutcome, EvaluationReport, Evidence, Po
 from benchmark.threat_models import CORRUPTIONS
 from benchmark.verdicts import Verdicts
 from store.again import OWN_SOURCE, replace_numbers
+from store.analyses import queue_analyses
 from store.best_known import broken_by_second, remember
 from store.blobs import Blobs
 from store.claims import fail_run
@@ -103,7 +104,7 @@ def reduce_run(db: Database, blobs: Blobs, run_id: int) -> State:
         verdicts = _verdicts(blobs, finished)
         if run.purpose == Purpose.FOLLOW_UP:
             conclude_look(db, blobs, run_id, _reports(blobs, finished), verdicts)
-        else:
+        elif run.purpose == Purpose.EXTERNAL:
             (own,) = verdicts
             conclude_external(db, blobs, run_id, own)
         return State(submission.state)
@@ -287,4 +288,6 @@ def _publish(
         score_errors(session, entry)
     elif in_doubt(report):
         queue_follow_up(session, submission, run, report)
+    if attacked and submission.analyse:
+        queue_analyses(session, submission)
     move(session, submission.id, State.PUBLISHED)

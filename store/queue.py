@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from sqlalchemy import Select, case, func, or_, select, update
 from sqlalchemy.orm import Session
 
+from benchmark.analysis.results import Analysis
 from benchmark.corruption_table import OFFICIAL, corrupted_name
 from benchmark.errors import InvalidInput
 from benchmark.threat_models import CORRUPTIONS
@@ -28,6 +29,8 @@ AGAIN = -5
 FOLLOW_UP = -10
 """Priority of a closer look at a published entry: it never delays a first look."""
 MOST_PRIORITY = 1_000
+ANALYSIS = -20
+"""Priority of what does not rank: everything else comes first."""
 _AT_ONCE = 64
 """Workers that may claim in the same moment without one of them finding nothing, only to hear the next bell."""
 
@@ -61,6 +64,11 @@ def queue_work(session: Session, run_id: int, kind: str, blocks: Iterable[tuple[
         ring_after_commit(session, shard.id)
 
 
+def analysis_of(number: int) -> Analysis:
+    """Return the analysis of a piece of work, by the number that it begins with."""
+    return list(Analysis)[number]
+
+
 def queue_again(session: Session, shard: ShardRow) -> None:
     """Let anybody claim a piece of work that was claimed before."""
     shard.state, shard.queued_ms = "queued", database_now_ms(session)
@@ -71,7 +79,7 @@ def queue_again(session: Session, shard: ShardRow) -> None:
 def next_work(worker: Worker) -> Select[ShardRow, RunRow, SubmissionRow]:
     """Return the query for the piece of work that this worker claims next.
 
-    Of what it can run: the greatest priority; checks and judges, which take minutes, before shards; the
+    Of what it can run: the greatest priority; checks, judges and analyses, which take minutes, before shards; the
     submitter with the least running, and of those the one whose turn was longest ago; then the oldest.
 
     FOR UPDATE SKIP LOCKED lets claimers on PostgreSQL pass each other; on SQLite, where the transaction holds the only

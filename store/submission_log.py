@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from store.actors import Actor, require_visible
 from store.database import Database
+from store.queue import analysis_of
 from store.states import submission_not_found
 from store.tables import AuditRow, RunRow, ShardRow, SubmissionRow, TransitionRow
 from store.views import Progress, Purpose, View
@@ -109,4 +110,6 @@ def _work(session: Session, submission_id: str) -> Iterator[LogLine]:
 
 def name_of(kind: str, first: int, last: int) -> str:
     """Return what a piece of work is called."""
+    if kind == "analysis":
+        return f"the analysis {analysis_of(first)}"
     return {"check": "the check", "judge": "the second judgement"}.get(kind, f"points {first} to {last - 1}")

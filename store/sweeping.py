@@ -8,7 +8,7 @@ from sqlalchemy import Select, and_, literal, select, union_all, update
 from sqlalchemy.exc import IntegrityError
 
 from store.blobs import Blobs
-from store.claims import MAX_ATTEMPTS, fail_run, fail_submission
+from store.claims import MAX_ATTEMPTS, fail_submission, give_up_piece
 from store.database import Database, database_now_ms
 from store.endings import warn_of_ends
 from store.moderation import reveal_due
@@ -133,7 +133,7 @@ def _expire(db: Database, shard_id: int, submission_id: str) -> tuple[list[int],
         shard.state, shard.lease_token, shard.lease_until = "failed", None, None
         session.flush()
         reason = f"the evaluation broke off {MAX_ATTEMPTS} times without an answer"
-        failed = fail_run(session, shard.run_id, reason, "service")
+        failed = give_up_piece(session, shard.run_id, reason, "service")
         return [], [failed] if failed is not None else []
 
 

@@ -96,6 +96,8 @@ class SubmissionRow(Base):
     """Whether the file is never given to others."""
     zoo_consent: Mapped[bool] = mapped_column(default=False)
     """Whether its author agrees to its being listed in the zoo."""
+    analyse: Mapped[bool] = mapped_column(default=False)
+    """Whether it is to be analysed beside its robustness once it is published."""
     anonymous: Mapped[bool] = mapped_column(default=False)
     """Whether title, authors, paper and venue are hidden, as double-blind review demands."""
     embargo_until_ms: Mapped[int | None] = mapped_column(BigInteger)
@@ -161,7 +163,8 @@ class RunRow(Base):
     gallery_sha256: Mapped[str | None]
     """Blob of a few of its examples, to look at; NULL where there are none."""
     purpose: Mapped[str]
-    """"ranking"; "follow_up" for a closer look at a published entry; "external" for examples that others have found."""
+    """"ranking"; "follow_up" for a closer look at a published entry; "external" for examples that others have found;
+    "analysis" for what an entry is like beside its robustness."""
     concluded: Mapped[bool]
     """Of all but ranking runs: whether nothing more comes of it."""
     priority: Mapped[int]
@@ -180,7 +183,8 @@ class ShardRow(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     run_id: Mapped[int] = mapped_column(ForeignKey("run.id"))
     kind: Mapped[str]
-    """"check", "shard", or "judge" for examples that are judged again by a process that has nothing else."""
+    """"check", "shard", "judge" for examples that are judged again by a process that has nothing else, or "analysis",
+    of which the first number says which one it is."""
     first: Mapped[int]
     last: Mapped[int]
     """One past the last point."""
@@ -199,7 +203,7 @@ class ShardRow(Base):
     """Blob from which the next attempt continues."""
     cancel_requested: Mapped[bool]
     report_sha256: Mapped[str | None]
-    """Blob of its report; of a judge, of its verdicts."""
+    """Blob of its report; of a judge, of its verdicts; of an analysis, of what it found."""
     x_adv_sha256: Mapped[str | None]
     second_sha256: Mapped[str | None]
     """Blob of the second attack's examples."""

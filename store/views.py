@@ -43,6 +43,8 @@ class Purpose(StrEnum):
     """A closer look, with stronger attacks, at the points that a published entry in doubt has left."""
     EXTERNAL = "external"
     """Judging examples that others have found for a published entry."""
+    ANALYSIS = "analysis"
+    """Looking at what a published entry is like beside its robustness; nothing of it ranks."""
     AGAIN = "again"
     """Another evaluation of a published entry; once its numbers have replaced the entry's it counts as its ranking."""
 
@@ -140,6 +142,8 @@ class NewSubmission(Sent):
     """Whether its author agrees to its being listed in the zoo."""
     anonymous: StrictBool = False
     """Whether title, authors, paper, venue, licence and notes are hidden for now."""
+    analyse: StrictBool = False
+    """Whether it is to be analysed beside its robustness once it is published; nothing of that ranks."""
     embargo_until: date | None = None
     """The day, in UTC, with whose beginning they are revealed; None for when the author says so."""
 

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
+from benchmark.analysis.results import Analysis
 from benchmark.report import Check, Evidence
 
 MAX_LINE_BYTES = 1024 * 1024
@@ -29,6 +30,8 @@ VERDICTS_FILE = "verdicts-{}.json"
 """What was found of them."""
 GALLERY_FILE = "gallery.json"
 """A few of them, to look at."""
+STUDY_FILE = "study.json"
+"""What an analysis has found."""
 
 _PATH = re.compile(r"(?<![\w./])(?:/[\w.+@-]+){2,}/?")
 _CODE = re.compile(r"[a-z][a-z0-9_]*")
@@ -106,7 +109,7 @@ class OtherModel(_Line):
 class Request(_Line):
     """What the child is to do. Its files lie in the scratch directory, which is also its working directory."""
 
-    kind: Literal["check", "shard", "judge"]
+    kind: Literal["check", "shard", "judge", "analysis"]
     confinement: Confinement
     architecture: str
     dataset: str
@@ -126,6 +129,10 @@ class Request(_Line):
     """Of a judge: the positions in the data set of the points that each file of examples is of."""
     gallery: tuple[Count, ...] = ()
     """Of a judge: the points whose images and examples are to be left for people to look at."""
+    analysis: Analysis | None = None
+    """Of an analysis: which one."""
+    name: str = ""
+    """Of an analysis: what the model is called beside others."""
     checkpoint_sha256: str
     claimed_standard_accuracy: float | None
     limit_s: float
@@ -188,6 +195,12 @@ class Judged(_Line):
     type: Literal["judged"] = "judged"
 
 
+class Analysed(_Line):
+    """The analysis is over; what it has found lies in the scratch directory."""
+
+    type: Literal["analysed"] = "analysed"
+
+
 class Failed(_Line):
     """The attempt came to nothing."""
 
@@ -196,5 +209,5 @@ class Failed(_Line):
     fault: Literal["model", "service"]
 
 
-Message = Progressed | Saved | Checked | Evaluated | Judged | Failed
+Message = Progressed | Saved | Checked | Evaluated | Judged | Analysed | Failed
 MESSAGE: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="type")])

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from benchmark.analysis.results import MAX_STUDY_BYTES, Analysis
 from benchmark.confirmation import expected_verdicts
 from benchmark.errors import EvaluationFailed
 from benchmark.gallery import MAX_GALLERY_BYTES, SHOWN, chosen
@@ -15,6 +16,7 @@ from benchmark.threat_models import CORRUPTIONS, official_board
 from benchmark.unannounced import unannounced_protocol
 from benchmark.verdicts import MAX_VERDICTS_BYTES
 from store import claims, outcomes
+from store.analyses import finish_analysis
 from store.claims import Claim
 from store.errors import StaleClaim
 from store.services import Services
@@ -24,16 +26,21 @@ from worker import messages
 from worker.endings import Broken
 from worker.handover import Handover
 from worker.limits import Limits
-from worker.messages import Checked, Evaluated, Failed, Judged, OtherModel, Progressed, Request, Saved
+from worker.messages import Analysed, Checked, Evaluated, Failed, Judged, OtherModel, Progressed, Request, Saved
 
 logger = logging.getLogger(__name__)
 
 UNANNOUNCED_POINTS = 32
 """Most points of one shard that the unannounced attack is run on."""
 
-Final = Checked | Evaluated | Judged | Failed
+Final = Checked | Evaluated | Judged | Analysed | Failed
 ANSWERS: Mapping[str, tuple[type, ...]] = MappingProxyType(
-    {"check": (Checked,), "shard": (Progressed, Saved, Evaluated), "judge": (Progressed, Judged)}
+    {
+        "check": (Checked,),
+        "shard": (Progressed, Saved, Evaluated),
+        "judge": (Progressed, Judged),
+        "analysis": (Progressed, Analysed),
+    }
 )
 """What a child may say for each kind of work, beside that it failed."""
 
@@ -78,9 +85,11 @@ def request_of(task: Task) -> Request:
         indices=claim.indices,
         unannounced=unannounced_protocol(bytes.fromhex(claim.seed_key)) if secret else None,
         unannounced_points=UNANNOUNCED_POINTS if secret else 0,
-        sources=_sources(task) if claim.kind == "shard" else (),
+        sources=_sources(task) if claim.kind == "shard" or claim.analysis is Analysis.TRANSFER else (),
         examples=_examples(task) if claim.kind == "judge" else (),
         gallery=_gallery_points(task) if claim.kind == "judge" else (),
+        analysis=claim.analysis,
+        name=claim.submission.name if claim.analysis is not None else "",
         checkpoint_sha256=claim.checkpoint_sha256,
         claimed_standard_accuracy=claim.submission.claimed_standard_accuracy,
         limit_s=official_board(claim.submission.dataset, claim.submission.threat_model).limit_s,
@@ -112,6 +121,9 @@ def bring(final: Final, task: Task) -> None:
                 _bring_shard(task, second=final.second)
             case Judged():
                 _bring_verdicts(task)
+            case Analysed():
+                content = task.handover.read(messages.STUDY_FILE, MAX_STUDY_BYTES)
+                finish_analysis(services.db, services.blobs, claim, content)
     except EvaluationFailed as error:
         raise Broken(error.message) from None
 

@@ -29,7 +29,7 @@ from benchmark.analysis.smoothness import POINTS, layer, local_lipschitz
 from benchmark.analysis.transfer import Method, transferability
 from benchmark.classifier import Classifier, check_points, frozen
 from benchmark.datasets import LabelledPoints
-from benchmark.errors import InvalidInput, NotFound
+from benchmark.errors import EvaluationFailed, InvalidInput, NotFound
 from benchmark.pipeline import Evaluation, evaluate
 from benchmark.report import Part
 from benchmark.threat_models import ThreatModel
@@ -143,7 +143,8 @@ def study(
 
     Args:
         material: the model, and what it is looked at by.
-        analyses: which ones; one that cannot be made, such as for want of a data set, is left out with the reason.
+        analyses: which ones; one that cannot be made, for want of a data set or because the model fails at it, is left
+            out with the reason.
         progress: told before each analysis how many are done, and of how many.
     Raises:
         InvalidInput: the points cannot be used, or there is no such layer.
@@ -163,6 +164,8 @@ def study(
             found[analysis] = TABLE[analysis](material)
         except LeftOut as why:
             left_out[analysis] = str(why)
+        except EvaluationFailed as error:
+            left_out[analysis] = f"the model failed: {error.message}"[:1_000]
         else:
             seconds[analysis] = time.perf_counter() - began
     return Study.model_validate(

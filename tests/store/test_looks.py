@@ -20,7 +20,6 @@ from store.looks import (
     FOLLOW_UP_PASSES,
     FOLLOW_UP_PROTOCOL,
     LEAST_POINTS,
-    MOST_SOURCES,
     affordable_points,
     conclude_look,
 )
@@ -28,6 +27,7 @@ from store.outcomes import finish_check, finish_judge, finish_shard
 from store.publication import reduce_run
 from store.queue import FOLLOW_UP
 from store.services import Services
+from store.sources import MOST_SOURCES
 from store.submissions import get_submission, submit
 from store.tables import EntryRow, RunRow, SubmissionRow
 from store.views import LookState, ModelView, Purpose, State

@@ -85,16 +85,23 @@ def submitted(
     services: Services, model: str = "Digits_Standard", *, content: bytes | None = None, threat_model: str = "Linf"
 ) -> SubmissionView:
     """Submit a model of the zoo, or other content in its place."""
+    new = new_submission(services, model, content=content, threat_model=threat_model)
+    return submit(services.db, services.blobs, new, services.admission)
+
+
+def new_submission(
+    services: Services, model: str = "Digits_Standard", *, content: bytes | None = None, threat_model: str = "Linf"
+) -> NewSubmission:
+    """What is to be submitted, its file already here."""
     entry = card(model, "digits", threat_model)
     data = bundled_checkpoint(entry).read_bytes() if content is None else content
-    new = NewSubmission(
+    return NewSubmission(
         name=entry.id,
         dataset="digits",
         threat_model=threat_model,
         architecture=entry.architecture,
         checkpoint_sha256=services.blobs.put(data),
     )
-    return submit(services.db, services.blobs, new, services.admission)
 
 
 def must_claim(services: Services, worker: str = "test", lease_ms: int = LEASE_MS) -> Claim:

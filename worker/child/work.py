@@ -35,6 +35,7 @@ from model_zoo.checkpoints.examples import check_examples_fit
 from model_zoo.checkpoints.operations import is_runnable
 from model_zoo.examples import load_examples
 from model_zoo.loading import graph_of_submission, load_submitted
+from worker.child.analyses import analyse
 from worker.child.pictures import Pictures, leave_gallery, pictured
 from worker.messages import (
     EXAMPLES_FILE,
@@ -46,6 +47,7 @@ from worker.messages import (
     SNAPSHOT_FILE,
     SOURCE_FILE,
     VERDICTS_FILE,
+    Analysed,
     Checked,
     Evaluated,
     Failed,
@@ -67,6 +69,8 @@ _OF_THE_ATTEMPT = {
     "limit_s",
     "examples",
     "gallery",
+    "analysis",
+    "name",
     "data_dir",
 }
 """What a request says beyond what decides the result."""
@@ -91,6 +95,9 @@ def answer(request: Request, send: Send) -> None:
         elif request.kind == "judge":
             _judge(request, model, send)
             send(Judged())
+        elif request.analysis is not None:
+            analyse(request, model, _points(request, request.indices), send)
+            send(Analysed())
         else:
             send(Evaluated(second=_evaluate(request, model, send)))
     except (EvaluationFailed, InvalidCheckpoint) as error:

@@ -1,0 +1,21 @@
+"""Note which submissions are to be analysed."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0011"
+down_revision = "0010"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    with op.batch_alter_table("submission") as batch_op:
+        batch_op.add_column(sa.Column("analyse", sa.Boolean(), nullable=False, server_default=sa.false()))
+
+
+def downgrade() -> None:
+    with op.batch_alter_table("submission") as batch_op:
+        batch_op.drop_column("analyse")
