@@ -17,6 +17,7 @@ from api.schemas import (
     ZooFile,
     ZooFileList,
 )
+from benchmark.analysis.results import Analysis, Smoothness, Study
 from benchmark.report import AttackOutcome, Check, CheckOutcome, EvaluationReport, Points, Provenance, SandboxLevel
 from benchmark.side_by_side import AfterAttack, InClass, Pair, SideBySide
 from benchmark.summing_up import build_report, wilson_interval
@@ -25,6 +26,7 @@ from benchmark.verdicts import Verdict
 from store.account_rows import AccountView
 from store.actors import Role, Scope
 from store.again import OWN_SOURCE
+from store.analyses import StoredStudy
 from store.audit import AuditView
 from store.comparison import ComparisonView
 from store.deliveries import NoticeView
@@ -340,6 +342,18 @@ _COMPARISON = ComparisonView(
         none_keeps=2,
     ),
 )
+_STUDY = Study(
+    dataset=_BOARD.dataset,
+    norm=_BOARD.norm,
+    epsilon=_BOARD.epsilon_text,
+    points=_POINTS,
+    seed=7,
+    checkpoint_sha256=_SHA256,
+    standard_accuracy=_CORRECT / _POINTS,
+    smoothness=Smoothness(points=256, epsilon=8 / 255, lipschitz=85.0, angular_lipschitz=5.4),
+    left_out={Analysis.SHIFT: "the test split of mnist is not here"},
+    seconds={Analysis.SMOOTHNESS: 1.2},
+)
 _CLAIM = ClaimView(
     id=_ID,
     dataset="cifar10",
@@ -457,6 +471,7 @@ EXAMPLES: tuple[BaseModel, ...] = (
     _MODEL,
     _REPORT,
     _REPORT.points,
+    StoredStudy(sha256=_SHA256, study=_STUDY, pending=(Analysis.CURVE,), failed=()),
     _EXTERNAL,
     ExternalList(external_evaluations=(_EXTERNAL,)),
     ZooFileList(checkpoints=(_ZOO_FILE,)),

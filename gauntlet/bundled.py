@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from benchmark.errors import GauntletError
+from benchmark.threat_models import official_board
 from model_zoo.registry import Card, bundled_checkpoint, cards
 from store.services import Services
 from store.submissions import ensure_submission
@@ -45,6 +46,7 @@ def _submit(services: Services, card: Card) -> None:
                 extra_data=ExtraData.SOME if card.extra_data else ExtraData.NONE,
                 licence=card.licence,
                 notes=card.footnote or "",
+                analyse=official_board(card.dataset, threat_model).attacked,
             ),
             services.admission,
             baseline=card.baseline,

@@ -19,6 +19,7 @@ from benchmark.errors import ErrorDetail, GauntletError, InvalidInput
 from benchmark.report import EvaluationReport
 from gauntlet.tokens import find_token
 from store.account_rows import AccountView
+from store.analyses import StoredStudy
 from store.comparison import ComparisonView
 from store.progress import BoardProgress
 from store.submission_log import LogLine
@@ -225,6 +226,14 @@ class Client:
                         yield SubmissionView.model_validate_json(line.removeprefix("data: "))
         except (httpx.TransportError, httpx.InvalidURL, ValidationError):
             return
+
+    def analyses(self, dataset: str, threat_model: str, model_id: str) -> StoredStudy:
+        """Return what an entry is like beside its robustness, as far as it was analysed."""
+        return self._read(StoredStudy, self._send("GET", _path("models", dataset, threat_model, model_id, "analyses")))
+
+    def analyse(self, submission_id: str) -> SubmissionView:
+        """Have a published entry of yours analysed beside its robustness."""
+        return self._read(SubmissionView, self._send("POST", _path("submissions", submission_id, "analyse")))
 
     def cancel(self, submission_id: str, reason: str = "") -> SubmissionView:
         """Cancel a submission that has no result yet; its owner reads the reason."""

@@ -24,7 +24,6 @@ from store.claims import Claim, conclude_where_done, write_held
 from store.database import Database, database_now_ms
 from store.queue import ANALYSIS, analysis_of, queue_work
 from store.seeds import key_of_run, seed_of_key
-from store.sources import most_robust_others
 from store.states import lock_submission
 from store.submission_log import presentable
 from store.tables import EntryRow, RunRow, ShardRow, SubmissionRow
@@ -67,7 +66,6 @@ def queue_analyses(session: Session, submission: SubmissionRow) -> RunRow:
         threat_model=submission.threat_model,
         checkpoint_sha256=submission.checkpoint_sha256,
     )
-    others = [source.model_dump(mode="json") for source in most_robust_others(session, submission)]
     run = RunRow(
         submission_id=submission.id,
         protocol=ANALYSIS_PROTOCOL,
@@ -76,7 +74,7 @@ def queue_analyses(session: Session, submission: SubmissionRow) -> RunRow:
         norm=board.norm,
         epsilon=board.epsilon_text,
         points=min(board.points, MOST_POINTS),
-        sources=canonical_json(others).decode(),
+        sources="[]",
         checks="[]",
         evidence="[]",
         purpose=Purpose.ANALYSIS,

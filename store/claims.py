@@ -22,11 +22,12 @@ from store.audit import note
 from store.database import Database, database_now_ms, is_lock_conflict, ring_after_commit
 from store.errors import StaleClaim
 from store.queue import analysis_of, next_work, serve
+from store.sources import most_robust_others
 from store.states import Fault, lock_submission, move
 from store.submission_log import FAILED_ATTEMPT, name_of, presentable
 from store.submission_views import as_submitted
 from store.submissions import close_run, close_shards
-from store.tables import ExternalRow, RunRow, ShardRow, WorkerRow
+from store.tables import ExternalRow, RunRow, ShardRow, SubmissionRow, WorkerRow
 from store.views import ExternalState, NewSubmission, Progress, Purpose, Source, State, View
 from store.workers import Worker
 
@@ -147,7 +148,7 @@ def _claim(db: Database, worker: Worker, lease_ms: int) -> Claim | None:
             indices=_indices(run, shard),
             resume_sha256=shard.checkpoint,
             seed_key=run.seed_key,
-            sources=tuple(Source.model_validate(source) for source in json.loads(run.sources)),
+            sources=_sources(session, submission, run, shard),
             examples=_examples(session, run) if shard.kind == "judge" else (),
             analysis=analysis_of(shard.first) if shard.kind == "analysis" else None,
         )
@@ -167,6 +168,15 @@ def _indices(run: RunRow, shard: ShardRow) -> tuple[int, ...]:
     if run.indices is None:
         return tuple(range(shard.first, shard.last))
     return tuple(json.loads(run.indices)[shard.first : shard.last])
+
+
+def _sources(session: Session, submission: SubmissionRow, run: RunRow, shard: ShardRow) -> tuple[Source, ...]:
+    """Return the other models that the work needs: of a run those that it was begun with, of an analysis the present
+    ones, for it may have waited while others came."""
+    if shard.kind == "analysis":
+        transfers = analysis_of(shard.first) is Analysis.TRANSFER
+        return tuple(most_robust_others(session, submission)) if transfers else ()
+    return tuple(Source.model_validate(source) for source in json.loads(run.sources))
 
 
 def _examples(session: Session, run: RunRow) -> tuple[Examples, ...]:

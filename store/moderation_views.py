@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from benchmark.errors import NotFound
 from benchmark.report import EvaluationReport
+from benchmark.threat_models import official_board
 from store.actors import Actor, require_maintainer, require_visible
 from store.blobs import Blobs
 from store.database import Database
@@ -32,6 +33,7 @@ class SubmissionRights(View):
     restore: bool = False
     reveal: bool = False
     evaluate_again: bool = False
+    analyse: bool = False
     repeat: bool = False
     """Submit it again, with the file that is here."""
     step_in: bool = False
@@ -111,6 +113,7 @@ def rights_on_submission(db: Database, submission_id: str, who: Actor, submitter
             restore=row.state == State.WITHDRAWN and who.moderates,
             reveal=row.anonymous and who.may_reveal(row),
             evaluate_again=published,
+            analyse=published and official_board(row.dataset, row.threat_model).attacked,
             repeat=may_repeat(row, who, submitter),
             step_in=who.moderates,
         )

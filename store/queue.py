@@ -183,6 +183,8 @@ class Piece(View):
     dataset: str
     threat_model: str
     kind: str
+    analysis: Analysis | None = None
+    """Of an analysis: which one."""
     purpose: Purpose
     first: int
     last: int
@@ -245,6 +247,7 @@ def _piece(shard: ShardRow, run: RunRow, submission: SubmissionRow, now: int) ->
         dataset=submission.dataset,
         threat_model=submission.threat_model,
         kind=shard.kind,
+        analysis=analysis_of(shard.first) if shard.kind == "analysis" else None,
         purpose=Purpose(run.purpose),
         first=shard.first,
         last=shard.last,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from benchmark.analysis.results import MAX_STUDY_BYTES, Analysis
+from benchmark.analysis.results import MAX_STUDY_BYTES
 from benchmark.confirmation import expected_verdicts
 from benchmark.errors import EvaluationFailed
 from benchmark.gallery import MAX_GALLERY_BYTES, SHOWN, chosen
@@ -85,7 +85,7 @@ def request_of(task: Task) -> Request:
         indices=claim.indices,
         unannounced=unannounced_protocol(bytes.fromhex(claim.seed_key)) if secret else None,
         unannounced_points=UNANNOUNCED_POINTS if secret else 0,
-        sources=_sources(task) if claim.kind == "shard" or claim.analysis is Analysis.TRANSFER else (),
+        sources=_sources(task) if claim.kind in {"shard", "analysis"} else (),
         examples=_examples(task) if claim.kind == "judge" else (),
         gallery=_gallery_points(task) if claim.kind == "judge" else (),
         analysis=claim.analysis,

@@ -13,6 +13,7 @@ from api.services import Store, Who
 from benchmark.errors import NotFound
 from benchmark.report import EvaluationReport, Points
 from benchmark.threat_models import official_board
+from store.analyses import StoredStudy, find_study
 from store.boards import get_model
 from store.checkpoints import find_checkpoint
 from store.database import GREATEST_NUMBER
@@ -64,6 +65,18 @@ def read_look_report(dataset: str, threat_model: str, model_id: str, number: Loo
     """Return the report of a closer look that is done, in canonical form; it is over the points that it was run on."""
     report = get_look(store.db, store.blobs, dataset, threat_model, model_id, number)
     return Response(report.to_bytes(), media_type="application/json")
+
+
+@router.get(f"{MODEL}/analyses", responses=responses(404))
+def read_analyses(dataset: str, threat_model: str, model_id: str, store: Store) -> StoredStudy:
+    """Return what an entry is like beside its robustness, as far as it was analysed; none of it ranks."""
+    stored = find_study(store.db, store.blobs, official_board(dataset, threat_model), model_id)
+    if stored is None:
+        raise NotFound.because(
+            "analyses", found="none", expected="an entry that was analysed",
+            remedy="ask whoever submitted it, or a maintainer, to have it analysed",
+        )  # fmt: skip
+    return stored
 
 
 @router.get(f"{MODEL}/model-info", response_model=ModelInfo, responses=responses(404))

@@ -45,7 +45,7 @@ def show(as_json: AsJson = False) -> None:
             f"{piece.dataset}/{piece.threat_model}",
             piece.name,
             piece.kind if piece.purpose == "ranking" else piece.purpose.value.replace("_", "-"),
-            f"{piece.first}–{piece.last - 1}",
+            piece.analysis or f"{piece.first}–{piece.last - 1}",
             piece.state,
             piece.priority,
             piece.attempt,

@@ -36,6 +36,7 @@ def submit(
     notes: Annotated[str, typer.Option(help="Anything else.")] = "",
     public_checkpoint: Annotated[bool, typer.Option(help="The file may be given to others.")] = False,
     zoo_consent: Annotated[bool, typer.Option(help="The model may be listed in the zoo.")] = False,
+    analyse: Annotated[bool, typer.Option(help="Analyse the model too once it is published.")] = False,
     anonymous: Annotated[bool, typer.Option(help="Hide title, authors, paper, venue, licence and notes.")] = False,
     embargo_until: Annotated[
         str, typer.Option(help="Day on which they are revealed by themselves, such as 2027-03-01.")
@@ -67,6 +68,7 @@ def submit(
             "notes": notes,
             "private_checkpoint": not public_checkpoint,
             "zoo_consent": zoo_consent,
+            "analyse": analyse,
             "anonymous": anonymous,
             "embargo_until": embargo_until or None,
         }

@@ -164,6 +164,10 @@ def look(objects: Objects, _owner: Person) -> Request:
     return Request(objects.look)
 
 
+def analysed(objects: Objects, _owner: Person) -> Request:
+    return Request(objects.analysed)
+
+
 def picture(objects: Objects, _owner: Person) -> Request:
     return Request(objects.picture)
 
@@ -433,6 +437,7 @@ TABLE = (
     Line("GET", f"{API}{MODEL}/model-info", everybody(200), entry),
     Line("GET", f"{API}{MODEL}/checkpoint", everybody(200), entry),
     Line("GET", f"{API}{MODEL}/looks/{{number}}/report", everybody(200), look),
+    Line("GET", f"{API}{MODEL}/analyses", everybody(200), analysed),
     Line("POST", f"{API}{MODEL}/external-evaluations", sending(201), examples),
     Line("GET", f"{API}{MODEL}/external-evaluations", everybody(200), entry),
     Line("GET", f"{API}/external-evaluations/{{external_id}}", everybody(200), external),
@@ -475,6 +480,8 @@ TABLE = (
     Line("POST", f"{API}{SUBMISSION}/restore", deciding(200), withdrawn),
     Line("POST", f"{API}{SUBMISSION}/reveal", revealing(200), anonymous),
     Line("POST", f"{API}{SUBMISSION}/re-evaluate", sent_in(200), published),
+    Line("POST", f"{API}{SUBMISSION}/analyse", sent_in(200), published),
+    Line("POST", f"{SUBMISSION}/analyse", sent_in(303), published_form),
     Line("POST", f"{SUBMISSION}/approve", deciding_unseen(303), undecided_form),
     Line("POST", f"{SUBMISSION}/decline", deciding_unseen(303), undecided_form),
     Line("POST", f"{SUBMISSION}/withdraw", sent_in(303), published_form),

@@ -17,6 +17,7 @@ from model_zoo.registry import bundled_checkpoint, card
 from store.account_links import new_link
 from store.actors import Actor, Role, Scope
 from store.administration import invite
+from store.analyses import analyse
 from store.boards import get_model
 from store.entry_claims import ClaimKind, file_claim
 from store.galleries import find_gallery
@@ -118,6 +119,16 @@ class Objects:
         """The closer look at that entry."""
         number = get_model(self.services.db, self.services.blobs, *self.entry.values()).looks[0].number
         return {**self.entry, "number": str(number)}
+
+    @cached_property
+    def analysed(self) -> dict[str, str]:
+        """An entry that is to be analysed."""
+        self._empty_queue()
+        owner = self.actor(self.somebody)
+        submission_id = send(self.services, owner, "Analysed")
+        evaluate(self.services)
+        analyse(self.services.db, self.services.blobs, submission_id, owner)
+        return {**BOARD, "model_id": "Analysed"}
 
     @cached_property
     def external(self) -> dict[str, str]:

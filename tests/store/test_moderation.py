@@ -386,8 +386,8 @@ def test_what_somebody_may_decide_is_what_they_are_offered(services: Services, o
         return {name for name, given in rights.model_dump().items() if given}
 
     assert (offered(waiting, owner), offered(waiting, maintainer)) == (set(), {"decide", "step_in"})
-    assert offered(shown, owner) == {"withdraw", "evaluate_again"}
-    assert offered(shown, maintainer) == {"withdraw", "evaluate_again", "step_in"}
+    assert offered(shown, owner) == {"withdraw", "evaluate_again", "analyse"}
+    assert offered(shown, maintainer) == {"withdraw", "evaluate_again", "analyse", "step_in"}
     assert offered(shown, ANYBODY) == set()
     withdraw(services.db, shown, owner, "x")
     assert (offered(shown, owner), offered(shown, maintainer)) == (set(), {"restore", "step_in"})

@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse
 from store.actors import Actor
 from store.admission import LONGEST_REASON
 from store.again import evaluate_again
+from store.analyses import analyse
 from store.moderation import approve, decline, restore, reveal, withdraw
 from store.moderation_views import ModerationView, view_moderation
 from store.services import Services
@@ -96,6 +97,14 @@ async def evaluate_submission_again(request: Request, submission_id: str, store:
     """Queue another evaluation of an entry."""
     sent = await texts_in(request, _FIELDS)
     await run_in_threadpool(evaluate_again, store.db, store.blobs, submission_id, who)
+    return _back(sent, submission_id)
+
+
+@router.post("/submissions/{submission_id}/analyse")
+async def analyse_submission(request: Request, submission_id: str, store: Store, who: Who) -> Response:
+    """Have an entry analysed."""
+    sent = await texts_in(request, _FIELDS)
+    await run_in_threadpool(analyse, store.db, store.blobs, submission_id, who)
     return _back(sent, submission_id)
 
 

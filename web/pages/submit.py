@@ -45,6 +45,7 @@ LIMITS: Mapping[str, int] = {
     "claimed_robust_accuracy": SHORT,
     "private_checkpoint": SHORT,
     "zoo_consent": SHORT,
+    "analyse": SHORT,
     "anonymous": SHORT,
     "embargo_until": SHORT,
     HASH_FIELD: SHORT,
@@ -172,6 +173,7 @@ def values_of(services: Services, submission_id: str, who: Actor, address: str) 
         "private_checkpoint": "" if new.private_checkpoint else _PUBLIC_FILE,
         "zoo_consent": _YES if new.zoo_consent else "",
         "anonymous": _YES if new.anonymous else "",
+        "analyse": _YES if new.analyse else "",
         "embargo_until": new.embargo_until.isoformat() if new.embargo_until else "",
         HASH_FIELD: new.checkpoint_sha256,
         **{field: "" if value is None else str(value) for field, value in accuracies.items()},
@@ -254,6 +256,8 @@ def _mended(services: Services, new: NewSubmission, field: str) -> NewSubmission
         return new.model_copy(update={"architecture": known[0] if known else ""})
     if field in {"claimed_standard_accuracy", "claimed_robust_accuracy"}:
         return new.model_copy(update={field: None})
+    if field == "analyse":
+        return new.model_copy(update={field: False})
     if field in _WISHES:
         return new.model_copy(update=_WISHES)
     if field == "name":
@@ -281,6 +285,7 @@ def _as_submission(form: FormReader) -> NewSubmission:
         private_checkpoint=form.values.get("private_checkpoint") != _PUBLIC_FILE,
         zoo_consent=bool(form.values.get("zoo_consent")),
         anonymous=bool(form.values.get("anonymous")),
+        analyse=bool(form.values.get("analyse")),
         embargo_until=_day_in(form, "embargo_until"),
         title=texts["title"],
         authors=texts["authors"],
