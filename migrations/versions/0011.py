@@ -12,10 +12,8 @@ depends_on = None
 
 
 def upgrade() -> None:
-    with op.batch_alter_table("submission") as batch_op:
-        batch_op.add_column(sa.Column("analyse", sa.Boolean(), nullable=False, server_default=sa.false()))
+    op.add_column("submission", sa.Column("analyse", sa.Boolean(), nullable=False, server_default=sa.false()))
 
 
 def downgrade() -> None:
-    with op.batch_alter_table("submission") as batch_op:
-        batch_op.drop_column("analyse")
+    op.drop_column("submission", "analyse")
