@@ -238,13 +238,10 @@ class Alignment(Part):
 
 
 class SharpnessAt(Part):
-    """By how much the loss rises when the weights are moved by at most a radius."""
+    """By how much the loss rises when every weight is moved in proportion to its size."""
 
     rho: Amount
-    average: Finite
-    """Mean over random moves."""
-    worst: Finite
-    """The most that Auto-PGD found."""
+    rise: Finite
 
 
 class Sharpness(Part):
@@ -256,8 +253,11 @@ class Sharpness(Part):
     loss: Amount
     """Without any move."""
     normalised: bool
-    """Whether logits were brought to length 1 in l2 first."""
-    at: Annotated[tuple[SharpnessAt, ...], Field(max_length=20)]
+    """Whether each point's logits were divided by their standard deviation first."""
+    average: Annotated[tuple[SharpnessAt, ...], Field(max_length=20)]
+    """Mean over Gaussian moves of standard deviation rho."""
+    worst: Annotated[tuple[SharpnessAt, ...], Field(max_length=20)]
+    """The most that Auto-PGD found among moves of at most rho."""
 
 
 class Study(Part):

@@ -13,18 +13,27 @@ import torch
 from torch import Tensor, nn
 
 from benchmark import datasets
+from benchmark.analysis.alignment import alignment
 from benchmark.analysis.calibration import calibration
+from benchmark.analysis.curve import curve
+from benchmark.analysis.distances import distances
 from benchmark.analysis.fairness import PROTOCOL, fairness
 from benchmark.analysis.privacy import membership
 from benchmark.analysis.results import (
+    Alignment,
     Analysis,
     Calibration,
+    Curve,
+    Distances,
     Fairness,
     Privacy,
+    Sharpness,
     Smoothness,
     Study,
     Transferability,
 )
+from benchmark.analysis.sharpness import POINTS as SHARPNESS_POINTS
+from benchmark.analysis.sharpness import sharpness
 from benchmark.analysis.smoothness import POINTS, layer, local_lipschitz
 from benchmark.analysis.transfer import Method, transferability
 from benchmark.classifier import Classifier, check_points, frozen
@@ -236,6 +245,30 @@ def _transfer(material: Material) -> Transferability:
     )
 
 
+def _curve(material: Material) -> Curve:
+    test = material.test
+    return curve(material.model, test.x, test.y, material.threat_model, seed=material.seed, width=material.width)
+
+
+def _distances(material: Material) -> Distances:
+    test = material.test
+    return distances(material.model, test.x, test.y, material.threat_model.norm, width=material.width)
+
+
+def _alignment(material: Material) -> Alignment:
+    with frozen(material.model):
+        return alignment(material.model, material.test, material.threat_model, seed=material.seed, width=material.width)
+
+
+def _sharpness(material: Material) -> Sharpness:
+    try:
+        points, split = material.load(material.dataset, "train", SHARPNESS_POINTS), "train"
+    except LeftOut:
+        points, split = material.test, "test"
+    with frozen(material.model):
+        return sharpness(material.model, points.x, points.y, split=split, seed=material.seed)
+
+
 TABLE: Mapping[Analysis, Callable[[Material], Part]] = MappingProxyType(
     {
         Analysis.CALIBRATION: _calibration,
@@ -243,6 +276,10 @@ TABLE: Mapping[Analysis, Callable[[Material], Part]] = MappingProxyType(
         Analysis.PRIVACY: _privacy,
         Analysis.SMOOTHNESS: _smoothness,
         Analysis.TRANSFER: _transfer,
+        Analysis.CURVE: _curve,
+        Analysis.DISTANCES: _distances,
+        Analysis.ALIGNMENT: _alignment,
+        Analysis.SHARPNESS: _sharpness,
     }
 )
 """How each analysis is made of the material."""
