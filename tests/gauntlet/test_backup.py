@@ -80,6 +80,7 @@ def test_a_service_that_is_not_there_is_neither_saved_nor_made(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_database_that_does_not_answer_is_told_in_one_line(tmp_path: Path) -> None:
     address = "postgresql+psycopg://u:open-sesame@127.0.0.1:1/x"
     for command in (("backup", str(tmp_path / "new.tar")), ("restore", __file__)):

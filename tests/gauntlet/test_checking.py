@@ -33,6 +33,7 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict
     return int(ended.value.code or 0), outcomes
 
 
+@pytest.mark.slow
 def test_an_exported_network_passes_as_it_does_with_the_service(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -237,6 +237,7 @@ def test_checks_a_card() -> None:
     )
 
 
+@pytest.mark.slow
 def test_trains_a_model_again_briefly(tmp_path: Path) -> None:
     path = tmp_path / "trained.safetensors"
     found = gauntlet("zoo", "retrain", CARD.id, "--output", str(path), "--epochs", "1", "--json")
@@ -281,6 +282,7 @@ def test_shows_a_leaderboard(service: Running) -> None:
     assert_refused(gauntlet("leaderboard", "digits/L9", "--json", *server), ExitCode.INVALID, "board", as_json=True)
 
 
+@pytest.mark.slow
 def test_shows_all_of_a_long_leaderboard(service: Running) -> None:
     fill_board(service.services.db, 1_111)
     shown = gauntlet("leaderboard", "digits/L2", "--json", "--server", service.url).stdout
@@ -296,7 +298,7 @@ def test_a_busy_port_is_named(tmp_path: Path) -> None:
     assert not (tmp_path / "var").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 def test_serves_until_it_is_told_to_stop(tmp_path: Path, number: signal.Signals) -> None:
     command = [sys.executable, "-m", "gauntlet", "serve", "--port", "0", "--var-dir", str(tmp_path / "var"), "--json"]
     environment = {"PYTHONPATH": str(ROOT), "GAUNTLET_EVALUATE_ZOO": "false", "PATH": "/usr/bin:/bin"}

@@ -65,6 +65,7 @@ def test_a_folder_given_as_an_option_wins(tmp_path: Path) -> None:
     assert json.loads(found.stdout)["data_dir"] == elsewhere
 
 
+@pytest.mark.slow
 def test_an_unknown_preprocessing_is_refused() -> None:
     arguments = ("--dataset", "digits", "--threat-model", "Linf", "--preprocessing", "Res512", "--json", "-")
     found = gauntlet("evaluate", "Digits_Standard", *arguments)

@@ -48,7 +48,10 @@ def images(folder: Path, count: int) -> Path:
 
 @pytest.mark.parametrize(
     ("holding", "state", "code"),
-    [((100, 101, 499), "verified", ExitCode.OK), ((100, 101), "refused", ExitCode.FAILED)],
+    [
+        ((100, 101, 499), "verified", ExitCode.OK),
+        pytest.param((100, 101), "refused", ExitCode.FAILED, marks=pytest.mark.slow),
+    ],
 )
 def test_waits_until_the_examples_are_judged(
     service: Running, tmp_path: Path, holding: tuple[int, ...], state: str, code: ExitCode

@@ -143,18 +143,18 @@ def test_an_operator_steps_in(db: Database, tmp_path: Path) -> None:
     ("arguments", "field"),
     [
         (("queue", "drain", "nobody"), "worker"),
-        (("queue", "resume", "nobody"), "worker"),
-        (("queue", "drain"), "name"),
+        pytest.param(("queue", "resume", "nobody"), "worker", marks=pytest.mark.slow),
+        pytest.param(("queue", "drain"), "name", marks=pytest.mark.slow),
         (("queue", "priority", "nothing", "3"), "submission"),
         (("queue", "priority", "nothing", "1001"), "value"),
-        (("queue", "priority", "nothing", "-1001"), "value"),
-        (("queue", "priority", "nothing", "high"), "value"),
-        (("queue", "requeue", "17"), "piece"),
+        pytest.param(("queue", "priority", "nothing", "-1001"), "value", marks=pytest.mark.slow),
+        pytest.param(("queue", "priority", "nothing", "high"), "value", marks=pytest.mark.slow),
+        pytest.param(("queue", "requeue", "17"), "piece", marks=pytest.mark.slow),
         (("queue", "fail", "nothing", "--reason", "x"), "submission"),
-        (("queue", "fail", "nothing"), "reason"),
-        (("queue", "nothing"), "command line"),
+        pytest.param(("queue", "fail", "nothing"), "reason", marks=pytest.mark.slow),
+        pytest.param(("queue", "nothing"), "command line", marks=pytest.mark.slow),
         (("worker",), "redis_url"),
-        (("worker", "--device", "gpu"), "worker_devices.0"),
+        pytest.param(("worker", "--device", "gpu"), "worker_devices.0", marks=pytest.mark.slow),
     ],
     ids=" ".join,
 )
@@ -169,7 +169,10 @@ def test_what_is_wrong_is_told_in_one_line_and_in_json(tmp_path: Path, arguments
     assert error["detail"]["field"] == field
 
 
-@pytest.mark.parametrize("command", ["queue show", "queue workers", "worker", "sweep"])
+@pytest.mark.parametrize(
+    "command",
+    ["queue show", *(pytest.param(one, marks=pytest.mark.slow) for one in ("queue workers", "worker", "sweep"))],
+)
 def test_a_database_that_no_service_has_made_is_refused(tmp_path: Path, command: str) -> None:
     found = gauntlet(*command.split(), url=f"sqlite:///{tmp_path / 'none.sqlite'}", GAUNTLET_REDIS_URL="redis://[::1]")
     assert (found.returncode, found.stdout) == (2, "")

@@ -107,6 +107,7 @@ def test_reproduces_a_report_of_a_file(tmp_path: Path) -> None:
     assert reproduction.found_results_sha256 == report.results_sha256()
 
 
+@pytest.mark.slow
 def test_reproduces_a_report_that_is_older_than_examples_and_architectures(tmp_path: Path, of_zoo: Path) -> None:
     content = json.loads(of_zoo.read_bytes())
     del content["examples_sha256"]

@@ -368,6 +368,7 @@ def publish(service: Running, name: str, points: EvaluationReport, content: byte
     material.finish(db, blobs, work, report.to_bytes())
 
 
+@pytest.mark.slow
 def test_the_board_of_a_service_is_compared_with(attack: Command, service: Running) -> None:
     """One entry is of the very file, one bears the name of another file, and one model has none."""
     files = {model: card(model, "digits", "Linf") for model in ("Digits_PGD2", "Digits_PGD10")}

@@ -65,6 +65,7 @@ def test_a_state_dict_becomes_a_file_that_loads_as_the_same_network(file: Path) 
     assert sorted(file.parent.iterdir()) == [file, path]
 
 
+@pytest.mark.slow
 def test_without_an_architecture_it_says_what_comes_next(file: Path) -> None:
     found = convert(file, "--json")
     answer = json.loads(found.stdout)

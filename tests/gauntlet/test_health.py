@@ -39,6 +39,7 @@ def test_the_service(service: Running) -> None:
     assert code(health("serve", GAUNTLET_PORT="1")) == (ExitCode.UNREACHABLE, "service_unreachable")
 
 
+@pytest.mark.slow
 def test_the_service_under_another_name(prepared: Path, tmp_path: Path) -> None:
     settings = quiet_settings(tmp_path / "var").model_copy(update={"allowed_hosts": ("gauntlet.example",)})
     with running(settings) as service:
@@ -69,7 +70,7 @@ def test_the_sweeper(service: Running) -> None:
     assert code(health("sweep", **where)) == (ExitCode.FAILED, "not_alive")
 
 
-@pytest.mark.parametrize("part", ["worker", "sweep"])
+@pytest.mark.parametrize("part", [pytest.param("worker", marks=pytest.mark.slow), "sweep"])
 def test_a_database_that_does_not_answer_is_told(part: str) -> None:
     found = health(part, GAUNTLET_DATABASE_URL="postgresql+psycopg://u:open-sesame@127.0.0.1:1/x")
     assert code(found) == (ExitCode.INVALID, "invalid_input")

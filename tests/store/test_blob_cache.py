@@ -112,6 +112,7 @@ def test_copies_give_way_where_the_disk_is_full(tmp_path: Path) -> None:
     assert held(cache) == {recent}
 
 
+@pytest.mark.slow
 def test_readers_always_get_what_they_asked_for_while_others_evict(tmp_path: Path) -> None:
     """Two caches stand for two processes: they share nothing but the directory."""
     caches = [BlobCache(tmp_path, 5 * SIZE, free_floor_bytes=0, in_use_s=0.5) for _ in range(2)]

@@ -59,6 +59,7 @@ def study_of(stored: StoredStudy) -> Study:
     return stored.study
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(280)
 def test_every_analysis_is_made_by_a_child_of_its_own(services: Services, tmp_path: Path) -> None:
     published(services, "Digits_Standard", analyse=False)

@@ -99,7 +99,8 @@ def test_a_checkpoint_that_does_not_fit_is_rejected_with_what_was_found(
     assert str(tmp_path) not in finding.message
 
 
-@pytest.mark.parametrize(("attack", "done"), [("fab-t", 2), pytest.param("square", 3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("attack", "done"), [("fab-t", 2), ("square", 3)])
 def test_a_child_killed_in_the_middle_of_an_attack_changes_no_result(
     services: Services, tmp_path: Path, attack: str, done: int, undisturbed: tuple[EvaluationReport, bytes]
 ) -> None:

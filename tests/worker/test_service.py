@@ -110,6 +110,7 @@ def test_it_comes_when_the_bell_rings_whatever_else_is_in_the_queue(
         wait_for(lambda: rejected(services, view.id), START_S)
 
 
+@pytest.mark.slow
 def test_a_worker_that_the_broker_confuses_does_not_end_as_if_all_were_well(
     services: Services, tmp_path: Path, redis_url: str
 ) -> None:
@@ -153,7 +154,7 @@ def test_it_waits_for_a_broker_and_hears_it_again_after_it_was_away(services: Se
             assert end(worker) == 0
 
 
-@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("known", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_it_ends_while_it_waits_for_a_broker(services: Services, tmp_path: Path, known: bool) -> None:
     with RedisServer() as server:
         if not known:
