@@ -63,6 +63,7 @@ STYLE: dict[str, object] = {
 _DRAWING = Lock()
 """The style is the process's own, so only one drawing is made at a time."""
 _FONT = re.compile(r"(?:(?P<weight>\d+|bold)\s+)?(?P<size>[\d.]+px)\s+(?P<family>.+)")
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _TAG = re.compile(r"<[^<>]*>")
 _STYLED = re.compile(r' style="([^"]*)"')
 
@@ -107,11 +108,17 @@ def png_of(figure: Figure, dpi: int = 150) -> bytes:
 
 def printable(text: str, most: int = 80) -> str:
     """Return a name fit for a drawing: nothing hidden in it, and its middle left out where it is long."""
-    shown = "".join(mark if mark.isprintable() else "\ufffd" for mark in unicodedata.normalize("NFC", text))
+    shown = _visible(text)
     if len(shown) > most:
         head = (most - 1) * 2 // 3
         shown = f"{shown[:head]}…{shown[len(shown) - (most - 1 - head) :]}"
     return shown
+
+
+def _visible(text: str) -> str:
+    """Show in place of each character that is hidden or turns the reading direction that there is one."""
+    marks = unicodedata.normalize("NFC", text)
+    return "".join("\ufffd" if unicodedata.category(mark) in _HIDDEN else mark for mark in marks)
 
 
 def _plain(svg: str) -> str:
@@ -138,5 +145,6 @@ def _accessible(svg: str, title: str, description: str) -> str:
     start = svg.index("<svg ")
     end = svg.index(">", start) + 1
     opening = f'{svg[start : end - 1]} role="img" aria-labelledby="title description">'
-    words = f'<title id="title">{escape(title)}</title><desc id="description">{escape(description)}</desc>'
+    words = f'<title id="title">{escape(_visible(title))}</title>'
+    words += f'<desc id="description">{escape(_visible(description))}</desc>'
     return f"{svg[:start]}{opening}\n {words}{svg[end:]}"

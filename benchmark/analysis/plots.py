@@ -18,6 +18,8 @@ from benchmark.drawing import DARK, LIGHT, Palette, png_of, printable, styled, s
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+EDITION = 1
+"""Raised with every change of what is drawn: others keep drawings for ever under addresses that hold it."""
 _WIDTH = 5.4
 _HEIGHT = 3.5
 """Inches of most drawings."""
