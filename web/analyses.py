@@ -53,7 +53,7 @@ class Table(Part):
     """The numbers of an analysis."""
 
     heads: tuple[str, ...]
-    """Of the columns after the first."""
+    """Of the columns."""
     lines: tuple[Line, ...]
     left_out: int
     """Lines that only the downloads have."""
@@ -121,19 +121,34 @@ def analyses(model: ModelView, stored: StoredStudy | None) -> Analyses:
 
 def compared_analyses(dataset: str, threat_model: str, stored: Mapping[str, StoredStudy | None]) -> tuple[Section, ...]:
     """Return the analyses that at least two of several entries have, each of those that have it."""
-    studies = {name: one.study for name, one in stored.items() if one is not None and one.study is not None}
-    letters = dict(zip(stored, LETTERS, strict=False))
     folder = f"/compare/{quote(dataset, safe='')}/{quote(threat_model, safe='')}/analyses"
+    query = f"?{urlencode([('model', name) for name in stored])}"
     found = []
     for analysis in Analysis:
-        those = {name: study for name, study in studies.items() if analysis in study.made}
-        if len(those) > 1:
-            found.append(section(analysis, those, folder, dataset, [letters[name] for name in those]))
+        studies, places = having(analysis, stored)
+        if len(studies) > 1:
+            found.append(section(analysis, studies, folder, dataset, places=places, query=query))
     return tuple(found)
 
 
+def having(analysis: Analysis, stored: Mapping[str, StoredStudy | None]) -> tuple[dict[str, Study], tuple[int, ...]]:
+    """Return the studies that have an analysis, and their places among all."""
+    those = [
+        (place, name, one.study)
+        for place, (name, one) in enumerate(stored.items())
+        if one is not None and one.study is not None and analysis in one.study.made
+    ]
+    return {name: study for _, name, study in those}, tuple(place for place, _, _ in those)
+
+
 def section(
-    analysis: Analysis, studies: Mapping[str, Study], folder: str, dataset: str, letters: Sequence[str] = ("",)
+    analysis: Analysis,
+    studies: Mapping[str, Study],
+    folder: str,
+    dataset: str,
+    *,
+    places: Sequence[int] = (0,),
+    query: str = "",
 ) -> Section:
     """Return what is said and shown of an analysis.
 
@@ -142,11 +157,12 @@ def section(
         studies: of each model, under its name.
         folder: address below which its files are.
         dataset: whose classes it may name.
-        letters: of each model; one that is alone has none.
+        places: of the models among all that are compared, which give them their letters; one that is alone has none.
+        query: what names those models in the addresses of the files.
     """
     several = len(studies) > 1
-    place = f"{folder}/{version(analysis, studies)}"
-    query = f"?{urlencode([('model', name) for name in studies])}" if several else ""
+    letters = [LETTERS[place] if several else "" for place in places]
+    above = f"{folder}/{version(analysis, studies, places)}"
     width, height = size(analysis, studies)
     stem = f"{'compared' if several else next(iter(studies))}-{analysis}"
     return Section(
@@ -157,21 +173,21 @@ def section(
             for letter, study in zip(letters, studies.values(), strict=True)
         ),
         alt=f"Plot: {title_of(analysis, studies)}. The table has its numbers.",
-        light=f"{place}/{analysis}.svg{query}",
-        dark=f"{place}/{analysis}-dark.svg{query}",
+        light=f"{above}/{analysis}.svg{query}",
+        dark=f"{above}/{analysis}-dark.svg{query}",
         width=width,
         height=height,
         tables=_tables(analysis, studies, dataset, letters),
         downloads=tuple(
-            Download(name=ending.upper(), address=f"{place}/{analysis}.{ending}{query}", file=f"{stem}.{ending}")
+            Download(name=ending.upper(), address=f"{above}/{analysis}.{ending}{query}", file=f"{stem}.{ending}")
             for ending in ("csv", "json", "svg", "png")
         ),
     )
 
 
-def version(analysis: Analysis, studies: Mapping[str, Study]) -> str:
+def version(analysis: Analysis, studies: Mapping[str, Study], places: Sequence[int] = (0,)) -> str:
     """Return what changes with any number of an analysis, and with the way in which it is drawn."""
-    told = [EDITION, analysis.value, [[name, _alone(analysis, study)] for name, study in studies.items()]]
+    told = [EDITION, analysis.value, list(places), [[name, _alone(analysis, study)] for name, study in studies.items()]]
     return hashlib.sha256(canonical_json(told)).hexdigest()[:_ADDRESS]
 
 
@@ -195,12 +211,13 @@ _KINDS = {
 }
 
 
-def make_file(file: str, studies: Mapping[str, Study]) -> Answer:
+def make_file(file: str, studies: Mapping[str, Study], places: Sequence[int] = (0,)) -> Answer:
     """Return a file of an analysis that all of the models have.
 
     Args:
         file: its name, of which `kind_of` knows what it is.
         studies: of each model, under its name.
+        places: of the models among all that are compared.
     """
     kind = kind_of(file)
     if kind is None:
@@ -208,9 +225,9 @@ def make_file(file: str, studies: Mapping[str, Study]) -> Answer:
     analysis = kind.analysis
     match kind.ending:
         case "svg":
-            content = as_svg(analysis, studies, dark=kind.dark).encode()
+            content = as_svg(analysis, studies, places=places, dark=kind.dark).encode()
         case "png":
-            content = as_png(analysis, studies)
+            content = as_png(analysis, studies, places=places)
         case "csv":
             content = as_csv(analysis, studies).encode()
         case _:
@@ -240,21 +257,23 @@ def _tables(
     found = [row for row in rows(analysis, studies) if row["measure"] not in ALL_POINTS]
     if len(studies) > 1:
         lines = [(_named(row, _place(analysis, row, dataset)), str(row["model"]), row) for row in found]
-        return (_table(lines, dict(zip(studies, letters, strict=True))),)
+        return (_table("Number", lines, dict(zip(studies, letters, strict=True))),)
     whole = [(_named(row, ""), "", row) for row in found if row["at"] is None]
     each = [(_place(analysis, row, dataset), str(row["measure"]), row) for row in found if row["at"] is not None]
     heads = {measure: MEASURES[measure] for _, measure, _ in each}
-    tables = (_table(whole, {"": "value"}), _table(each, heads))
+    tables = (_table("Number", whole, {"": "Value"}), _table("Part", each, heads))
     return tuple(table for table in tables if table.lines)
 
 
-def _table(found: Sequence[tuple[str, str, Row]], heads: Mapping[str, str]) -> Table:
-    """Make a table of numbers, each with the name of its line and the key of its column."""
+def _table(first: str, found: Sequence[tuple[str, str, Row]], heads: Mapping[str, str]) -> Table:
+    """Make a table of numbers, each with the name of its line and the key of its column; first is what lines are."""
     cells: dict[str, dict[str, str]] = {}
     for line, column, row in found:
         cells.setdefault(line, {})[column] = _cell(str(row["measure"]), row["value"])
     lines = [Line(name=name, cells=tuple(of.get(key, DASH) for key in heads)) for name, of in cells.items()]
-    return Table(heads=tuple(heads.values()), lines=tuple(lines[:MOST_LINES]), left_out=max(0, len(lines) - MOST_LINES))
+    return Table(
+        heads=(first, *heads.values()), lines=tuple(lines[:MOST_LINES]), left_out=max(0, len(lines) - MOST_LINES)
+    )
 
 
 def _named(row: Row, place: str) -> str:

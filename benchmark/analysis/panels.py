@@ -32,7 +32,8 @@ class Model:
     """A model of a drawing.
 
     Args:
-        place: its place among all, from 0.
+        place: says which colour and mark are its own, from 0.
+        column: its place among those that are drawn, from 0.
         of: how many there are.
         letter: what stands for it where there is little room; empty where it is alone.
         label: what it is called in the drawing.
@@ -41,6 +42,7 @@ class Model:
     """
 
     place: int
+    column: int
     of: int
     letter: str
     label: str
@@ -65,7 +67,7 @@ class Model:
     @property
     def shift(self) -> float:
         """How far beside the middle of a name its marks stand."""
-        return 0.0 if self.of == 1 else _WIDE * (self.place / (self.of - 1) - 0.5)
+        return 0.0 if self.of == 1 else _WIDE * (self.column / (self.of - 1) - 0.5)
 
     @property
     def key(self) -> Line2D:

@@ -6,7 +6,7 @@ anybody's: long ones are shortened, and none is read as markup or as a formula.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from benchmark.analysis.panels import MOST_NUMBERED, PANELS, Model
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 EDITION = 1
 """Raised with every change of what is drawn: others keep drawings for ever under addresses that hold it."""
-_WIDTH = 5.4
-_HEIGHT = 3.5
+_WIDTH = 4.5
+_HEIGHT = 3.1
 """Inches of most drawings."""
 _NAME = 0.2
 """Inches for the name of a model above a drawing."""
@@ -31,39 +31,46 @@ _CELL, _SMALL_CELL, _NAMES = 0.34, 0.16, 2.0
 """Inches for a model of a matrix and of a greater one, and for the names beside it."""
 _OF_LINES = frozenset({Analysis.SMOOTHNESS, Analysis.ALIGNMENT})
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_LONGEST = 48
+_LONGEST = 40
 """Letters of a name that have room beside its mark, be they all wide ones."""
 _PIXELS = 96
 """Of an inch on a page."""
 
 
-def as_svg(analysis: Analysis, studies: Mapping[str, Study], *, dark: bool = False) -> str:
+def as_svg(
+    analysis: Analysis, studies: Mapping[str, Study], *, places: Sequence[int] | None = None, dark: bool = False
+) -> str:
     """Return the plot of an analysis as SVG.
 
     Args:
         analysis: which.
         studies: of each model, under its name; in the drawing several have letters in their order.
+        places: among more models, some of which are not drawn: each keeps its letter, colour and mark; None for the
+            first ones.
         dark: whether it is for dark paper.
     Raises:
         NotAnalysed: there are no models, or one of them lacks the analysis.
     """
     with styled(_palette(dark)):
-        return svg_of(
-            draw(analysis, studies, dark=dark), title_of(analysis, studies), description_of(analysis, studies)
-        )
+        figure = draw(analysis, studies, places=places, dark=dark)
+        return svg_of(figure, title_of(analysis, studies), description_of(analysis, studies))
 
 
-def as_png(analysis: Analysis, studies: Mapping[str, Study], *, dark: bool = False, dpi: int = 200) -> bytes:
-    """Return the plot of an analysis as PNG.
+def as_png(
+    analysis: Analysis, studies: Mapping[str, Study], *, places: Sequence[int] | None = None, dpi: int = 200
+) -> bytes:
+    """Return the plot of an analysis as PNG, on light paper.
 
     Raises:
         NotAnalysed: see `as_svg`.
     """
-    with styled(_palette(dark)):
-        return png_of(draw(analysis, studies, dark=dark), dpi)
+    with styled():
+        return png_of(draw(analysis, studies, places=places), dpi)
 
 
-def draw(analysis: Analysis, studies: Mapping[str, Study], *, dark: bool = False) -> Figure:
+def draw(
+    analysis: Analysis, studies: Mapping[str, Study], *, places: Sequence[int] | None = None, dark: bool = False
+) -> Figure:
     """Draw an analysis, in the style that is set; `as_svg` and `as_png` set ours.
 
     Raises:
@@ -72,7 +79,7 @@ def draw(analysis: Analysis, studies: Mapping[str, Study], *, dark: bool = False
     require(analysis, studies)
     from matplotlib.figure import Figure
 
-    models = _models(studies, _palette(dark))
+    models = _models(studies, places or range(len(studies)), _palette(dark))
     figure = Figure(figsize=_inches(analysis, studies), layout="constrained")
     # A matrix is one model's own: several stand below each other.
     groups = [[model] for model in models] if analysis is Analysis.TRANSFER else [models]
@@ -110,13 +117,15 @@ def description_of(analysis: Analysis, studies: Mapping[str, Study]) -> str:
     return " ".join(f"{printable(name)}: {in_words(analysis, study)}" for name, study in studies.items())
 
 
-def _models(studies: Mapping[str, Study], palette: Palette) -> list[Model]:
-    letters = [_letter(place) if len(studies) > 1 else "" for place in range(len(studies))]
-    return [
+def _models(studies: Mapping[str, Study], places: Sequence[int], palette: Palette) -> list[Model]:
+    several = len(studies) > 1
+    models = []
+    for column, (place, (name, study)) in enumerate(zip(places, studies.items(), strict=True)):
+        letter = _letter(place) if several else ""
         # The space keeps a name that begins with _ from being left out of the legend.
-        Model(place, len(studies), letters[place], f"{letters[place]}  {printable(name, _LONGEST)}", study, palette)
-        for place, (name, study) in enumerate(studies.items())
-    ]
+        label = f"{letter}  {printable(name, _LONGEST)}"
+        models.append(Model(place, column, len(studies), letter, label, study, palette))
+    return models
 
 
 def _letter(place: int) -> str:

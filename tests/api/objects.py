@@ -38,7 +38,7 @@ from tests.store.deciders import evaluate, send
 from tests.store.lowered import doubt, look_closer, send_examples
 from tests.store.material import CHECKPOINT, Rules, a_worker, must_claim, new_submission
 from tests.store.pictures import publish_with_gallery
-from web.analyses import version
+from web.analyses import having, version
 
 BOARD = {"dataset": "digits", "threat_model": "Linf"}
 CARD = card("Digits_Standard", "digits", "Linf")
@@ -143,8 +143,8 @@ class Objects:
         """Where a plot of these entries is."""
         board = official_board(*BOARD.values())
         found = {name: find_study(self.services.db, self.services.blobs, board, name) for name in names}
-        studies = {name: one.study for name, one in found.items() if one is not None and one.study is not None}
-        return {"version": version(Analysis.CALIBRATION, studies), "file": "calibration.svg"}
+        studies, places = having(Analysis.CALIBRATION, found)
+        return {"version": version(Analysis.CALIBRATION, studies, places), "file": "calibration.svg"}
 
     @cached_property
     def external(self) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from threading import BoundedSemaphore
 from typing import Annotated
@@ -18,7 +18,7 @@ from store.errors import RateLimited
 from store.rates import Counted
 from store.rendered import Answer
 from store.services import Services
-from web.analyses import MEDIA_TYPES, kind_of, make_file
+from web.analyses import MEDIA_TYPES, having, kind_of, make_file
 from web.analyses import version as version_of
 from web.pages.gallery import FOREVER
 from web.services import Client, Store
@@ -80,28 +80,24 @@ def show_compared_analysis(
 def _answer(services: Services, client: str, asked: Asked) -> Response:
     kind = kind_of(asked.file)
     stored = find_studies(services.db, services.blobs, official_board(asked.dataset, asked.threat_model), asked.names)
-    studies = {name: one.study for name, one in stored.items() if one is not None and one.study is not None}
-    if (
-        kind is None
-        or len(studies) < len(asked.names)
-        or any(kind.analysis not in study.made for study in studies.values())
-        or version_of(kind.analysis, studies) != asked.version
-    ):
+    studies, places = having(kind.analysis, stored) if kind is not None else ({}, ())
+    least = min(2, len(asked.names))
+    if kind is None or len(studies) < least or version_of(kind.analysis, studies, places) != asked.version:
         raise _no_such_file(asked.version, asked.file)
 
     def make() -> Answer:
         services.rates.spend(Counted.DRAWING, client)
-        return _drawn(asked.file, studies)
+        return _drawn(asked.file, studies, places)
 
     answer = services.drawings.get((asked.version, asked.file), asked.version, make)
     return Response(answer.plain, media_type=MEDIA_TYPES[kind.ending], headers={"Cache-Control": FOREVER})
 
 
-def _drawn(file: str, studies: Mapping[str, Study]) -> Answer:
+def _drawn(file: str, studies: Mapping[str, Study], places: Sequence[int]) -> Answer:
     if not _places.acquire(blocking=False):
         raise RateLimited(Counted.DRAWING.value, _RETRY_AFTER_S)
     try:
-        return make_file(file, studies)
+        return make_file(file, studies, places)
     finally:
         _places.release()
 

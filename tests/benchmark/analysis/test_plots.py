@@ -14,7 +14,7 @@ from benchmark.report import Part
 from tests.benchmark.analysis.studies import a_study, with_part
 
 LONG = "N" * 80
-HOSTILE = '$\\frac{x}$ <script>&amp; \u202enam\x00 style="a:b;c:d"'
+HOSTILE = '$x$ <script>& \u202en\x00 style="a:b;c:d"'
 FIVE = {name: a_study(seed) for seed, name in enumerate(("Plain", HOSTILE, LONG, "_hidden", "模型"))}
 
 
@@ -67,7 +67,7 @@ def test_a_policy_without_styles_changes_nothing(analysis: Analysis) -> None:
 def test_names_are_nothing_but_names() -> None:
     svg = as_svg(Analysis.CALIBRATION, FIVE)
     shown = [word for word in words_of(svg) if word[:1] in "ABCDE" and word[1:3] == "  "]
-    assert [word[3:9] for word in shown] == ["Plain", "$\\frac", "NNNNNN", "_hidde", "模型"]
+    assert [word[3:9] for word in shown] == ["Plain", "$x$ <s", "NNNNNN", "_hidde", "模型"]
     assert 'style="a:b;c:d"' in shown[1]
     assert "\u202e" not in svg
     assert "<script" not in svg
@@ -93,6 +93,13 @@ def test_dark_paper_has_colours_of_its_own(analysis: Analysis) -> None:
 def test_every_model_has_a_mark_and_a_stroke_of_its_own() -> None:
     assert len(set(LIGHT.series)) == len(set(DARK.series)) == 5
     assert min(len(set(MARKERS)), len(set(STROKES))) >= 5
+
+
+def test_a_model_keeps_its_letter_and_colour_where_others_are_left_out() -> None:
+    svg = as_svg(Analysis.CURVE, {"One": a_study(), "Other": a_study(1)}, places=(1, 4))
+    assert {"B  One", "E  Other"} <= set(words_of(svg))
+    assert LIGHT.series[1].lower() in svg
+    assert LIGHT.series[0].lower() not in svg
 
 
 def test_many_classes_stay_readable() -> None:
