@@ -21,8 +21,8 @@ MOST_CLASSES = 24
 """Data sets with more classes are drawn as curves over the ordered classes."""
 MOST_NUMBERED = 9
 """Greater matrices are drawn without their numbers."""
-_WIDE = 0.56
-"""Which part of the room between two names the models share."""
+_BESIDE, _WIDE = 0.16, 0.56
+"""How far beside each other the marks of two models stand, and which part of the room between two names all share."""
 _AIR = 3.0
 _NORMS = {"Linf": "\u2113∞", "L2": "\u2113₂", "L1": "\u2113₁"}
 
@@ -67,7 +67,7 @@ class Model:
     @property
     def shift(self) -> float:
         """How far beside the middle of a name its marks stand."""
-        return 0.0 if self.of == 1 else _WIDE * (self.column / (self.of - 1) - 0.5)
+        return 0.0 if self.of == 1 else min(_WIDE, _BESIDE * (self.of - 1)) * (self.column / (self.of - 1) - 0.5)
 
     @property
     def key(self) -> Line2D:

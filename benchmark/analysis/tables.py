@@ -60,6 +60,8 @@ FRACTIONS = frozenset(
         "expected_calibration_error", "error_at_temperature", "confidence", "accuracy", "standard_accuracy",
         "robust_accuracy", "worst_robust_accuracy", "guessed_by_confidence", "threshold", "guessed_by_label",
         "zero_gradients",
+        "standard_spread",
+        "robust_spread",
     }
 )  # fmt: skip
 """The measures that people read in percent."""
