@@ -283,18 +283,23 @@ def alignment(axes: Axes, models: Sequence[Model]) -> None:
     _grid(axes, "x")
 
 
-def sharpness(axes: Axes, models: Sequence[Model]) -> None:
-    """Draw the rise of the loss over how far the weights are moved."""
+def average_sharpness(axes: Axes, models: Sequence[Model]) -> None:
+    """Draw the mean rise of the loss over the size of random moves of the weights."""
     for model in models:
-        at = model.study.sharpness.at if model.study.sharpness else ()
-        rho = [part.rho for part in at]
-        _line(axes, model, rho, [part.worst for part in at])
-        axes.plot(
-            rho, [part.average for part in at], color=model.colour, marker=model.marker, markersize=5, linewidth=1.2,
-            markerfacecolor=model.palette.paper, linestyle=model.stroke, alpha=0.9,
-        )  # fmt: skip
-    axes.set(xlabel="radius of the move, in parts of each weight", ylabel="rise of the loss")
-    _note(axes, "filled: worst; hollow: average")
+        at = model.study.sharpness.average if model.study.sharpness else ()
+        _line(axes, model, [part.rho for part in at], [part.rise for part in at])
+    axes.set(xlabel="random moves, in parts of each weight", ylabel="rise of the loss")
+    _note(axes, "mean")
+    _grid(axes)
+
+
+def worst_sharpness(axes: Axes, models: Sequence[Model]) -> None:
+    """Draw the greatest rise of the loss that was found over the radius of the moves."""
+    for model in models:
+        at = model.study.sharpness.worst if model.study.sharpness else ()
+        _line(axes, model, [part.rho for part in at], [part.rise for part in at])
+    axes.set(xlabel="radius of the worst move, in parts of each weight", ylabel="rise of the loss")
+    _note(axes, "worst")
     _grid(axes)
 
 
@@ -394,6 +399,6 @@ PANELS: Mapping[Analysis, tuple[Draw, ...]] = {
     Analysis.CURVE: (curve,),
     Analysis.DISTANCES: (distances,),
     Analysis.ALIGNMENT: (alignment,),
-    Analysis.SHARPNESS: (sharpness,),
+    Analysis.SHARPNESS: (average_sharpness, worst_sharpness),
 }
 """The drawings of each analysis, one below the other."""

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 EDITION = 1
 """Raised with every change of what is drawn: others keep drawings for ever under addresses that hold it."""
 _WIDTH = 4.5
-_HEIGHT = 3.1
-"""Inches of most drawings."""
+_HEIGHT, _LOW = 3.1, 2.1
+"""Inches of most drawings, and of each where there are two."""
 _NAME = 0.2
 """Inches for the name of a model above a drawing."""
 _LINE, _FRAME = 0.34, 0.75
@@ -139,6 +139,8 @@ def _inches(analysis: Analysis, studies: Mapping[str, Study]) -> tuple[float, fl
         return _WIDTH, above + panels * (_FRAME + _LINE * len(studies))
     if analysis is Analysis.TRANSFER:
         return _WIDTH, sum(_height_of_matrix(study) for study in studies.values())
+    if len(PANELS[analysis]) > 1:
+        return _WIDTH, above + len(PANELS[analysis]) * _LOW
     return _WIDTH, above + _HEIGHT
 
 

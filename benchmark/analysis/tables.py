@@ -226,9 +226,10 @@ def _sharpness(study: Study) -> Numbers:
     if one := study.sharpness:
         yield "points", None, one.points
         yield "loss", None, one.loss
-        for part in one.at:
-            yield "average_rise", part.rho, part.average
-            yield "worst_rise", part.rho, part.worst
+        for part in one.average:
+            yield "average_rise", part.rho, part.rise
+        for part in one.worst:
+            yield "worst_rise", part.rho, part.rise
 
 
 _NUMBERS: Mapping[Analysis, Callable[[Study], Numbers]] = {

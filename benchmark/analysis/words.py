@@ -168,13 +168,16 @@ def _alignment(study: Study) -> str:
 
 def _sharpness(study: Study) -> str:
     one = study.sharpness
-    if one is None or not one.at:
+    if one is None or not (one.average or one.worst):
         return "No weights were moved."
-    last = one.at[-1]
-    return (
-        f"Moving every weight by at most {number(last.rho)} of its size raises the loss by {number(last.average)} on "
-        f"average and by {number(last.worst)} at worst; without a move it is {number(one.loss)}."
-    )
+    text = f"Without a move of its weights the loss on the {one.split} split is {number(one.loss)}."
+    if one.average:
+        last = one.average[-1]
+        text += f" Random moves by {number(last.rho)} of each weight raise it by {number(last.rise)} on average."
+    if one.worst:
+        last = one.worst[-1]
+        text += f" The worst move found within {number(last.rho)} of each raises it by {number(last.rise)}."
+    return text
 
 
 _WORDS: Mapping[Analysis, Callable[[Study], str]] = {

@@ -85,7 +85,8 @@ def a_study(seed: int = 0, *, classes: int = 10, own: str = "This model", others
             split="train",
             loss=0.3,
             normalised=True,
-            at=tuple(SharpnessAt(rho=rho, average=2 * rho, worst=15 * rho) for rho in (0.01, 0.05, 0.1)),
+            average=tuple(SharpnessAt(rho=rho, rise=2 * rho * some(seed, 4, 0.5)) for rho in (0.05, 0.1, 0.2, 0.4)),
+            worst=tuple(SharpnessAt(rho=rho, rise=150 * rho) for rho in (0.001, 0.002, 0.004, 0.008)),
         ),
         seconds={},
     )  # fmt: skip

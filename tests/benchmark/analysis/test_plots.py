@@ -143,7 +143,7 @@ def test_what_is_empty_is_drawn_empty() -> None:
         Analysis.SMOOTHNESS: study.smoothness and study.smoothness.model_copy(update={"lipschitz": 0.0}),
         Analysis.SHIFT: study.shift and study.shift.model_copy(update={"sets": ()}),
         Analysis.DISTANCES: study.distances and study.distances.model_copy(update={"points": 0, "distances": ()}),
-        Analysis.SHARPNESS: study.sharpness and study.sharpness.model_copy(update={"at": ()}),
+        Analysis.SHARPNESS: study.sharpness and study.sharpness.model_copy(update={"average": (), "worst": ()}),
     }
     for analysis, part in hollow.items():
         bare = with_part(analysis, part)
