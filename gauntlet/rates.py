@@ -26,6 +26,7 @@ LIMITS: Mapping[Counted, str] = {
     Counted.SUBMISSION: "300/hour",
     Counted.EXTERNAL: "300/hour",
     Counted.UPLOAD: "1200/hour",
+    Counted.DRAWING: "1200/hour",
 }
 _NETWORK = 64
 """Leading bits of an IPv6 address that belong to one household or machine: the rest anybody can choose anew."""

@@ -114,7 +114,7 @@ def analyse(db: Database, blobs: Blobs, submission_id: str, who: Actor) -> None:
                 "board", found=f"{row.dataset}/{row.threat_model}", expected="a board with an attacker",
                 remedy="submit the model to such a board",
             )  # fmt: skip
-        under_way = _runs(submission_id).where(RunRow.concluded.is_(False))
+        under_way = _runs([submission_id]).where(RunRow.concluded.is_(False))
         if session.scalars(under_way).first() is not None:
             raise Conflict.because(
                 "submission", found="analyses that are under way", expected="none", remedy="wait for their end"
@@ -154,19 +154,38 @@ def find_study(db: Database, blobs: Blobs, board: Board, model_id: str) -> Store
     Raises:
         NotFound: there is no such entry.
     """
+    return find_studies(db, blobs, board, [model_id])[model_id]
+
+
+def find_studies(db: Database, blobs: Blobs, board: Board, model_ids: Sequence[str]) -> dict[str, StoredStudy | None]:
+    """Return the same of several entries, in a fixed number of queries.
+
+    Raises:
+        NotFound: there is no such entry.
+    """
     with db.snapshot() as session:
-        entry = session.scalars(select(EntryRow).where(of_board(board), EntryRow.model_id == model_id)).one_or_none()
-        if entry is None:
-            raise NotFound.because(
-                "model", found=repr(model_id[:80]), expected=f"an entry of {board.name}",
-                remedy="look the name up on its board",
-            )  # fmt: skip
-        runs = session.scalars(_runs(entry.submission_id or "").order_by(RunRow.id)).all()
+        named = session.scalars(select(EntryRow).where(of_board(board), EntryRow.model_id.in_(model_ids))).all()
+        of = {entry.model_id: entry.submission_id for entry in named}
+        for model_id in model_ids:
+            if model_id not in of:
+                raise NotFound.because(
+                    "model", found=repr(model_id[:80]), expected=f"an entry of {board.name}",
+                    remedy="look the name up on its board",
+                )  # fmt: skip
+        runs = session.scalars(_runs([one for one in of.values() if one]).order_by(RunRow.id)).all()
         shards = session.scalars(
             select(ShardRow)
             .where(ShardRow.run_id.in_([run.id for run in runs]))
             .order_by(ShardRow.run_id, ShardRow.first)
         ).all()
+    return {
+        model_id: _told(blobs, [run for run in runs if run.submission_id == of[model_id]], shards)
+        for model_id in model_ids
+    }
+
+
+def _told(blobs: Blobs, runs: Sequence[RunRow], shards: Sequence[ShardRow]) -> StoredStudy | None:
+    """Return what the runs of an entry, in their order, have found."""
     if not runs:
         return None
     latest = [shard for shard in shards if shard.run_id == runs[-1].id]
@@ -181,8 +200,8 @@ def find_study(db: Database, blobs: Blobs, board: Board, model_id: str) -> Store
     return StoredStudy(sha256=hashlib.sha256(told).hexdigest(), study=study, pending=pending, failed=failed)
 
 
-def _runs(submission_id: str) -> Select[RunRow]:
-    return select(RunRow).where(RunRow.submission_id == submission_id, RunRow.purpose == Purpose.ANALYSIS)
+def _runs(submission_ids: Sequence[str]) -> Select[RunRow]:
+    return select(RunRow).where(RunRow.submission_id.in_(submission_ids), RunRow.purpose == Purpose.ANALYSIS)
 
 
 def _kind(run: RunRow) -> tuple[object, ...]:

@@ -17,6 +17,7 @@ class Counted(StrEnum):
     SUBMISSION = "submissions"
     EXTERNAL = "evaluations sent in"
     UPLOAD = "uploads"
+    DRAWING = "drawings"
 
 
 class Rates(Protocol):

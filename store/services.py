@@ -13,6 +13,9 @@ from store.rates import Rates, Uncounted
 from store.rendered import Rendered
 from store.ties import KnownVerdicts
 
+DRAWINGS_BYTES = 32 * 1024 * 1024
+"""What all plots that are kept together may take."""
+
 
 @dataclass(frozen=True)
 class Services:
@@ -24,6 +27,7 @@ class Services:
         admission: what the store must know of the model zoo.
         max_checkpoint_bytes: size above which an upload is refused.
         rendered: answers of this process that need not be made anew.
+        drawings: the same for plots, so that many of those do not push all pages out.
         quotas: what each may upload.
         rates: counts what each does.
         registration: whether people may make accounts for themselves.
@@ -37,6 +41,7 @@ class Services:
     admission: Admission
     max_checkpoint_bytes: int
     rendered: Rendered = field(default_factory=Rendered)
+    drawings: Rendered = field(default_factory=lambda: Rendered(DRAWINGS_BYTES))
     quotas: Quotas = field(default_factory=Quotas)
     rates: Rates = field(default_factory=Uncounted)
     registration: bool = True

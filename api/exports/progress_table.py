@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterator
 
-from api.exports.table import as_cell
+from benchmark.cells import as_cell
 from store.progress import BoardProgress, Chart
 
 COLUMNS = (

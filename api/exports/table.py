@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
+from benchmark.cells import as_cell
 from store.views import BoardRow, BoardView
 
 COLUMNS = (
@@ -49,8 +50,6 @@ COLUMNS = (
 )
 """The header. Accuracies and their 95 % intervals are in [0, 1]; unknown is empty; findings are parted by spaces."""
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-
 
 def as_csv(board: BoardView) -> str:
     """Return a board's rows as RFC 4180 has it, and so that no spreadsheet takes a text for a formula."""
@@ -67,18 +66,3 @@ def _values(row: BoardRow) -> list[object]:
         values |= {f"{name}_low": interval and interval.low, f"{name}_high": interval and interval.high}
     values["findings"] = " ".join(row.findings)
     return [values[column] for column in COLUMNS]
-
-
-def as_cell(value: object) -> str | int | float:
-    """Return a value as a cell: unknown is empty, and no text is a formula."""
-    match value:
-        case None:
-            return ""
-        case bool():
-            return "true" if value else "false"
-        case int() | float():
-            return value
-        case _:
-            # The apostrophe is what spreadsheets themselves put before a text that is to stay one.
-            text = str(value).replace("\0", "")
-            return f"'{text}" if text.startswith(_FORMULA) else text

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
-from html import escape
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmark.drawing import LIGHT, png_of, styled, svg_of
 from gauntlet.cli.console import percent
 from gauntlet.cli.testbed_rows import Row
 
@@ -19,17 +17,8 @@ if TYPE_CHECKING:
 
 SVG, PNG = "plot.svg", "plot.png"
 
-# Colours of Okabe & Ito 2008, which people with any colour vision tell apart; the shapes tell the same.
-_ATTACK, _BOARD, _BEST, _STANDARD = "#D55E00", "#0072B2", "#009E73", "#666666"
-_STYLE: dict[str, object] = {
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "svg.fonttype": "none",  # text stays text, to be read, searched and scaled
-    "svg.hashsalt": "gauntlet",  # the same bytes for the same rows
-}
+_BOARD, _ATTACK, _BEST, *_ = LIGHT.series
+_STANDARD = "#666666"
 _AIR = 4.0
 _LINE, _LINE_OF_MANY, _MANY = 0.32, 0.2, 20
 """Inches for a model in the list, and from how many models on it is less."""
@@ -39,16 +28,10 @@ def write_plots(rows: Sequence[Row], folder: Path, title: str) -> None:
     """Draw what was found as SVG and PNG, the same bytes for the same rows; models that failed are named, not drawn."""
     if all(row.robust_accuracy is None for row in rows):
         return
-    import matplotlib as mpl
-
-    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # it tells that it looks for fonts
-    with mpl.rc_context(_STYLE):  # type: ignore[arg-type]
+    with styled():
         figure = _figure(rows, title)
-        svg = BytesIO()
-        figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
-        text = _accessible(svg.getvalue().decode(), title, _description(rows))
-        (folder / SVG).write_text(text, encoding="utf-8")
-        figure.savefig(folder / PNG, format="png", dpi=150, metadata={"Software": None})
+        (folder / SVG).write_text(svg_of(figure, title, _description(rows)), encoding="utf-8")
+        (folder / PNG).write_bytes(png_of(figure))
 
 
 def _figure(rows: Sequence[Row], title: str) -> Figure:
@@ -59,7 +42,7 @@ def _figure(rows: Sequence[Row], title: str) -> Figure:
     height = max(4.6, 1.7 + (_LINE if len(drawn) < _MANY else _LINE_OF_MANY) * len(drawn))
     figure = Figure(figsize=(11.5, height), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.25))
-    figure.suptitle(title, parse_math=False, x=0.01, ha="left", fontsize=11, fontweight="bold")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
     _scatter(left, drawn)
     _list(right, drawn)
     if failed:
@@ -194,12 +177,3 @@ def _description(rows: Sequence[Row]) -> str:
         against = f", on the board {percent(board, digits=1)}" if board is not None else ""
         parts.append(f"{row.model}: robust accuracy {percent(row.robust_accuracy, digits=1)}{against}.")
     return " ".join(parts)
-
-
-def _accessible(svg: str, title: str, description: str) -> str:
-    """Give the drawing a name and a description for those who do not see it."""
-    start = svg.index("<svg ")
-    end = svg.index(">", start) + 1
-    opening = f'{svg[start : end - 1]} role="img" aria-labelledby="title description">'
-    words = f'<title id="title">{escape(title)}</title><desc id="description">{escape(description)}</desc>'
-    return f"{svg[:start]}{opening}\n {words}{svg[end:]}"

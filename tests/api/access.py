@@ -168,6 +168,18 @@ def analysed(objects: Objects, _owner: Person) -> Request:
     return Request(objects.analysed)
 
 
+def plot(objects: Objects, _owner: Person) -> Request:
+    return Request({**objects.analysed, **objects.plot([objects.analysed["model_id"]])})
+
+
+def compared(objects: Objects, _owner: Person) -> Request:
+    return Request(BOARD, query={"model": objects.compared})
+
+
+def compared_plot(objects: Objects, _owner: Person) -> Request:
+    return Request({**BOARD, **objects.plot(objects.compared)}, query={"model": objects.compared})
+
+
 def picture(objects: Objects, _owner: Person) -> Request:
     return Request(objects.picture)
 
@@ -425,10 +437,14 @@ TABLE = (
     Line("GET", "/boards/{dataset}/{threat_model}/progress", everybody(200), board),
     Line("GET", MODEL, everybody(200), entry),
     Line("GET", f"{MODEL}/gallery/{{version}}/{{point}}/{{image}}", everybody(200), picture),
+    Line("GET", MODEL, everybody(200), analysed, "that was analysed"),
+    Line("GET", f"{MODEL}/analyses/{{version}}/{{file}}", everybody(200), plot),
     Line("GET", f"{API}/leaderboards", everybody(200), nothing),
     Line("GET", f"{API}{BOARD_PLACE}", everybody(200), board),
     Line("GET", f"{API}{BOARD_PLACE}/compare", everybody(422), board, "without naming any entry"),
     Line("GET", "/compare/{dataset}/{threat_model}", everybody(200), board),
+    Line("GET", "/compare/{dataset}/{threat_model}", everybody(200), compared, "of entries that were analysed"),
+    Line("GET", "/compare/{dataset}/{threat_model}/analyses/{version}/{file}", everybody(200), compared_plot),
     Line("GET", f"{API}{BOARD_PLACE}/progress", everybody(200), board),
     Line("GET", f"{API}/dump", everybody(200), nothing),
     Line("GET", f"{API}{MODEL}", everybody(200), entry),

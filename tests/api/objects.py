@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import count
@@ -12,12 +13,13 @@ from urllib.parse import quote
 import numpy as np
 from sqlalchemy import update
 
+from benchmark.analysis.results import Analysis
 from benchmark.threat_models import official_board
 from model_zoo.registry import bundled_checkpoint, card
 from store.account_links import new_link
 from store.actors import Actor, Role, Scope
 from store.administration import invite
-from store.analyses import analyse
+from store.analyses import find_study
 from store.boards import get_model
 from store.entry_claims import ClaimKind, file_claim
 from store.galleries import find_gallery
@@ -31,10 +33,12 @@ from store.unverified import NewUnverified, add_unverified
 from store.webhooks import add_webhook, list_webhooks, remove_webhook
 from store.workers import announce
 from tests.api.callers import Caller, Person, a_person
+from tests.store.analysed import publish_analysed
 from tests.store.deciders import evaluate, send
 from tests.store.lowered import doubt, look_closer, send_examples
 from tests.store.material import CHECKPOINT, Rules, a_worker, must_claim, new_submission
 from tests.store.pictures import publish_with_gallery
+from web.analyses import having, version
 
 BOARD = {"dataset": "digits", "threat_model": "Linf"}
 CARD = card("Digits_Standard", "digits", "Linf")
@@ -67,7 +71,7 @@ class Request:
     """
 
     places: dict[str, str] = field(default_factory=dict)
-    query: dict[str, str] = field(default_factory=dict)
+    query: Mapping[str, str | list[str]] = field(default_factory=dict)
     json: dict[str, object] | None = None
     form: dict[str, str] | None = None
     content: bytes | None = None
@@ -122,13 +126,25 @@ class Objects:
 
     @cached_property
     def analysed(self) -> dict[str, str]:
-        """An entry that is to be analysed."""
+        """An entry that was analysed, but not in every way yet."""
         self._empty_queue()
-        owner = self.actor(self.somebody)
-        submission_id = send(self.services, owner, "Analysed")
-        evaluate(self.services)
-        analyse(self.services.db, self.services.blobs, submission_id, owner)
+        publish_analysed(self.services, self.actor(self.somebody), "Analysed", without=[Analysis.OOD], most=9)
         return {**BOARD, "model_id": "Analysed"}
+
+    @cached_property
+    def compared(self) -> list[str]:
+        """Two entries that were analysed."""
+        first = self.analysed["model_id"]
+        self._empty_queue()
+        publish_analysed(self.services, self.actor(self.somebody), "Analysed too", seed=1)
+        return [first, "Analysed too"]
+
+    def plot(self, names: list[str]) -> dict[str, str]:
+        """Where a plot of these entries is."""
+        board = official_board(*BOARD.values())
+        found = {name: find_study(self.services.db, self.services.blobs, board, name) for name in names}
+        studies, places = having(Analysis.CALIBRATION, found)
+        return {"version": version(Analysis.CALIBRATION, studies, places), "file": "calibration.svg"}
 
     @cached_property
     def external(self) -> dict[str, str]:

@@ -52,6 +52,9 @@ print(count)
     "name",
     [
         "analysis.results",
+        "analysis.tables",
+        "analysis.words",
+        "cells",
         "errors",
         "gallery",
         "merging",

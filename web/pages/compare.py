@@ -12,11 +12,13 @@ from pydantic import BaseModel, ConfigDict
 from benchmark.errors import ErrorDetail, InvalidInput, NotFound
 from benchmark.side_by_side import MOST
 from benchmark.threat_models import official_board
+from store.analyses import find_studies
 from store.board_filters import BoardFilters
 from store.boards import get_board
 from store.comparison import ComparisonView, compare_entries
 from store.services import Services
 from store.views import Badge
+from web.analyses import Section, compared_analyses
 from web.rendering import Page, compare_address, render
 from web.services import Store
 from web.side_by_side import LETTERS, Difference, Profile, differences, profile
@@ -36,6 +38,8 @@ class Compared(BaseModel):
     letters: tuple[str, ...]
     profile: Profile | None
     differences: tuple[Difference, ...]
+    analyses: tuple[Section, ...]
+    """Those that at least two of the entries have."""
     json_address: str
 
     @property
@@ -86,7 +90,8 @@ def compare_page(services: Services, dataset: str, threat_model: str, model_ids:
         except (InvalidInput, NotFound) as error:
             problem = error.detail
         else:
-            compared = _compared(view, asked)
+            stored = find_studies(services.db, services.blobs, board, asked) if board.attacked else {}
+            compared = _compared(view, asked, compared_analyses(dataset, threat_model, stored))
     return ComparePage(
         title=f"{' and '.join(asked)} side by side" if compared else f"Side by side · {board.title}",
         dataset=dataset,
@@ -113,12 +118,13 @@ def show_comparison(
     return render(request, page, status=422 if page.problem else 200)
 
 
-def _compared(view: ComparisonView, asked: Sequence[str]) -> Compared:
+def _compared(view: ComparisonView, asked: Sequence[str], analyses: tuple[Section, ...]) -> Compared:
     address = compare_address(view.dataset, view.threat_model, asked)
     return Compared(
         view=view,
         letters=tuple(LETTERS[: len(asked)]),
         profile=profile(view.comparison),
         differences=differences(view.comparison),
+        analyses=analyses,
         json_address=f"/api/v1/leaderboards/{view.dataset}/{view.threat_model}/compare?{address.partition('?')[2]}",
     )

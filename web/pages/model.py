@@ -13,12 +13,14 @@ from benchmark.confirmation import CODE as JUDGED_AGAIN
 from benchmark.report import Check, EvaluationReport, Evidence
 from benchmark.threat_models import Board, official_board
 from store.actors import ANYBODY, Actor
+from store.analyses import find_study
 from store.bibtex import as_citation
 from store.boards import get_model
 from store.entry_edits import EntryRights, rights_on
 from store.galleries import find_gallery
 from store.services import Services
 from store.views import Badge, BoardRow, ExtraData, ModelView, SeedView
+from web.analyses import Analyses, analyses
 from web.charts import Bar, CorruptionRow, per_class, per_corruption, waterfall
 from web.classes import Listed, broken_points, extremes, named
 from web.formats import as_day, budget, iso_time, percent, threat
@@ -80,6 +82,8 @@ class ModelPage(Page):
     evidence: Measured | None
     gallery: Pictures | None
     """None on a board without an attacker."""
+    analyses: Analyses | None
+    """None on a board without an attacker."""
     lowering: Lowering
     form_address: str | None
     """Where to send examples for the entry; None where nobody can judge them."""
@@ -112,6 +116,7 @@ def model_page(
     report = model.report
     address = model_address(dataset, threat_model, model_id)
     gallery = find_gallery(services.db, services.blobs, board, model_id) if report and board.attacked else None
+    studied = find_study(services.db, services.blobs, board, model_id) if board.attacked else None
     judged_here = report is not None and board.attacked and model.row.withdrawn_ms is None
     return ModelPage(
         title=f"{model.row.model_id} · {board.title}",
@@ -121,6 +126,7 @@ def model_page(
         verdict=evaluated_verdict(model, report) if report else reported_verdict(model),
         evidence=_evidence(model, report) if report else None,
         gallery=pictures(model, gallery) if board.attacked else None,
+        analyses=analyses(model, studied) if board.attacked else None,
         lowering=lowering(model),
         form_address=f"{address}/external" if judged_here else None,
         usage=usage(model),
