@@ -18,6 +18,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from benchmark import dataset_inventory, datasets
+from benchmark.analysis import material
 from benchmark.dataset_entry import DataFile, DataSet
 from benchmark.dataset_inventory import CLASSES
 from benchmark.dataset_table import DATASETS
@@ -138,5 +139,5 @@ def publish(monkeypatch: pytest.MonkeyPatch, name: str, root: Path, sizes: Mappi
     """Let what a test has written stand for the published files of a data set, and other entries for theirs."""
     written = (as_written(DATASETS[name], root, sizes), *others)
     entries = {**DATASETS, **{entry.name: entry for entry in written}}
-    for module in (datasets, dataset_inventory):
+    for module in (datasets, dataset_inventory, material):
         monkeypatch.setattr(module, "DATASETS", entries)
