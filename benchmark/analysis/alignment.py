@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from benchmark.analysis.material import LeftOut
 from benchmark.analysis.results import Alignment
 from benchmark.datasets import LabelledPoints
 from benchmark.diagnostics.alignment import gradient_alignment
@@ -27,12 +28,15 @@ def alignment(
         width: rows of a batch.
     Raises:
         EvaluationFailed: the model failed.
+        LeftOut: it classifies none of the points correctly.
     Source:
         Andriushchenko & Flammarion 2020, arXiv:2007.02617, section 4.1. Differs: at most 64 points, eight draws each.
     """
     sample = Sample.of(
         model, points.x, points.y, points.index, threat_model, seed=seed, width=width, device=points.x.device
     )
+    if not len(sample):
+        raise LeftOut("none of the points is classified correctly")
     numbers = gradient_alignment(sample).numbers
     return Alignment(
         points=int(numbers["points"]),

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from benchmark.analysis.results import TITLES, Analysis, Study
 from benchmark.errors import InvalidInput
-from gauntlet.cli.console import AsJson, DataDir, board_place, percent, print_json, print_table, progress_bar, table_of
+from gauntlet.cli.analysis_tables import reasons, table_for
+from gauntlet.cli.console import AsJson, DataDir, board_place, print_json, print_table, progress_bar, table_of
 from gauntlet.cli.models import load_named
 
 if TYPE_CHECKING:
-    from benchmark.analysis.results import Study, Transferability
+    from benchmark.analysis.material import Material
 
-OF_ONE = ("calibration", "fairness", "privacy", "smoothness")
-TRANSFER = "transfer"
-ALL = (*OF_ONE, TRANSFER)
+METHODS = ("pgd-10", "fgsm")
 
 
 def analyse(
@@ -23,88 +25,125 @@ def analyse(
     board: Annotated[str, typer.Option(help="DATASET/THREAT_MODEL, which fixes points and budget.")],
     analysis: Annotated[
         list[str] | None,
-        typer.Option(help=f"One of {', '.join(ALL)}; may be repeated.", show_default="all that apply"),
+        typer.Option(help=f"One of {', '.join(Analysis)}; may be repeated.", show_default="all that apply"),
+    ] = None,
+    layer: Annotated[
+        str | None, typer.Option(help="Layer whose smoothness is measured, by name.", show_default="the logits")
+    ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(help=f"How examples are made for transfer: {', '.join(METHODS)}.", show_default=METHODS[0]),
     ] = None,
     points: Annotated[int | None, typer.Option(min=1, help="Only the first N points.", show_default="all")] = None,
     seed: Annotated[int, typer.Option(help="Seed of all random draws.")] = 0,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Analyse models beside their robustness: calibration, fairness, privacy, smoothness, and transfer among several.
+    """Analyse models beside their robustness: from calibration and fairness to transfer among several.
 
     None of these numbers ranks.
     """
-    wanted = _wanted(analysis, models)
+    several = len(set(models)) > 1
+    wanted = _wanted(analysis, several=several)
+    _check_applies("layer", layer, Analysis.SMOOTHNESS, wanted)
+    _check_applies("method", method, Analysis.TRANSFER, wanted)
     place = board_place(board)
 
     from benchmark import datasets
-    from benchmark.analysis.results import Analysis
-    from benchmark.analysis.study import Material, study
-    from benchmark.analysis.transfer import transferability
+    from benchmark.analysis import smoothness
+    from benchmark.analysis.material import Material
+    from benchmark.analysis.transfer import Method
     from benchmark.threat_models import official_board
 
+    how = Method(_one_of("method", method or METHODS[0], METHODS))
     budget = official_board(*place).budget
     test = datasets.load(place[0], "test", points, data_dir=data_dir)
     networks = {model: load_named(model, *place, None).network for model in dict.fromkeys(models)}
-    chosen = [Analysis(name) for name in wanted if name != TRANSFER]
-    studies: dict[str, Study] = {}
-    with progress_bar(silent=as_json) as bar:
-        task = bar.add_task("analysing", total=len(networks) * bool(chosen) + (TRANSFER in wanted))
-        for name, network in networks.items():
-            if chosen:
-                studies[name] = study(Material(network, test, budget, seed=seed, data_dir=data_dir, name=name), chosen)
-                bar.advance(task)
-        transfer = transferability(networks, test.x, test.y, budget, seed=seed) if TRANSFER in wanted else None
-        bar.advance(task)
+    if layer is not None:
+        for network in networks.values():
+            smoothness.layer(network, layer)
+    materials = {
+        name: Material(network, test, budget, seed, data_dir=data_dir, name=name, method=how, layer=layer)
+        for name, network in networks.items()
+    }
+    studies = _studies(materials, wanted, silent=as_json)
     if as_json:
-        print_json(
-            {
-                "models": {name: one.model_dump(mode="json") for name, one in studies.items()},
-                "transfer": transfer.model_dump(mode="json") if transfer is not None else None,
-            }
-        )
+        print_json(_as_json(studies))
     else:
-        _show(studies, transfer)
+        _show(studies, wanted)
 
 
-def _wanted(analyses: list[str] | None, models: list[str]) -> tuple[str, ...]:
-    unknown = [name for name in analyses or () if name not in ALL]
-    if unknown:
+def _wanted(analyses: Sequence[str] | None, *, several: bool) -> tuple[Analysis, ...]:
+    from benchmark.analysis.study import TABLE
+
+    offered = [analysis for analysis in Analysis if analysis in TABLE]
+    for name in analyses or ():
+        _one_of("analysis", name, offered)
+    if analyses:
+        return tuple(analysis for analysis in offered if analysis in analyses)
+    return tuple(analysis for analysis in offered if several or analysis is not Analysis.TRANSFER)
+
+
+def _one_of(field: str, name: str, offered: Sequence[str]) -> str:
+    if name not in offered:
         raise InvalidInput.because(
-            "analysis", found=repr(unknown[0][:80]), expected=f"one of {', '.join(ALL)}", remedy="choose one of them"
+            field, found=repr(name[:80]), expected=f"one of {', '.join(offered)}", remedy="choose one of them"
         )
-    several = len(set(models)) > 1
-    return tuple(name for name in ALL if (name in analyses if analyses else name != TRANSFER or several))
+    return name
 
 
-def _show(studies: dict[str, Study], transfer: Transferability | None) -> None:
-    if studies:
-        columns = (
-            "Model", "Standard", "ECE", "T", "ECE at T", "Robust spread", "Worst class", "Members guessed",
-            "… adversarial", "Lipschitz", "… angular",
+def _check_applies(field: str, value: str | None, analysis: Analysis, wanted: Sequence[Analysis]) -> None:
+    """Refuse an option of an analysis that is not made, which would say nothing."""
+    if value is not None and analysis not in wanted:
+        raise InvalidInput.because(
+            field, found=repr(value[:80]), expected=f"no {field} where {analysis} is not made",
+            remedy=f"add --analysis {analysis}" + (" and other models" if analysis is Analysis.TRANSFER else ""),
         )  # fmt: skip
-        print_table(table_of(columns, [_row(name, one) for name, one in studies.items()]))
-    if transfer is not None:
-        rows = [
-            (source, *(percent(value) for value in row))
-            for source, row in zip(transfer.names, transfer.robust, strict=True)
-        ]
-        title = f"Robust accuracy of each column under {transfer.method} made on each row, %"
-        print_table(table_of(("Source", *transfer.names), rows, title=title))
 
 
-def _row(name: str, one: Study) -> tuple[object, ...]:
-    calibration, fairness, privacy, smoothness = one.calibration, one.fairness, one.privacy, one.smoothness
-    return (
-        name,
-        percent(one.standard_accuracy),
-        percent(calibration.ece) if calibration else None,
-        f"{calibration.temperature:g}{' (border)' if calibration.on_border else ''}" if calibration else None,
-        percent(calibration.ece_at_temperature) if calibration else None,
-        f"{fairness.robust_spread:.3f}" if fairness and fairness.robust_spread is not None else None,
-        f"{fairness.worst_class}: {percent(fairness.worst_robust_accuracy)}" if fairness else None,
-        percent(privacy.benign.by_confidence) if privacy else None,
-        percent(privacy.adversarial.by_confidence) if privacy else None,
-        f"{smoothness.lipschitz:.1f}" if smoothness else None,
-        f"{smoothness.angular_lipschitz:.2f}" if smoothness else None,
-    )
+def _studies(materials: Mapping[str, Material], wanted: Sequence[Analysis], *, silent: bool) -> dict[str, Study]:
+    """Make all analyses, model by model; the models are carried over to each other at once, at the end."""
+    from benchmark.analysis.study import study
+    from benchmark.analysis.transfer import transferability
+
+    together = Analysis.TRANSFER in wanted and len(materials) > 1
+    of_one = [analysis for analysis in wanted if not (together and analysis is Analysis.TRANSFER)]
+    with progress_bar(silent=silent) as bar:
+        task = bar.add_task("analysing", total=len(materials) * len(of_one) + together)
+
+        def analysed(name: str, before: int) -> Study:
+            def tell(analysis: Analysis, done: int, _of: int) -> None:
+                bar.update(task, completed=before + done, description=f"{name}: {TITLES[analysis].lower()}")
+
+            return study(materials[name], of_one, progress=tell)
+
+        studies = {name: analysed(name, number * len(of_one)) for number, name in enumerate(materials)}
+        if together:
+            bar.update(task, completed=len(materials) * len(of_one), description="transfer")
+            one = next(iter(materials.values()))
+            began = time.perf_counter()
+            networks = {name: material.model for name, material in materials.items()}
+            transfer = transferability(
+                networks, one.test.x, one.test.y, one.threat_model, method=one.method, seed=one.seed
+            )
+            taken = {Analysis.TRANSFER: time.perf_counter() - began}
+            studies = {
+                name: each.model_copy(update={"transfer": transfer, "seconds": each.seconds | taken})
+                for name, each in studies.items()
+            }
+    return studies
+
+
+def _as_json(studies: Mapping[str, Study]) -> dict[str, object]:
+    """Return all studies; the matrix, which is the same for each model, stands once beside them."""
+    transfer = next((one.transfer for one in studies.values()), None)
+    return {
+        "models": {name: one.model_dump(mode="json", exclude={"transfer"}) for name, one in studies.items()},
+        "transfer": transfer.model_dump(mode="json") if transfer is not None else None,
+    }
+
+
+def _show(studies: Mapping[str, Study], wanted: Sequence[Analysis]) -> None:
+    for table in (*(table_for(analysis, studies) for analysis in wanted), reasons(studies)):
+        if table is not None:
+            print_table(table_of(table.columns, table.rows, title=table.title))

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.analysis.alignment import alignment
+from benchmark.analysis.material import LeftOut
 from benchmark.datasets import LabelledPoints
 from benchmark.threat_models import ThreatModel
 from tests.benchmark.analysis.linear import linear, points
@@ -40,3 +41,11 @@ def test_behind_a_ripple_gradients_have_nothing_to_do_with_each_other() -> None:
     found = alignment(model, of(model), BUDGET)
     assert abs(found.mean) < 0.15
     assert found.quantile_10 <= found.median <= found.quantile_90
+
+
+def test_a_model_that_is_never_right_is_left_out() -> None:
+    model = linear().requires_grad_(requires_grad=False)
+    right = of(model)
+    wrong = LabelledPoints(right.x, (right.y + 1) % (int(right.y.max()) + 1), right.index)
+    with pytest.raises(LeftOut, match="none of the points"):
+        alignment(model, wrong, BUDGET)
