@@ -13,14 +13,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from benchmark import datasets
-from benchmark.analysis.results import Analysis, Study, Transferability
+from benchmark.analysis.results import TITLES, Analysis, ShiftedSet, Study, Transferability
 from benchmark.analysis.study import TABLE, Material, study
 from benchmark.analysis.transfer import transferability
 from benchmark.threat_models import official_board
+from gauntlet.cli.analysis_tables import TableOf, table_for
 from model_zoo import load_model
 
 if TYPE_CHECKING:
@@ -114,10 +116,12 @@ def page(boards: Mapping[str, Found]) -> str:
             is that under the attack by which classes are compared, three targets of 20 steps; the boards' own is
             lower."""
         ),
-        "![Reliability, temperature, smoothness and spread of all models](analysis-digits.svg)",
+        "![What was found of all models, most of it against their robust accuracy](analysis-digits.svg)",
     ]
     for threat_model, found in boards.items():
-        parts += [f"## digits/{threat_model}", _table(found), _transfer_table(found.transfer)]
+        tables = (table_for(analysis, found.studies) for analysis in Analysis if analysis is not Analysis.TRANSFER)
+        parts += [f"## digits/{threat_model}", *(_markdown(table) for table in tables if table is not None)]
+        parts += [f"### {TITLES[Analysis.TRANSFER]}", _transfer_table(found.transfer)]
         slowest = max(sum(one.seconds.values()) for one in found.studies.values())
         parts.append(_words(f"All of it took {found.seconds:.0f} s, and the slowest model {slowest:.0f} s of these."))
     parts += ["## Which findings of the paper hold here", findings(boards)]
@@ -137,6 +141,10 @@ def findings(boards: Mapping[str, Found]) -> str:
             "Membership is guessed hardly better on adversarial images than on benign ones, by 0.02 at most",
             _private,
         ),
+        ("Robust models tell their own data from foreign data worse than the undefended one", _worse_detectors),
+        ("Robust models lose less standard accuracy on corrupted images than the undefended one", _keep_more_corrupted),
+        ("Robust accuracy is lost on corrupted images", _lose_robustness),
+        ("Gradients of robust models are better aligned than those of the undefended one", _aligned),
     ):
         for threat_model, found in boards.items():
             holds, by = held(found)
@@ -160,10 +168,12 @@ def _smoother_in_direction(found: Found) -> tuple[bool, str]:
     )
 
 
-def _below(found: Found, what: str, of: Callable[[Study], float | None]) -> tuple[bool, str]:
+def _below(
+    found: Found, what: str, of: Callable[[Study], float | None], form: Callable[[float], str] = "{:.1f}".format
+) -> tuple[bool, str]:
     values = {name: value for name, one in found.studies.items() if (value := of(one)) is not None}
     holds = all(values[name] < values[UNDEFENDED] for name in found.defended)
-    return holds, _listed(values, what, "{:.1f}".format)
+    return holds, _listed(values, what, form)
 
 
 def _more_even(found: Found) -> tuple[bool, str]:
@@ -203,35 +213,57 @@ def _private(found: Found) -> tuple[bool, str]:
     return all(gain <= 0.02 for gain in gains.values()), _listed(gains, "gain", "{:+.3f}".format)
 
 
+def _worse_detectors(found: Found) -> tuple[bool, str]:
+    return _below(
+        found,
+        "mean AUROC",
+        lambda one: fmean(each.auroc for each in one.ood.sets) if one.ood else None,
+        "{:.3f}".format,
+    )
+
+
+def _keep_more_corrupted(found: Found) -> tuple[bool, str]:
+    def lost(one: Study) -> float | None:
+        corrupted = _corrupted(one)
+        return (
+            None
+            if one.shift is None or corrupted is None
+            else 100 * (one.shift.own.standard_accuracy - corrupted.standard_accuracy)
+        )
+
+    return _below(found, "points lost", lost)
+
+
+def _lose_robustness(found: Found) -> tuple[bool, str]:
+    values = {
+        name: 100 * (one.shift.own.robust_accuracy - corrupted.robust_accuracy)
+        for name, one in found.studies.items()
+        if name != UNDEFENDED and one.shift and (corrupted := _corrupted(one))
+    }
+    return all(value > 0 for value in values.values()), _listed(values, "points lost", "{:.0f}".format)
+
+
+def _aligned(found: Found) -> tuple[bool, str]:
+    values = {name: one.alignment.mean for name, one in found.studies.items() if one.alignment}
+    holds = all(values[name] > values[UNDEFENDED] for name in found.defended)
+    return holds, _listed(values, "mean cosine", "{:.2f}".format)
+
+
+def _corrupted(one: Study) -> ShiftedSet | None:
+    return next((each for each in (one.shift.sets if one.shift else ()) if each.name.endswith("-c")), None)
+
+
 def _listed(values: Mapping[str, float], what: str, form: Callable[[float], str]) -> str:
     return f"{what} " + ", ".join(f"{form(value)} ({name})" for name, value in values.items())
 
 
-def _table(found: Found) -> str:
-    head = (
-        "| Model | Standard | Robust | ECE | T | ECE at T | Standard spread | Robust spread | Worst class "
-        "| Members guessed | by label | adversarial | Lipschitz | angular |"
+def _markdown(table: TableOf) -> str:
+    rows = (
+        " | ".join("–" if cell is None else str(cell).replace("|", "\\|") for cell in row)
+        for row in (table.columns, *table.rows)
     )
-    rows = [_row(name, one, found.robust(name)) for name, one in found.studies.items()]
-    return "\n".join((head, "|---" * 14 + "|", *rows))
-
-
-def _row(name: str, one: Study, robust: float) -> str:
-    calibration, fairness, privacy, smoothness = one.calibration, one.fairness, one.privacy, one.smoothness
-    if calibration is None or fairness is None or privacy is None or smoothness is None:
-        raise ValueError("a study that lacks an analysis")
-    spreads = (
-        "–" if spread is None else f"{spread:.3f}" for spread in (fairness.standard_spread, fairness.robust_spread)
-    )
-    cells = (
-        f"`{name}`", _percent(one.standard_accuracy), _percent(robust), _percent(calibration.ece),
-        f"{calibration.temperature:.3g}{' (border)' if calibration.on_border else ''}",
-        _percent(calibration.ece_at_temperature), *spreads,
-        f"{fairness.worst_class}: {_percent(fairness.worst_robust_accuracy)}", _percent(privacy.benign.by_confidence),
-        _percent(privacy.benign.by_label), _percent(privacy.adversarial.by_confidence), f"{smoothness.lipschitz:.1f}",
-        f"{smoothness.angular_lipschitz:.2f}",
-    )  # fmt: skip
-    return f"| {' | '.join(cells)} |"
+    head, *others = (f"| {row} |" for row in rows)
+    return "\n\n".join((f"### {table.title}", "\n".join((head, "|---" * len(table.columns) + "|", *others))))
 
 
 def _transfer_table(transfer: Transferability) -> str:
@@ -253,22 +285,26 @@ def _words(text: str) -> str:
 
 
 def draw(boards: Mapping[str, Found], path: Path) -> None:
-    """Draw reliability, temperature, smoothness and spread of all models."""
+    """Draw what was found of all models, most of it against their robust accuracy."""
     import matplotlib as mpl
 
     mpl.use("svg")
     mpl.rcParams["svg.hashsalt"] = "gauntlet"
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(2, 2, figsize=(10, 8), layout="constrained")
+    figure, axes = plt.subplots(4, 2, figsize=(10, 15), layout="constrained")
     panels: Sequence[Axes] = axes.flatten().tolist()
     _reliability(panels[0], boards)
     for panel, label, of in (
         (panels[1], "best temperature", lambda one: one.calibration.temperature),
         (panels[2], "local Lipschitz constant of the logits", lambda one: one.smoothness.lipschitz),
         (panels[3], "relative standard deviation over the classes", lambda one: one.fairness.robust_spread),
+        (panels[4], "mean AUROC against foreign data", lambda one: fmean(each.auroc for each in one.ood.sets)),
+        (panels[5], "standard accuracy on corrupted images", lambda one: one.shift.sets[0].standard_accuracy),
+        (panels[6], "mean cosine of gradients", lambda one: one.alignment.mean),
     ):
         _against_robustness(panel, boards, label, of)
+    _curves(panels[7], boards)
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
 
@@ -298,6 +334,26 @@ def _reliability(panel: Axes, boards: Mapping[str, Found]) -> None:
         title="Above the line: underconfident; the larger, the more points",
     )
     panel.legend(fontsize=8)
+
+
+def _curves(panel: Axes, boards: Mapping[str, Found]) -> None:
+    """Draw robust accuracy by budget, as a share of the board's own, so that both norms fit in one panel."""
+    for threat_model, found in boards.items():
+        _, colour = _SIGNS[threat_model]
+        budget = float(official_board("digits", threat_model).budget.radius)
+        for name, one in found.studies.items():
+            if one.curve is None:
+                continue
+            panel.plot(
+                [point.epsilon / budget for point in one.curve.at],
+                [100 * point.robust_accuracy for point in one.curve.at],
+                color=colour, linewidth=1, linestyle="--" if name == UNDEFENDED else "-",
+            )  # fmt: skip
+    panel.axvline(1, color="#888888", linewidth=1)
+    panel.set(
+        xlabel="budget, as a share of the board's", ylabel="robust accuracy, %",
+        title="Colours as elsewhere; dashed: undefended",
+    )  # fmt: skip
 
 
 def _against_robustness(

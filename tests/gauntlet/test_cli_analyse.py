@@ -46,7 +46,7 @@ def test_shows_what_was_asked_for_to_people() -> None:
 @pytest.mark.slow
 def test_the_layer_and_the_method_are_those_asked_for() -> None:
     asked = ("--analysis", "smoothness", "--analysis", "transfer", "--layer", "conv1", "--method", "fgsm")
-    found = gauntlet("analyse", "Digits_Standard", "Digits_FGSM", *FEW, *asked, "--json")
+    found = gauntlet("analyse", "Digits_PGD2", "Digits_FGSM", *FEW, *asked, "--json")
     assert found.returncode == 0, found.stderr
     answer = json.loads(found.stdout)
     studies = [Study.model_validate(one) for one in answer["models"].values()]
