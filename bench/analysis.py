@@ -2,7 +2,7 @@
 
     python -m bench.analysis
 
-Writes docs/analysis-digits.md, its figure, and the numbers behind both; takes some minutes.
+Writes docs/analysis-digits.md, its figure, and the numbers behind both; takes about a quarter of an hour on one core.
 """
 
 from __future__ import annotations
@@ -122,14 +122,28 @@ def page(boards: Mapping[str, Found]) -> str:
         tables = (table_for(analysis, found.studies) for analysis in Analysis if analysis is not Analysis.TRANSFER)
         parts += [f"## digits/{threat_model}", *(_markdown(table) for table in tables if table is not None)]
         parts += [f"### {TITLES[Analysis.TRANSFER]}", _transfer_table(found.transfer)]
+        absent = [
+            TITLES[analysis]
+            for analysis in Analysis
+            if analysis is not Analysis.TRANSFER and any(analysis not in one.made for one in found.studies.values())
+        ]
+        if absent:
+            parts.append(_words(f"Not made of all models in this run: {', '.join(absent)}."))
         slowest = max(sum(one.seconds.values()) for one in found.studies.values())
         parts.append(_words(f"All of it took {found.seconds:.0f} s, and the slowest model {slowest:.0f} s of these."))
-    parts += ["## Which findings of the paper hold here", findings(boards)]
+    parts.append("## Which statements hold here")
+    parts.append(
+        _words(
+            """The first six are findings of Croce et al. 2021, arXiv:2010.09670; the others are asked beside
+            them, about detection, corrupted images and gradients."""
+        )
+    )
+    parts.append(findings(boards))
     return "\n\n".join(parts) + "\n"
 
 
 def findings(boards: Mapping[str, Found]) -> str:
-    """Say of each finding of the paper on which boards it holds, by which numbers."""
+    """Say of each statement on which boards it holds, by which numbers."""
     lines = []
     for claim, held in (
         ("Robust models are underconfident: the best temperature of each is below 1", _underconfident),
@@ -298,7 +312,7 @@ def draw(boards: Mapping[str, Found], path: Path) -> None:
     for panel, label, of in (
         (panels[1], "best temperature", lambda one: one.calibration.temperature),
         (panels[2], "local Lipschitz constant of the logits", lambda one: one.smoothness.lipschitz),
-        (panels[3], "relative standard deviation over the classes", lambda one: one.fairness.robust_spread),
+        (panels[3], "robust spread over the classes", lambda one: one.fairness.robust_spread),
         (panels[4], "mean AUROC against foreign data", lambda one: fmean(each.auroc for each in one.ood.sets)),
         (panels[5], "standard accuracy on corrupted images", lambda one: one.shift.sets[0].standard_accuracy),
         (panels[6], "mean cosine of gradients", lambda one: one.alignment.mean),
@@ -331,8 +345,8 @@ def _reliability(panel: Axes, boards: Mapping[str, Found]) -> None:
     panel.set(
         xlabel="mean confidence of a bin",
         ylabel="accuracy of the bin",
-        title="Above the line: underconfident; the larger, the more points",
     )
+    panel.set_title("Above the line: underconfident; the larger, the more points", fontsize=9)
     panel.legend(fontsize=8)
 
 
@@ -352,8 +366,8 @@ def _curves(panel: Axes, boards: Mapping[str, Found]) -> None:
     panel.axvline(1, color="#888888", linewidth=1)
     panel.set(
         xlabel="budget, as a share of the board's", ylabel="robust accuracy, %",
-        title="Colours as elsewhere; dashed: undefended",
     )  # fmt: skip
+    panel.set_title("Colours as elsewhere; dashed: undefended", fontsize=9)
 
 
 def _against_robustness(
@@ -367,12 +381,16 @@ def _against_robustness(
             list(across.values()), list(values.values()), marker=marker, color=colour, linestyle="",
             label=f"digits/{threat_model}",
         )  # fmt: skip
-        panel.margins(x=0.14)
-        for name, value in values.items():
-            if name == UNDEFENDED and threat_model != "Linf":
+        panel.margins(0.14)
+        for place, name in enumerate(sorted(values, key=lambda name: across[name])):
+            spot = (across[name], values[name])
+            if name == UNDEFENDED and threat_model != "Linf" and spot[1] == of(boards["Linf"].studies[name]):
                 continue  # it lies where the other board's does
-            place = (across[name], value)
-            panel.annotate(name.removeprefix("Digits_"), place, fontsize=7, textcoords="offset points", xytext=(5, 3))
+            # Every other name stands to the lower left, so that neighbours leave each other room.
+            beside, side = ((5, 3), "left") if place % 2 == 0 else ((-5, -9), "right")
+            panel.annotate(
+                name.removeprefix("Digits_"), spot, fontsize=7, textcoords="offset points", xytext=beside, ha=side
+            )
     panel.set(xlabel="robust accuracy, %", ylabel=label)
     panel.legend(fontsize=8)
 

@@ -21,6 +21,9 @@ def test_findings_follow_from_the_numbers() -> None:
     assert "underconfident: the best temperature of each is below 1. Linf: **holds**" in " ".join(
         findings(boards).split()
     )
+    assert "better aligned than those of the undefended one. Linf: **does not hold**" in " ".join(
+        findings(boards).split()
+    )
     plain = linf.studies[UNDEFENDED]
     rough = dict.fromkeys(linf.studies, plain)
     held = findings({"Linf": type(linf)(rough, linf.transfer, linf.seconds)})
