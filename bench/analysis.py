@@ -2,7 +2,7 @@
 
     python -m bench.analysis
 
-Writes docs/analysis-digits.md, its figure, and the numbers behind both; takes about a quarter of an hour on one core.
+Writes docs/analysis-digits.md, its figures, and the numbers behind both; takes about ten minutes on one core.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from textwrap import fill
-from typing import TYPE_CHECKING, Any
 
 from benchmark import datasets
+from benchmark.analysis.plots import as_svg, title_of
 from benchmark.analysis.results import TITLES, Analysis, ShiftedSet, Study, Transferability
 from benchmark.analysis.study import TABLE, Material, study
 from benchmark.analysis.transfer import transferability
@@ -25,17 +25,14 @@ from benchmark.threat_models import official_board
 from gauntlet.cli.analysis_tables import TableOf, table_for
 from model_zoo import load_model
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-PAGE, FIGURE, NUMBERS = (DOCS / f"analysis-digits.{ending}" for ending in ("md", "svg", "json"))
+PAGE, NUMBERS = (DOCS / f"analysis-digits.{ending}" for ending in ("md", "json"))
+FIGURES = DOCS / "analysis"
 BOARDS: Mapping[str, tuple[str, ...]] = {
     "Linf": ("Digits_Standard", "Digits_FGSM", "Digits_FGSM_RS", "Digits_PGD2", "Digits_PGD10"),
     "L2": ("Digits_Standard", "Digits_FGSM_L2", "Digits_PGD2_L2", "Digits_PGD10_L2"),
 }
 UNDEFENDED = "Digits_Standard"
-_SIGNS = {"Linf": ("o", "#0072b2"), "L2": ("s", "#d55e00")}
 
 
 @dataclass(frozen=True)
@@ -59,6 +56,13 @@ class Found:
             raise ValueError("a study without its classes")
         points = sum(part.points for part in fairness.classes)
         return sum(part.robust_accuracy * part.points for part in fairness.classes) / points
+
+    def having(self, analysis: Analysis) -> dict[str, Study]:
+        """Return the studies that have an analysis; the matrix of all models is in the first of them alone."""
+        if analysis is Analysis.TRANSFER:
+            name, first = next(iter(self.studies.items()))
+            return {name: first.model_copy(update={"transfer": self.transfer})}
+        return {name: one for name, one in self.studies.items() if analysis in one.made}
 
     @property
     def defended(self) -> tuple[str, ...]:
@@ -90,7 +94,7 @@ def main() -> int:
     }
     NUMBERS.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
     PAGE.write_text(page(boards), encoding="utf-8")
-    draw(boards, FIGURE)
+    draw(boards)
     return 0
 
 
@@ -116,19 +120,11 @@ def page(boards: Mapping[str, Found]) -> str:
             is that under the attack by which classes are compared, three targets of 20 steps; the boards' own is
             lower."""
         ),
-        "![What was found of all models, most of it against their robust accuracy](analysis-digits.svg)",
     ]
     for threat_model, found in boards.items():
-        tables = (table_for(analysis, found.studies) for analysis in Analysis if analysis is not Analysis.TRANSFER)
-        parts += [f"## digits/{threat_model}", *(_markdown(table) for table in tables if table is not None)]
-        parts += [f"### {TITLES[Analysis.TRANSFER]}", _transfer_table(found.transfer)]
-        absent = [
-            TITLES[analysis]
-            for analysis in Analysis
-            if analysis is not Analysis.TRANSFER and any(analysis not in one.made for one in found.studies.values())
-        ]
-        if absent:
-            parts.append(_words(f"Not made of all models in this run: {', '.join(absent)}."))
+        parts.append(f"## digits/{threat_model}")
+        for analysis in Analysis:
+            parts += _section(threat_model, found, analysis)
         slowest = max(sum(one.seconds.values()) for one in found.studies.values())
         parts.append(_words(f"All of it took {found.seconds:.0f} s, and the slowest model {slowest:.0f} s of these."))
     parts.append("## Which statements hold here")
@@ -140,6 +136,17 @@ def page(boards: Mapping[str, Found]) -> str:
     )
     parts.append(findings(boards))
     return "\n\n".join(parts) + "\n"
+
+
+def _section(threat_model: str, found: Found, analysis: Analysis) -> list[str]:
+    """Return the table of an analysis and its figure."""
+    studies = found.having(analysis)
+    if analysis is Analysis.TRANSFER:
+        told = [f"### {TITLES[analysis]}", _transfer_table(found.transfer)]
+    else:
+        table = table_for(analysis, found.studies)
+        told = [_markdown(table)] if table is not None else []
+    return [*told, f"![{title_of(analysis, studies)}](analysis/{_figure(threat_model, analysis)})"] if studies else []
 
 
 def findings(boards: Mapping[str, Found]) -> str:
@@ -298,101 +305,19 @@ def _words(text: str) -> str:
     return fill(" ".join(text.split()), 120)
 
 
-def draw(boards: Mapping[str, Found], path: Path) -> None:
-    """Draw what was found of all models, most of it against their robust accuracy."""
-    import matplotlib as mpl
-
-    mpl.use("svg")
-    mpl.rcParams["svg.hashsalt"] = "gauntlet"
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(4, 2, figsize=(10, 15), layout="constrained")
-    panels: Sequence[Axes] = axes.flatten().tolist()
-    _reliability(panels[0], boards)
-    for panel, label, of in (
-        (panels[1], "best temperature", lambda one: one.calibration.temperature),
-        (panels[2], "local Lipschitz constant of the logits", lambda one: one.smoothness.lipschitz),
-        (panels[3], "robust spread over the classes", lambda one: one.fairness.robust_spread),
-        (panels[4], "mean AUROC against foreign data", lambda one: fmean(each.auroc for each in one.ood.sets)),
-        (panels[5], "standard accuracy on corrupted images", lambda one: one.shift.sets[0].standard_accuracy),
-        (panels[6], "mean cosine of gradients", lambda one: one.alignment.mean),
-    ):
-        _against_robustness(panel, boards, label, of)
-    _curves(panels[7], boards)
-    figure.savefig(path, metadata={"Date": None})
-    plt.close(figure)
-
-
-def _reliability(panel: Axes, boards: Mapping[str, Found]) -> None:
-    panel.plot([0, 1], [0, 1], color="#888888", linewidth=1)
+def draw(boards: Mapping[str, Found]) -> None:
+    """Draw every analysis of every board."""
+    FIGURES.mkdir(exist_ok=True)
     for threat_model, found in boards.items():
-        marker, colour = _SIGNS[threat_model]
-        for name, one in found.studies.items():
-            if one.calibration is None or (name == UNDEFENDED and threat_model != "Linf"):
-                continue
-            shown = [part for part in one.calibration.bins if part.points]
-            undefended = name == UNDEFENDED
-            panel.scatter(
-                [part.confidence for part in shown],
-                [part.accuracy for part in shown],
-                s=[4 * part.points**0.5 + 6 for part in shown],
-                marker="x" if undefended else marker,
-                color="#000000" if undefended else colour,
-                alpha=0.6,
-                linewidths=1,
-                label="undefended" if undefended else None,
-            )
-    panel.set(
-        xlabel="mean confidence of a bin",
-        ylabel="accuracy of the bin",
-    )
-    panel.set_title("Above the line: underconfident; the larger, the more points", fontsize=9)
-    panel.legend(fontsize=8)
+        for analysis in Analysis:
+            studies = found.having(analysis)
+            if studies:
+                path = FIGURES / _figure(threat_model, analysis)
+                path.write_text(as_svg(analysis, studies), encoding="utf-8")
 
 
-def _curves(panel: Axes, boards: Mapping[str, Found]) -> None:
-    """Draw robust accuracy by budget, as a share of the board's own, so that both norms fit in one panel."""
-    for threat_model, found in boards.items():
-        _, colour = _SIGNS[threat_model]
-        budget = float(official_board("digits", threat_model).budget.radius)
-        for name, one in found.studies.items():
-            if one.curve is None:
-                continue
-            panel.plot(
-                [point.epsilon / budget for point in one.curve.at],
-                [100 * point.robust_accuracy for point in one.curve.at],
-                color=colour, linewidth=1, linestyle="--" if name == UNDEFENDED else "-",
-            )  # fmt: skip
-    panel.axvline(1, color="#888888", linewidth=1)
-    panel.set(
-        xlabel="budget, as a share of the board's", ylabel="robust accuracy, %",
-    )  # fmt: skip
-    panel.set_title("Colours as elsewhere; dashed: undefended", fontsize=9)
-
-
-def _against_robustness(
-    panel: Axes, boards: Mapping[str, Found], label: str, of: Callable[[Any], float | None]
-) -> None:
-    for threat_model, found in boards.items():
-        marker, colour = _SIGNS[threat_model]
-        values = {name: value for name, one in found.studies.items() if (value := of(one)) is not None}
-        across = {name: 100 * found.robust(name) for name in values}
-        panel.plot(
-            list(across.values()), list(values.values()), marker=marker, color=colour, linestyle="",
-            label=f"digits/{threat_model}",
-        )  # fmt: skip
-        panel.margins(0.14)
-        for place, name in enumerate(sorted(values, key=lambda name: across[name])):
-            spot = (across[name], values[name])
-            if name == UNDEFENDED and threat_model != "Linf" and spot[1] == of(boards["Linf"].studies[name]):
-                continue  # it lies where the other board's does
-            # Every other name stands to the lower left, so that neighbours leave each other room.
-            beside, side = ((5, 3), "left") if place % 2 == 0 else ((-5, -9), "right")
-            panel.annotate(
-                name.removeprefix("Digits_"), spot, fontsize=7, textcoords="offset points", xytext=beside, ha=side
-            )
-    panel.set(xlabel="robust accuracy, %", ylabel=label)
-    panel.legend(fontsize=8)
+def _figure(threat_model: str, analysis: Analysis) -> str:
+    return f"digits-{threat_model}-{analysis}.svg"
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -33,6 +34,14 @@ def analyse(
     method: Annotated[
         str | None,
         typer.Option(help=f"How examples are made for transfer: {', '.join(METHODS)}.", show_default=METHODS[0]),
+    ] = None,
+    plots: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Draw every analysis there, as SVG and PNG.", show_default=False),
+    ] = None,
+    csv: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write the numbers of every analysis there.", show_default=False),
     ] = None,
     points: Annotated[int | None, typer.Option(min=1, help="Only the first N points.", show_default="all")] = None,
     seed: Annotated[int, typer.Option(help="Seed of all random draws.")] = 0,
@@ -66,7 +75,9 @@ def analyse(
         name: Material(network, test, budget, seed, data_dir=data_dir, name=name, method=how, layer=layer)
         for name, network in networks.items()
     }
+    _make_folders({"plots": plots, "csv": csv})
     studies = _studies(materials, wanted, silent=as_json)
+    _write(studies, plots, csv)
     if as_json:
         print_json(_as_json(studies))
     else:
@@ -132,6 +143,37 @@ def _studies(materials: Mapping[str, Material], wanted: Sequence[Analysis], *, s
                 for name, each in studies.items()
             }
     return studies
+
+
+def _make_folders(folders: Mapping[str, Path | None]) -> None:
+    """Make the folders before anything is computed."""
+    for field, folder in folders.items():
+        try:
+            if folder is not None:
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InvalidInput.because(
+                field, found=f"{str(folder)!r}: {error.strerror}", expected="a folder that may be made",
+                remedy="choose another path",
+            ) from None  # fmt: skip
+
+
+def _write(studies: Mapping[str, Study], plots: Path | None, csv: Path | None) -> None:
+    """Write drawings and tables of the analyses that were made; the matrix is the same in all studies."""
+    from benchmark.analysis.plots import as_png, as_svg
+    from benchmark.analysis.tables import as_csv
+
+    for analysis in Analysis:
+        having = {name: one for name, one in studies.items() if analysis in one.made}
+        if analysis is Analysis.TRANSFER:
+            having = dict(list(having.items())[:1])
+        if not having:
+            continue
+        if plots is not None:
+            (plots / f"{analysis}.svg").write_text(as_svg(analysis, having), encoding="utf-8")
+            (plots / f"{analysis}.png").write_bytes(as_png(analysis, having))
+        if csv is not None:
+            (csv / f"{analysis}.csv").write_text(as_csv(analysis, having), encoding="utf-8", newline="")
 
 
 def _as_json(studies: Mapping[str, Study]) -> dict[str, object]:

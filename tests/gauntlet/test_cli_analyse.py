@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+from pathlib import Path
 
 import pytest
 
@@ -62,11 +64,34 @@ def test_says_why_an_analysis_is_left_out() -> None:
 
 
 @pytest.mark.slow
+def test_plots_and_numbers_are_written_as_files(tmp_path: Path) -> None:
+    asked = ("--analysis", "calibration", "--analysis", "transfer", "--plots", str(tmp_path / "a" / "plots"))
+    found = gauntlet("analyse", "Digits_PGD2", "Digits_FGSM", *FEW, *asked, "--csv", str(tmp_path), "--json")
+    assert found.returncode == 0, found.stderr
+    folder = tmp_path / "a" / "plots"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "calibration.png", "calibration.svg", "transfer.png", "transfer.svg",
+    ]  # fmt: skip
+    assert (folder / "transfer.png").read_bytes().startswith(b"\x89PNG")
+    assert "Digits_PGD2" in (folder / "calibration.svg").read_text(encoding="utf-8")
+    rows = list(csv.DictReader((tmp_path / "calibration.csv").read_text(encoding="utf-8").splitlines()))
+    study = Study.model_validate(json.loads(found.stdout)["models"]["Digits_FGSM"])
+    assert study.calibration is not None
+    (ece,) = [
+        float(row["value"])
+        for row in rows
+        if (row["model"], row["measure"]) == ("Digits_FGSM", "expected_calibration_error")
+    ]
+    assert ece == study.calibration.ece
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("more", "field"),
     [
         (("Digits_FGSM", *BOARD, "--analysis", "beauty"), "analysis"),
         (("Digits_FGSM", "--board", "digits"), "board"),
+        (("Digits_FGSM", *BOARD, "--plots", "/dev/null/x"), "plots"),
         (("Nobody", *BOARD, "--analysis", "calibration"), "model"),
         (("Digits_FGSM", *BOARD, "--layer", "nowhere"), "layer"),
         (("Digits_FGSM", *BOARD, "--analysis", "calibration", "--layer", "conv1"), "layer"),

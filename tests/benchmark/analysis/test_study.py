@@ -7,7 +7,7 @@ from torch import nn
 from benchmark import datasets
 from benchmark.analysis.calibration import calibration
 from benchmark.analysis.results import MAX_STUDY_BYTES, Analysis, Study, merge_studies
-from benchmark.analysis.study import SMOOTHNESS_EPSILON, LeftOut, Material, study
+from benchmark.analysis.study import SMOOTHNESS_EPSILON, TABLE, LeftOut, Material, study
 from benchmark.threat_models import ThreatModel, official_board
 from model_zoo import load_model
 
@@ -104,3 +104,7 @@ def test_a_study_is_read_back_as_it_was_and_anything_else_is_refused(found: dict
     for broken in (b"", b"{}", content.replace(b'"points":40', b'"points":-1'), b" " * (MAX_STUDY_BYTES + 1)):
         with pytest.raises(ValueError, match=r"."):
             Study.from_bytes(broken)
+
+
+def test_every_analysis_is_in_the_table() -> None:
+    assert set(TABLE) == set(Analysis)
