@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from store.blobs import Blobs, LocalBlobs
 from store.database import Database, database_now_ms
 from store.tables import EntryRow, RunRow, ShardRow, SubmissionRow
-from store.views import Badge, State, View
+from store.views import Badge, Purpose, State, View
 from store.workers import WorkerView, view_workers
 
 SHARD_KINDS = ("check", "shard", "judge", "analysis")
@@ -181,11 +181,16 @@ def _running(now: int) -> Select[int | None, int | None, int]:
 
 
 def queued_since(session: Session) -> int | None:
-    """Return when the oldest waiting work began to wait; None where none waits."""
+    """Return when the oldest waiting work began to wait; None where none waits.
+
+    Analyses are to wait for everything else, so they count only where nothing else waits.
+    """
     # Work that was queued before the time was noted has 0.
     since = func.coalesce(func.nullif(ShardRow.queued_ms, 0), RunRow.created_ms)
     work = select(func.min(since)).select_from(ShardRow).join(RunRow, RunRow.id == ShardRow.run_id)
-    return session.scalar(work.where(ShardRow.state == "queued"))
+    waiting = work.where(ShardRow.state == "queued")
+    ranks = session.scalar(waiting.where(RunRow.purpose != Purpose.ANALYSIS))
+    return session.scalar(waiting) if ranks is None else ranks
 
 
 def _entries(session: Session) -> dict[Badge, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import update
 
 from benchmark.analysis.results import Analysis, Calibration, Study, Transferability
 from benchmark.errors import Conflict, EvaluationFailed, InvalidSubmission, NotFound
@@ -14,11 +15,14 @@ from store.boards import get_model
 from store.checkpoint_deletion import delete_checkpoint
 from store.claims import MAX_ATTEMPTS, Claim, claim, fail_attempt
 from store.errors import StaleClaim
+from store.figures import queued_since
 from store.intervention import requeue
 from store.moderation import restore, withdraw
+from store.queue import view_queue
 from store.services import Services
 from store.submissions import get_submission
 from store.sweeping import sweep
+from store.tables import ShardRow
 from store.views import State
 from tests.store.deciders import evaluate, person, send
 from tests.store.material import CHECKPOINT, LEASE_MS, a_worker, expire, must_claim
@@ -82,8 +86,15 @@ def test_whoever_submits_may_ask_and_everything_else_comes_first(services: Servi
     assert (found(services).study, found(services).pending, found(services).failed) == (None, tuple(Analysis), ())
     report = get_model(services.db, services.blobs, "digits", "Linf", NAME).report
     send(services, owner, "Method C")
+    queued = {piece.shard_id for piece in view_queue(services.db) if piece.analysis is not None}
+    with services.db.transaction() as session:
+        session.execute(update(ShardRow).where(ShardRow.id.in_(queued)).values(queued_ms=1))
+    with services.db.snapshot() as session:
+        assert (queued_since(session) or 0) > 1, "that they wait for long is nobody's concern"
     first = must_claim(services.db)
     assert first.kind == "check"
+    with services.db.snapshot() as session:
+        assert queued_since(session) == 1, "but for who has nothing else to do"
     assert [must_claim(services.db).analysis for _ in Analysis] == list(Analysis)
     assert claim(services.db, a_worker(), LEASE_MS) is None
     assert get_model(services.db, services.blobs, "digits", "Linf", NAME).report == report
