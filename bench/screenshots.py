@@ -13,9 +13,10 @@ import io
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from safetensors.torch import load_file, save
 
 from bench.service import started
 from benchmark import datasets
+from benchmark.threat_models import official_board
 from gauntlet.app import make_services
 from gauntlet.client import Client
 from gauntlet.settings import Settings
@@ -35,8 +37,11 @@ from model_zoo.registry import bundled_checkpoint, card
 from store.account_links import choose_password_by_link
 from store.actors import Role, Scope
 from store.administration import invite
+from store.analyses import find_studies
+from store.queue import MOST_PRIORITY, set_priority
 from store.services import Services
 from store.sign_in import begin_session, create_token, who_has_session
+from store.submissions import list_submissions
 from store.views import ExtraData, NewExternal, NewSubmission, State
 
 FOLDER = Path(__file__).parent.parent / "docs" / "screenshots"
@@ -55,6 +60,7 @@ PASSWORD = "a whale is no fish"  # noqa: S105 (of a service that lives for some 
 LINF = "digits/Linf"
 SUBMITTED = card("Digits_PGD2", "digits", "Linf")
 ATTACKED = card("Digits_FGSM", "digits", "Linf")
+COMPARED = ("Digits_PGD10", "Digits_FGSM", "Digits_Standard")
 
 
 @dataclass(frozen=True)
@@ -78,11 +84,13 @@ class Picture:
         name: of the picture.
         address: of the page.
         viewer: who looks; None for somebody without an account.
+        part: selector of the part of the page that is pictured; empty for all of it.
     """
 
     name: str
     address: str
     viewer: Person | None = None
+    part: str = ""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -132,6 +140,7 @@ def a_day(url: str, services: Services) -> tuple[tuple[Picture, ...], Person]:
     """Let people do what they do, and return the pages that there are then, with somebody who submits."""
     admin, jane = (person(url, services, *who) for who in (("ada", Role.ADMIN), ("jane", Role.SUBMITTER)))
     wait_for(lambda: all(view.state is State.PUBLISHED for view in admin.client.list_submissions()))
+    analyse_first(services, COMPARED)
     rejected = hand_in(jane, "Constant answers", save(blank(SUBMITTED.id)), SUBMITTED.architecture)
     resting = hand_in(jane, "Careful training", bundled_checkpoint(SUBMITTED).read_bytes(), SUBMITTED.architecture)
     wait_for(lambda: jane.client.get_submission(rejected).state is State.REJECTED)
@@ -150,11 +159,12 @@ def a_day(url: str, services: Services) -> tuple[tuple[Picture, ...], Person]:
         Picture("progress", "/boards/cifar10/Linf/progress"),
         Picture("board-with-all-columns", f"/boards/{LINF}?columns=standard&columns=robust&columns=breakdown"),
         Picture("model", f"{entry}/{ATTACKED.id}"),
+        Picture("analyses", f"{entry}/{COMPARED[0]}", part="section:has(> #analyses)"),
         Picture("model-in-doubt", f"{entry}/{doubtful}"),
         Picture("model-on-corruptions", "/models/digits/corruptions/Digits_PGD10"),
         Picture("model-reported", reported),
         Picture("claim", f"{reported}/claim", jane),
-        Picture("compare", f"/compare/{LINF}?model=Digits_PGD10&model=Digits_FGSM&model=Digits_Standard"),
+        Picture("compare", f"/compare/{LINF}?{'&'.join(f'model={name}' for name in COMPARED)}"),
         Picture("external", f"{entry}/{ATTACKED.id}/external"),
         Picture("external-evaluation", f"/external-evaluations/{verified}"),
         Picture("unverified", "/boards/cifar10/Linf/unverified", jane),
@@ -182,6 +192,16 @@ def a_day(url: str, services: Services) -> tuple[tuple[Picture, ...], Person]:
         Picture("error", "/nothing"),
     )
     return pictures, jane
+
+
+def analyse_first(services: Services, names: Sequence[str]) -> None:
+    """Let the analyses of some entries come before all other work, and wait for them."""
+    board = official_board("digits", "Linf")
+    for view in list_submissions(services.db):
+        if view.submission.name in names and view.submission.threat_model == board.threat_model:
+            set_priority(services.db, view.id, MOST_PRIORITY)
+    found = partial(find_studies, services.db, services.blobs, board, names)
+    wait_for(lambda: all(one is not None and not one.pending for one in found().values()))
 
 
 def person(url: str, services: Services, name: str, role: Role) -> Person:
@@ -257,7 +277,7 @@ def take(browser: Browser, url: str, picture: Picture, target: Path, theme: str,
     page.goto(picture.address)
     if picture.name == "rest-interface":
         page.locator(".opblock").first.wait_for()
-    Image.open(io.BytesIO(_shot(page, width))).convert("RGB").save(target, quality=QUALITY, method=6)
+    Image.open(io.BytesIO(_shot(page, width, picture.part))).convert("RGB").save(target, quality=QUALITY, method=6)
     context.close()
 
 
@@ -268,10 +288,19 @@ _LOADED = """async () => {
 """Images further down are loaded only once somebody gets there."""
 
 
-def _shot(page: Page, width: int) -> bytes:
+def _shot(page: Page, width: int, part: str) -> bytes:
     page.evaluate(_LOADED)
+    if part:
+        return _cut(page.locator(part).screenshot())
     height = min(TALLEST_PX, page.evaluate("document.documentElement.scrollHeight"))
     return page.screenshot(full_page=True, clip={"x": 0, "y": 0, "width": width, "height": height})
+
+
+def _cut(content: bytes) -> bytes:
+    image = Image.open(io.BytesIO(content))
+    file = io.BytesIO()
+    image.crop((0, 0, image.width, min(TALLEST_PX, image.height))).save(file, format="png")
+    return file.getvalue()
 
 
 def contents(pictures: tuple[Picture, ...]) -> str:

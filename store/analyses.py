@@ -9,7 +9,7 @@ import hashlib
 import logging
 from collections.abc import Sequence
 
-from sqlalchemy import Select, select
+from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import Session
 
 from benchmark.analysis.results import Analysis, Study, merge_studies
@@ -35,6 +35,8 @@ ANALYSIS_PROTOCOL = "analysis-1"
 """Label of what analyses are made by."""
 MOST_POINTS = 500
 """Points of the test split that analyses are made on, at most."""
+AGAIN_AFTER_MS = 24 * 3_600_000
+"""How long the owner of an entry waits before it may be analysed anew."""
 
 
 class StoredStudy(View):
@@ -89,19 +91,22 @@ def queue_analyses(session: Session, submission: SubmissionRow) -> RunRow:
     return run
 
 
-def analyse(db: Database, blobs: Blobs, submission_id: str, who: Actor) -> None:
+def analyse(db: Database, blobs: Blobs, submission_id: str, who: Actor | None = None) -> None:
     """Have a published entry analysed, also where it was before.
+
+    The same model, points and seed give the same numbers: anew it is worth it where something was left out or failed,
+    or where there are other models to carry examples over to. So its owner may ask once a day.
 
     Args:
         db: the database.
         blobs: where its checkpoint is.
         submission_id: whose.
-        who: its owner or a maintainer.
+        who: its owner or a maintainer; None for the operator, who has the database anyway.
     Raises:
         NotFound: there is no such submission, or they may not see it.
         SignInNeeded: they must say who they are.
         Forbidden: it is not theirs.
-        Conflict: it is not on a board with an attacker, is being analysed, or its file was deleted.
+        Conflict: it is not on a board with an attacker, is being analysed or was today, or its file was deleted.
     """
     with db.transaction() as session:
         row = require_changeable(who, lock_submission(session, submission_id), submission_id)
@@ -124,8 +129,16 @@ def analyse(db: Database, blobs: Blobs, submission_id: str, who: Actor) -> None:
                 "checkpoint", found="a file that was deleted", expected="the file that was submitted",
                 remedy="submit the model again, under another name",
             )  # fmt: skip
+        latest = session.scalar(select(func.max(RunRow.created_ms)).where(*_of([submission_id])))
+        by_owner = who is not None and not who.moderates
+        if by_owner and latest is not None and latest > database_now_ms(session) - AGAIN_AFTER_MS:
+            raise Conflict.because(
+                "submission", found="analyses that are less than a day old", expected="none, or older ones",
+                remedy="ask again tomorrow, or ask a maintainer",
+            )  # fmt: skip
         queue_analyses(session, row)
-        note(session, who.account_id, "analyse", f"submission {submission_id}", protocol=ANALYSIS_PROTOCOL)
+        by = who.account_id if who is not None else None
+        note(session, by, "analyse", f"submission {submission_id}", protocol=ANALYSIS_PROTOCOL)
 
 
 def finish_analysis(db: Database, blobs: Blobs, claim: Claim, content: bytes) -> None:
@@ -201,7 +214,11 @@ def _told(blobs: Blobs, runs: Sequence[RunRow], shards: Sequence[ShardRow]) -> S
 
 
 def _runs(submission_ids: Sequence[str]) -> Select[RunRow]:
-    return select(RunRow).where(RunRow.submission_id.in_(submission_ids), RunRow.purpose == Purpose.ANALYSIS)
+    return select(RunRow).where(*_of(submission_ids))
+
+
+def _of(submission_ids: Sequence[str]) -> tuple[ColumnElement[bool], ...]:
+    return RunRow.submission_id.in_(submission_ids), RunRow.purpose == Purpose.ANALYSIS
 
 
 def _kind(run: RunRow) -> tuple[object, ...]:

@@ -28,6 +28,7 @@ def curve(
     y: Tensor,
     threat_model: ThreatModel,
     *,
+    index: Sequence[int] | None = None,
     grid: Sequence[Fraction] = GRID,
     protocol: str = PROTOCOL,
     seed: int = 0,
@@ -43,6 +44,7 @@ def curve(
         x: clean points, (n, c, h, w), float32 in [0, 1].
         y: labels, (n,), int64.
         threat_model: the norm, and the budget that the grid is in parts of.
+        index: positions of the points in the data set, ascending, to which the draws belong; by default 0 to n - 1.
         grid: the budgets, ascending, each more than 0; the budget 0 comes before them.
         protocol: the attacks, which have no random draws that depend on other points.
         seed: of all draws.
@@ -60,6 +62,7 @@ def curve(
             "grid", found=", ".join(map(str, grid))[:80] or "no budget", expected="budgets above 0 that ascend",
             remedy="sort them, and leave double ones out",
         )  # fmt: skip
+    places = range(len(y)) if index is None else index
     left = _right(model, x, y, width)
     at = [CurvePoint(epsilon=0.0, robust_accuracy=_share(left))]
     for part in grid:
@@ -67,7 +70,9 @@ def curve(
         rows = torch.nonzero(left).flatten()
         if len(rows):
             run = Run(within, protocol_named(protocol), seed, width, x.device)
-            robust = evaluate_points(model, x[rows], y[rows], tuple(rows.tolist()), run).report.points.robust
+            robust = evaluate_points(
+                model, x[rows], y[rows], [places[row] for row in rows.tolist()], run
+            ).report.points.robust
             left = left.clone()
             left[rows] = torch.tensor(robust, device=left.device)
         at.append(CurvePoint(epsilon=within.radius, robust_accuracy=_share(left)))

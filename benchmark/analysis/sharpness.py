@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,8 @@ WORST_RHO = (0.001, 0.002, 0.004, 0.008)
 _TINY = 1e-12
 
 Weights = Mapping[str, Tensor]
-Loss = Callable[[Weights], Tensor]
+Loss = Callable[[Weights], Iterator[Tensor]]
+"""From weights by name to the parts of a batch's loss, which are to be added: a whole batch may not fit into memory."""
 
 
 def sharpness(
@@ -35,6 +36,7 @@ def sharpness(
     average_rho: Sequence[float] = AVERAGE_RHO,
     worst_rho: Sequence[float] = WORST_RHO,
     normalised: bool = True,
+    width: int = 64,
 ) -> Sharpness:
     """Measure elementwise adaptive sharpness, on average and in the worst case.
 
@@ -51,6 +53,7 @@ def sharpness(
         seed: of the Gaussian moves.
         average_rho: radii of the average case.
         worst_rho: radii of the worst case.
+        width: images sent through the model at once.
         normalised: whether each point's logits are divided by their standard deviation over the classes, so that
             scaling them changes nothing; of two classes this leaves the answer alone, and no loss to climb.
     Raises:
@@ -66,9 +69,8 @@ def sharpness(
     before, average, worst = 0.0, [0.0] * len(average_rho), [0.0] * len(worst_rho)
     for number, (images, labels) in enumerate(batches):
         share = len(labels) / len(y)
-        loss = _loss_on(model, images, labels, normalised=normalised)
-        with torch.no_grad():
-            here = float(loss(weights))
+        loss = _loss_on(model, images, labels, width, normalised=normalised)
+        here = _value(loss, weights)
         before += share * here
         for place, rho in enumerate(average_rho):
             average[place] += share * (_mean_loss(loss, weights, rho, seed, number) - here)
@@ -88,27 +90,32 @@ def _at(radii: Sequence[float], rises: Sequence[float]) -> tuple[SharpnessAt, ..
     return tuple(SharpnessAt(rho=rho, rise=rise) for rho, rise in zip(radii, rises, strict=True))
 
 
-def _loss_on(model: nn.Module, x: Tensor, y: Tensor, *, normalised: bool) -> Loss:
-    def loss(weights: Weights) -> Tensor:
-        logits: Tensor = functional_call(model, dict(weights), (x,))
-        if normalised:
-            logits = logits / logits.std(1, correction=0, keepdim=True).clamp_min(_TINY)
-        return nn.functional.cross_entropy(logits, y)
+def _loss_on(model: nn.Module, x: Tensor, y: Tensor, width: int, *, normalised: bool) -> Loss:
+    def loss(weights: Weights) -> Iterator[Tensor]:
+        for images, labels in zip(x.split(width), y.split(width), strict=True):
+            logits: Tensor = functional_call(model, dict(weights), (images,))
+            if normalised:
+                logits = logits / logits.std(1, correction=0, keepdim=True).clamp_min(_TINY)
+            yield nn.functional.cross_entropy(logits, labels, reduction="sum") / len(y)
 
     return loss
+
+
+def _value(loss: Loss, weights: Weights) -> float:
+    with torch.no_grad():
+        return sum(float(part) for part in loss(weights))
 
 
 def _mean_loss(loss: Loss, weights: Weights, rho: float, seed: int, batch: int) -> float:
     """Return the mean loss over random moves; the draws of all radii are the same but for their size."""
     total = 0.0
-    with torch.no_grad():
-        for draw in range(DRAWS):
-            moved = {}
-            for number, (name, value) in enumerate(weights.items()):
-                place = torch.tensor([batch], device=value.device)
-                key = randomness.item_keys(seed, "sharpness", draw, number, place)
-                moved[name] = value + rho * value.abs() * randomness.normal(key, value.numel()).view_as(value)
-            total += float(loss(moved))
+    for draw in range(DRAWS):
+        moved = {}
+        for number, (name, value) in enumerate(weights.items()):
+            place = torch.tensor([batch], device=value.device)
+            key = randomness.item_keys(seed, "sharpness", draw, number, place)
+            moved[name] = value + rho * value.abs() * randomness.normal(key, value.numel()).view_as(value)
+        total += _value(loss, moved)
     return total / DRAWS
 
 
@@ -116,7 +123,7 @@ def worst_loss(loss: Loss, weights: Weights, rho: float, steps: int = STEPS) -> 
     """Return the greatest loss that Auto-PGD finds with every weight w moved by at most rho |w|.
 
     Args:
-        loss: from weights by name to a number.
+        loss: of a batch.
         weights: the weights that are moved.
         rho: the radius.
         steps: how many steps are taken.
@@ -147,10 +154,15 @@ def worst_loss(loss: Loss, weights: Weights, rho: float, steps: int = STEPS) -> 
 
 
 def _climbed(loss: Loss, weights: Weights, moves: Weights) -> tuple[float, Weights]:
+    """Return the loss of moved weights, and its gradient."""
     moved = {name: (value + moves[name]).requires_grad_() for name, value in weights.items()}
-    value = loss(moved)
-    grads = torch.autograd.grad(value, list(moved.values()), allow_unused=True, materialize_grads=True)
-    return float(value.detach()), dict(zip(moved, grads, strict=True))
+    total, grads = 0.0, {name: torch.zeros_like(value) for name, value in weights.items()}
+    for part in loss(moved):
+        found = torch.autograd.grad(part, list(moved.values()), allow_unused=True, materialize_grads=True)
+        for name, grad in zip(moved, found, strict=True):
+            grads[name] += grad
+        total += float(part.detach())
+    return total, grads
 
 
 def _confined(moves: Weights, reach: Weights) -> Weights:

@@ -148,7 +148,10 @@ def _transfer(material: Material) -> Transferability:
 
 def _curve(material: Material) -> Curve:
     test = material.test
-    return curve(material.model, test.x, test.y, material.threat_model, seed=material.seed, width=material.width)
+    return curve(
+        material.model, test.x, test.y, material.threat_model,
+        index=test.index, seed=material.seed, width=material.width,
+    )  # fmt: skip
 
 
 def _distances(material: Material) -> Distances:
@@ -167,7 +170,7 @@ def _sharpness(material: Material) -> Sharpness:
     except LeftOut:
         points, split = material.test, "test"
     with frozen(material.model):
-        return sharpness(material.model, points.x, points.y, split=split, seed=material.seed)
+        return sharpness(material.model, points.x, points.y, split=split, seed=material.seed, width=material.width)
 
 
 TABLE: Mapping[Analysis, Callable[[Material], Part]] = MappingProxyType(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +12,7 @@ from gauntlet.cli.console import EPILOG, AsJson, print_json, print_table, table_
 from gauntlet.cli.own_database import own_database
 
 if TYPE_CHECKING:
+    from store.services import Services
     from store.views import SubmissionView
 
 app = typer.Typer(help="What waits for the workers, and who works.", epilog=EPILOG, invoke_without_command=True)
@@ -153,17 +156,37 @@ def cancel(submission_id: SubmissionId, reason: Reason, as_json: AsJson = False)
 @app.command("send-again", epilog=EPILOG)
 def send_again(submission_id: SubmissionId, as_json: AsJson = False) -> None:
     """Take a submission that failed through the service in anew, for whoever had sent it."""
+    from store.intervention import send_again as take_in_again
+
+    with _own_services() as services:
+        view = take_in_again(services.db, services.blobs, services.admission, submission_id)
+    _tell(view, as_json=as_json)
+
+
+@app.command("analyse", epilog=EPILOG)
+def analyse(submission_id: SubmissionId, as_json: AsJson = False) -> None:
+    """Have the entry of a submission analysed beside its robustness, after everything else."""
+    from store.analyses import analyse as have_analysed
+    from store.submissions import get_submission
+
+    with _own_services() as services:
+        have_analysed(services.db, services.blobs, submission_id)
+        view = get_submission(services.db, submission_id)
+    _tell(view, as_json=as_json)
+
+
+@contextmanager
+def _own_services() -> Iterator[Services]:
+    """Open this machine's database and files, as the settings name them, without changing the tables."""
     from gauntlet.app import make_services
     from gauntlet.settings import read_settings
-    from store.intervention import send_again as take_in_again
 
     services = make_services(read_settings(), upgrading=False)
     try:
-        view = take_in_again(services.db, services.blobs, services.admission, submission_id)
+        yield services
     finally:
         services.blobs.close()
         services.db.close()
-    _tell(view, as_json=as_json)
 
 
 def _tell(view: SubmissionView, *, as_json: bool) -> None:

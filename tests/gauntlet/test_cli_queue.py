@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.analysis.results import Analysis
 from model_zoo.registry import bundled_checkpoint, card
 from store.audit import list_audit
 from store.blobs import LocalBlobs
@@ -21,7 +22,7 @@ from store.queue import view_queue
 from store.submissions import submit
 from store.tables import SubmissionRow
 from store.workers import announce, list_workers
-from tests.store.material import Rules, a_worker, must_claim, new_submission
+from tests.store.material import Rules, a_worker, must_claim, new_submission, published
 
 ROOT = Path(__file__).parents[2]
 CARD = card("Digits_Standard", "digits", "Linf")
@@ -139,9 +140,21 @@ def test_an_operator_steps_in(db: Database, tmp_path: Path) -> None:
     assert actions == ["cancel", "send_again", "fail", "requeue"]
 
 
+@pytest.mark.slow
+def test_an_operator_has_an_entry_analysed(db: Database, tmp_path: Path) -> None:
+    view = published(db, LocalBlobs(tmp_path / "var" / "blobs", 0))
+    asked = gauntlet("queue", "analyse", view.id, "--json", url=db.url, GAUNTLET_VAR_DIR=str(tmp_path / "var"))
+    assert (asked.returncode, asked.stderr) == (0, "")
+    assert json.loads(asked.stdout)["id"] == view.id
+    assert [piece.analysis for piece in view_queue(db)] == list(Analysis)
+    shown = gauntlet("queue", "show", url=db.url).stdout
+    assert all(analysis in shown for analysis in Analysis)
+
+
 @pytest.mark.parametrize(
     ("arguments", "field"),
     [
+        pytest.param(("queue", "analyse", "nothing"), "submission", marks=pytest.mark.slow),
         (("queue", "drain", "nobody"), "worker"),
         pytest.param(("queue", "resume", "nobody"), "worker", marks=pytest.mark.slow),
         pytest.param(("queue", "drain"), "name", marks=pytest.mark.slow),

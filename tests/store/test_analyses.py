@@ -10,7 +10,7 @@ from benchmark.errors import Conflict, EvaluationFailed, InvalidSubmission, NotF
 from benchmark.report import Part
 from benchmark.threat_models import official_board
 from store.actors import ANYBODY, Actor, Forbidden, SignInNeeded
-from store.analyses import StoredStudy, analyse, find_study, finish_analysis
+from store.analyses import AGAIN_AFTER_MS, StoredStudy, analyse, find_study, finish_analysis
 from store.boards import get_model
 from store.checkpoint_deletion import delete_checkpoint
 from store.claims import MAX_ATTEMPTS, Claim, claim, fail_attempt
@@ -22,7 +22,7 @@ from store.queue import view_queue
 from store.services import Services
 from store.submissions import get_submission
 from store.sweeping import sweep
-from store.tables import ShardRow
+from store.tables import RunRow, ShardRow
 from store.views import State
 from tests.store.deciders import evaluate, person, send
 from tests.store.material import CHECKPOINT, LEASE_MS, a_worker, expire, must_claim
@@ -121,6 +121,12 @@ def test_what_is_found_appears_piece_by_piece(services: Services, owner: Actor, 
     assert all_of_it.study is not None
     assert set(all_of_it.study.left_out) == set(Analysis) - {Analysis.CALIBRATION}
     assert all_of_it.sha256 != half.sha256
+    with pytest.raises(Conflict, match="less than a day old"):
+        analyse(services.db, services.blobs, submission_id, owner)
+    with services.db.transaction() as session:
+        session.execute(update(RunRow).values(created_ms=RunRow.created_ms - AGAIN_AFTER_MS))
+    analyse(services.db, services.blobs, submission_id, owner)
+    do_all(services)
     # Anew: what was found before stands until it is found again.
     analyse(services.db, services.blobs, submission_id, maintainer)
     assert (made(services), found(services).pending) == ((Analysis.CALIBRATION,), tuple(Analysis))
@@ -143,6 +149,14 @@ def test_only_its_owner_and_maintainers_may_ask(services: Services, owner: Actor
         analyse(services.db, services.blobs, submission_id, owner)
     with pytest.raises(NotFound):
         analyse(services.db, services.blobs, "0194f0a1b2c3d4e5f607", owner)
+
+
+def test_the_operator_may_ask_at_any_time(services: Services, owner: Actor) -> None:
+    submission_id = shown(services, owner)
+    for _ in range(2):
+        analyse(services.db, services.blobs, submission_id)
+        do_all(services)
+    assert made(services) == (Analysis.CALIBRATION,)
 
 
 def changed(work: Claim) -> dict[str, Study]:

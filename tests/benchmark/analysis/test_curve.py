@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from statistics import fmean
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from benchmark import datasets, evaluate
 from benchmark.analysis.curve import GRID, curve
@@ -44,6 +46,40 @@ def test_at_the_own_budget_it_is_what_an_evaluation_finds_or_a_little_less() -> 
     assert alone.robust_accuracy - 0.02 <= own.robust_accuracy <= alone.robust_accuracy
     (only,) = curve(model, test.x, test.y, budget, grid=(Fraction(1),)).at[1:]
     assert only.robust_accuracy == alone.robust_accuracy
+
+
+class Counted(nn.Module):
+    """A model that counts the images that it is asked about."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner, self.images = inner, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.images += len(x)
+        logits: Tensor = self.inner(x)
+        return logits
+
+
+def test_it_costs_less_than_an_evaluation_for_each_budget_and_finds_the_same() -> None:
+    model = Counted(load_model("Digits_PGD10", dataset="digits", threat_model="Linf")).eval()
+    budget, test = official_board("digits", "Linf").budget, datasets.load("digits", "test", 60)
+    found = curve(model, test.x, test.y, budget)
+    of_the_curve, model.images = model.images, 0
+    alone = [curve(model, test.x, test.y, budget, grid=(part,)).at[1].robust_accuracy for part in GRID]
+    assert [at.robust_accuracy for at in found.at[1:]] == pytest.approx(alone, abs=0.02)
+    assert of_the_curve < 0.6 * model.images
+
+
+def test_draws_belong_to_the_points() -> None:
+    model = load_model("Digits_PGD10", dataset="digits", threat_model="Linf")
+    budget, test = official_board("digits", "Linf").budget, datasets.load("digits", "test", 64)
+    whole = curve(model, test.x, test.y, budget, grid=(Fraction(1),)).at[1]
+    halves = [
+        curve(model, test.x[rows], test.y[rows], budget, index=test.index[rows], grid=(Fraction(1),)).at[1]
+        for rows in (slice(32), slice(32, None))
+    ]
+    assert fmean(half.robust_accuracy for half in halves) == whole.robust_accuracy
 
 
 @pytest.mark.parametrize("grid", [(), (Fraction(0),), (Fraction(1), Fraction(1)), (Fraction(2), Fraction(1))])

@@ -107,6 +107,13 @@ def test_scaling_logits_changes_nothing_where_they_are_normalised() -> None:
     assert plain.worst[-1].rise != pytest.approx(scaled.worst[-1].rise, rel=0.1)
 
 
+def test_a_batch_may_be_sent_through_in_parts() -> None:
+    whole, parts = (sharpness(network(), X, Y, split="test", width=width) for width in (128, 48))
+    assert parts.loss == pytest.approx(whole.loss, rel=1e-6)
+    for one, other in zip((*whole.average, *whole.worst), (*parts.average, *parts.worst), strict=True):
+        assert other.rise == pytest.approx(one.rise, rel=1e-3, abs=1e-6)
+
+
 def test_the_model_is_left_as_it_was() -> None:
     model = network()
     before = deepcopy(model.state_dict())
