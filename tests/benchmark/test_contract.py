@@ -62,7 +62,7 @@ def _check_examples(evaluation: Evaluation, model: nn.Module, x: Tensor, y: Tens
         assert verdicts.distance[row] == (None if by is None else pytest.approx(float(distance[row]), abs=1e-12))
 
 
-@pytest.mark.parametrize("n", [1, 3, 8])
+@pytest.mark.parametrize("n", [1, pytest.param(3, marks=pytest.mark.slow), 8])
 @pytest.mark.parametrize(("attack", "norm", "shape", "classes"), CASES)
 def test_attack_keeps_its_contract(attack: str, norm: str, shape: Shape, classes: int, n: int) -> None:
     model = Cnn(shape, classes).train()

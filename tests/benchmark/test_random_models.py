@@ -81,6 +81,7 @@ def test_rand_states_the_mean_over_its_passes_and_that_the_model_draws() -> None
     assert attack.backward_passes >= (attack.attacked - attack.broken) * 101 * 20
 
 
+@pytest.mark.slow
 def test_rand_on_a_model_that_does_not_draw_finds_no_spread() -> None:
     model = Cnn(SHAPE, 4).eval()
     x, _ = points(6, SHAPE, 4)

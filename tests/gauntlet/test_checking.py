@@ -44,6 +44,7 @@ def test_an_exported_network_passes_as_it_does_with_the_service(
     assert set(outcomes.values()) == {"passed"}
 
 
+@pytest.mark.slow
 def test_a_network_without_gradients_is_rejected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = gauntlet.export(Silent(), torch.rand(1, 1, 8, 8), tmp_path / "mine.pt2").path
     code, outcomes = told(capsys, str(path))

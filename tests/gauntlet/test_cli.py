@@ -174,6 +174,7 @@ def test_invalid_input_is_two(arguments: tuple[str, ...], field: str) -> None:
     assert_refused(gauntlet(*arguments), ExitCode.INVALID, field, as_json=as_json)
 
 
+@pytest.mark.slow
 def test_an_unreachable_service_is_three() -> None:
     for arguments in (("leaderboard", "digits/Linf"), SUBMIT, ("watch", "0"), ("cancel", "0"), EXTERNAL):
         found = gauntlet(*arguments, "--server", "http://127.0.0.1:1")

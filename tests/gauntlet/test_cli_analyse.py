@@ -103,6 +103,7 @@ def test_what_cannot_be_analysed_is_refused(more: tuple[str, ...], field: str) -
     assert_refused(gauntlet("analyse", *more, "--json"), ExitCode.INVALID, field, as_json=True)
 
 
+@pytest.mark.slow
 def test_there_is_a_table_for_everything_that_an_analysis_can_find() -> None:
     points = datasets.load("digits", "test", 8)
     model, other = (load_model(name, dataset="digits", threat_model="Linf") for name in ("Digits_FGSM", "Digits_PGD2"))

@@ -56,6 +56,7 @@ def gauntlet(*arguments: str, url: str | None = None, **settings: str) -> subpro
     )
 
 
+@pytest.mark.slow
 def test_the_queue_is_shown_to_people_and_to_programs(db: Database, tmp_path: Path) -> None:
     blobs = LocalBlobs(tmp_path / "blobs", 0)
     first, second = (submit(db, blobs, new_submission(blobs, name=name), Rules()) for name in ("One", "Two"))

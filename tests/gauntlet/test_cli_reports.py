@@ -86,6 +86,7 @@ def test_studies_seeds_as_if_each_were_evaluated_alone(tmp_path: Path, of_zoo: P
         assert text in found.stdout
 
 
+@pytest.mark.slow
 def test_reproduces_a_report_of_the_zoo_by_its_hash(of_zoo: Path) -> None:
     found = gauntlet("reproduce", str(of_zoo))
     assert (found.returncode, found.stderr) == (0, "")
@@ -156,6 +157,7 @@ def test_says_what_differs_environment_first(tmp_path: Path, of_zoo: Path) -> No
     assert [difference.name for difference in reproduction.environment] == ["hardware", "version of torch"]
 
 
+@pytest.mark.slow
 def test_another_file_than_the_reports_is_refused(of_zoo: Path) -> None:
     found = gauntlet("reproduce", str(of_zoo), "--checkpoint", str(bundled_checkpoint(OTHER)), "--json")
     assert_refused(found, ExitCode.INVALID, "checkpoint", as_json=True)
@@ -163,6 +165,7 @@ def test_another_file_than_the_reports_is_refused(of_zoo: Path) -> None:
     assert OTHER.sha256 in found.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("provenance", "field"),
     [({"checkpoint_sha256": "0" * 64}, "checkpoint"), ({"checkpoint_sha256": None}, "report")],

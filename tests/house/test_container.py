@@ -194,6 +194,7 @@ def test_the_service_takes_the_secrets(clone: Path, monkeypatch: pytest.MonkeyPa
     assert settings.secrets == {secrets[name] for name in ("postgres_password", "redis_password", "metrics_token")}
 
 
+@pytest.mark.slow
 def test_redis_lets_nobody_in_without_the_secret(clone: Path) -> None:
     make_secrets(clone)
     secrets = contents(clone)

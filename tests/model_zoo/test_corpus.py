@@ -58,6 +58,7 @@ def test_every_case_has_a_name_of_its_own() -> None:
     assert [name for name, count in Counter(case.name for case in CASES).items() if count > 1] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_it_is_refused_or_never_read(case: Case, ends: dict[str, Outcome]) -> None:
     outcome = ends[case.name]
@@ -67,6 +68,7 @@ def test_it_is_refused_or_never_read(case: Case, ends: dict[str, Outcome]) -> No
     assert outcome.files == ("model.pt2",)
 
 
+@pytest.mark.slow
 def test_none_of_them_ran_code(ends: dict[str, Outcome], folder: Path) -> None:
     assert len(ends) == len(CASES)
     assert fired(list(CASES), folder) == []

@@ -372,6 +372,7 @@ def in_a_process(fetcher: Fetcher) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_processes_that_ask_at_once_fetch_it_once(server: Host, fetcher: Fetcher) -> None:
     asking = [in_a_process(fetcher) for _ in range(2)]
     said = [process.communicate(timeout=60)[0].split() for process in asking]

@@ -87,6 +87,7 @@ def test_a_page_shows_every_analysis_with_its_words_plot_numbers_and_files(servi
         assert all(cell in html for table in one.tables for line in table.lines for cell in line.cells)
 
 
+@pytest.mark.slow
 def test_files_are_what_they_say_and_may_be_kept_for_ever(service: Running, owner: Actor) -> None:
     publish_analysed(service.services, owner, "Method A")
     study = study_of(service.services)
@@ -265,6 +266,7 @@ def take_all(services: Services) -> None:
         pass
 
 
+@pytest.mark.slow
 def test_addresses_of_several_hold_what_they_are_of(service: Running, owner: Actor) -> None:
     publish_analysed(service.services, owner, "Method A")
     publish_analysed(service.services, owner, "Method B", seed=1)

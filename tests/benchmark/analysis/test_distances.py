@@ -38,6 +38,7 @@ def test_what_has_no_example_has_no_distance() -> None:
     assert (found.found, found.median, found.distances) == (0, None, (None,) * 4)
 
 
+@pytest.mark.slow
 def test_it_agrees_with_attacks_within_a_budget_and_does_not_depend_on_the_width() -> None:
     model = load_model("Digits_PGD10", dataset="digits", threat_model="Linf")
     test = datasets.load("digits", "test", 48)

@@ -15,6 +15,8 @@ from tests.benchmark.analysis.studies import a_study, with_part
 
 LONG = "N" * 80
 HOSTILE = '$x$ <script>& \u202en\x00 style="a:b;c:d"'
+FEW = (Analysis.CURVE, *(pytest.param(one, marks=pytest.mark.slow) for one in Analysis if one is not Analysis.CURVE))
+"""One analysis, and the others where there is time."""
 FIVE = {name: a_study(seed) for seed, name in enumerate(("Plain", HOSTILE, LONG, "_hidden", "模型"))}
 
 
@@ -46,6 +48,7 @@ def test_every_analysis_is_drawn_alike_every_time(analysis: Analysis, studies: d
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("analysis", Analysis)
 def test_pictures_are_the_same_bytes_too(analysis: Analysis) -> None:
     png = as_png(analysis, {"Alone": a_study()}, dpi=60)
@@ -53,7 +56,7 @@ def test_pictures_are_the_same_bytes_too(analysis: Analysis) -> None:
     assert as_png(analysis, {"Alone": a_study()}, dpi=60) == png
 
 
-@pytest.mark.parametrize("analysis", Analysis)
+@pytest.mark.parametrize("analysis", FEW)
 def test_a_policy_without_styles_changes_nothing(analysis: Analysis) -> None:
     svg = as_svg(analysis, FIVE)
     assert "<style" not in svg
@@ -78,7 +81,7 @@ def test_a_lone_name_that_begins_with_an_underscore_is_shown() -> None:
     assert "_hidden" in "".join(words_of(as_svg(Analysis.CURVE, {"_hidden": a_study()})))
 
 
-@pytest.mark.parametrize("analysis", Analysis)
+@pytest.mark.parametrize("analysis", FEW)
 def test_dark_paper_has_colours_of_its_own(analysis: Analysis) -> None:
     light, dark = (as_svg(analysis, {"A": a_study(), "B": a_study(1)}, dark=dark) for dark in (False, True))
     assert f'fill="{LIGHT.paper}"' in light

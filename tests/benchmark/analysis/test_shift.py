@@ -130,6 +130,7 @@ def test_without_any_other_data_it_is_left_out() -> None:
     assert Analysis.SHIFT in study(of, [Analysis.SHIFT]).left_out
 
 
+@pytest.mark.slow
 def test_a_robust_model_of_the_board_is_measured_within_its_budget() -> None:
     model = load_model("Digits_PGD10", dataset="digits", threat_model="Linf")
     of = Material(model, datasets.load("digits", n=8), official_board("digits", "Linf").budget, data_dir=NOWHERE)
