@@ -23,6 +23,7 @@ def measured(contender: str, wall: float, *, robust: tuple[bool, ...] = (True, F
     return Measurement("resnet", contender, wall, 2 * wall, 2**20, grown, 1000, 400, robust, bare)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_ours_and_a_peer_run_in_processes_of_their_own_and_yield_a_table() -> None:
     case = dataclasses.replace(CASES["undefended"], peers=(PYAUTOATTACK,))

@@ -246,7 +246,7 @@ def test_exception_from_progress_ends_the_run_and_leaves_the_model(short: Protoc
     assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
 
 
-@pytest.mark.parametrize("norm", ["Linf", "L2"])
+@pytest.mark.parametrize("norm", ["Linf", pytest.param("L2", marks=pytest.mark.slow)])
 def test_resuming_anywhere_gives_the_same_bytes(blob_model: nn.Module, norm: str) -> None:
     x, y = blobs(40, seed=8)
     run = settings(norm, {"Linf": 0.12, "L2": 0.7}[norm], SHORT, width=16)

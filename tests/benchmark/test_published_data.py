@@ -158,6 +158,7 @@ def write_corrupted(root: Path, title: str, images: Bytes, labels: Bytes, *, pac
         (root / path).write_bytes(content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packed", [True, False])
 @pytest.mark.parametrize(("dataset", "title"), [("cifar10", "CIFAR-10-C"), ("cifar100", "CIFAR-100-C")])
 def test_a_severity_of_a_corruption_is_its_block(

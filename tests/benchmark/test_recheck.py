@@ -111,7 +111,9 @@ def test_the_last_float32_within_the_limit_holds_and_the_next_does_not(norm: str
     assert found.distance == (float(below), float(above))
 
 
-@pytest.mark.parametrize("norm", BUDGETS)
+@pytest.mark.parametrize(
+    "norm", ["Linf", *(pytest.param(norm, marks=pytest.mark.slow) for norm in BUDGETS if norm != "Linf")]
+)
 def test_gives_an_evaluations_verdicts_again(blob_model: Cnn, blob_points: tuple[Tensor, Tensor], norm: str) -> None:
     x, y = blob_points[0][:60], blob_points[1][:60].clone()
     y[7] = (y[7] + 1) % 4  # misclassified clean

@@ -56,6 +56,7 @@ def test_reset_deletes_the_data_only_when_confirmed(clone: Path) -> None:
     assert not (clone / "var").exists()
 
 
+@pytest.mark.slow
 def test_only_reset_touches_the_data(clone: Path) -> None:
     (clone / ".venv/.ready").touch()
     (clone / "bench").mkdir()

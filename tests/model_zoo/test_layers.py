@@ -19,6 +19,7 @@ from model_zoo.interpreter import load_program
 from model_zoo.registry import bundled_checkpoint, card
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 def test_each_family_is_searched_as_fast_as_the_network_itself(family: Family, tmp_path: Path) -> None:
     network = untrained(family.small).requires_grad_(False)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -62,6 +62,7 @@ def test_an_optimum_on_the_border_is_told() -> None:
     assert found.temperature == 0.001
 
 
+@settings(max_examples=25)  # each tries two thousand temperatures
 @given(st.integers(1, 60), st.integers(2, 12), st.integers(0, 1_000))
 def test_the_error_is_the_textbook_s(points: int, classes: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
