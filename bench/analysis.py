@@ -17,9 +17,10 @@ from statistics import fmean
 from textwrap import fill
 
 from benchmark import datasets
+from benchmark.analysis.material import Material
 from benchmark.analysis.plots import as_svg, title_of
-from benchmark.analysis.results import TITLES, Analysis, ShiftedSet, Study, Transferability
-from benchmark.analysis.study import TABLE, Material, study
+from benchmark.analysis.results import Analysis, ShiftedSet, Study, Transferability
+from benchmark.analysis.study import TABLE, study
 from benchmark.analysis.transfer import transferability
 from benchmark.threat_models import official_board
 from gauntlet.cli.analysis_tables import TableOf, table_for
@@ -52,10 +53,9 @@ class Found:
     def robust(self, name: str) -> float:
         """Return the robust accuracy under the attack of the class by class comparison."""
         fairness = self.studies[name].fairness
-        if fairness is None:
+        if fairness is None or fairness.robust_accuracy is None:
             raise ValueError("a study without its classes")
-        points = sum(part.points for part in fairness.classes)
-        return sum(part.robust_accuracy * part.points for part in fairness.classes) / points
+        return fairness.robust_accuracy
 
     def having(self, analysis: Analysis) -> dict[str, Study]:
         """Return the studies that have an analysis; the matrix of all models is in the first of them alone."""
@@ -141,12 +141,10 @@ def page(boards: Mapping[str, Found]) -> str:
 def _section(threat_model: str, found: Found, analysis: Analysis) -> list[str]:
     """Return the table of an analysis and its figure."""
     studies = found.having(analysis)
-    if analysis is Analysis.TRANSFER:
-        told = [f"### {TITLES[analysis]}", _transfer_table(found.transfer)]
-    else:
-        table = table_for(analysis, found.studies)
-        told = [_markdown(table)] if table is not None else []
-    return [*told, f"![{title_of(analysis, studies)}](analysis/{_figure(threat_model, analysis)})"] if studies else []
+    table = table_for(analysis, studies)
+    if table is None:
+        return []
+    return [_markdown(table), f"![{title_of(analysis, studies)}](analysis/{_figure(threat_model, analysis)})"]
 
 
 def findings(boards: Mapping[str, Found]) -> str:
@@ -285,20 +283,6 @@ def _markdown(table: TableOf) -> str:
     )
     head, *others = (f"| {row} |" for row in rows)
     return "\n\n".join((f"### {table.title}", "\n".join((head, "|---" * len(table.columns) + "|", *others))))
-
-
-def _transfer_table(transfer: Transferability) -> str:
-    head = f"| PGD-10 made on | {' | '.join(f'`{name}`' for name in transfer.names)} |"
-    rows = [
-        f"| `{source}` | {' | '.join(_percent(value) for value in row)} |"
-        for source, row in zip(transfer.names, transfer.robust, strict=True)
-    ]
-    text = "What each model (column) keeps under the examples made on each (row), in percent:"
-    return "\n\n".join((text, "\n".join((head, "|---" * (len(transfer.names) + 1) + "|", *rows))))
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f}"
 
 
 def _words(text: str) -> str:

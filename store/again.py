@@ -20,6 +20,7 @@ from store.actors import Actor, require_changeable
 from store.audit import note
 from store.best_known import name_sources, points_sha256, remember
 from store.blobs import Blobs
+from store.checkpoints import require_file
 from store.corruption_errors import score_errors
 from store.database import Database, take_turns
 from store.entry_values import in_doubt, set_numbers
@@ -60,11 +61,7 @@ def evaluate_again(db: Database, blobs: Blobs, submission_id: str, who: Actor) -
             raise Conflict.because(
                 "submission", found="another evaluation that is under way", expected="none", remedy="wait for its end"
             )
-        if row.checkpoint_deleted_ms is not None or not blobs.exists(row.checkpoint_sha256):
-            raise Conflict.because(
-                "checkpoint", found="a file that was deleted", expected="the file that was submitted",
-                remedy="submit the model again, under another name",
-            )  # fmt: skip
+        require_file(row, blobs)
         if not who.moderates:
             require_room(session, row.submitter)
         queue_evaluation(session, row, board, Purpose.AGAIN, AGAIN)

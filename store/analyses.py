@@ -20,14 +20,17 @@ from store.actors import Actor, require_changeable
 from store.audit import note
 from store.blobs import Blobs
 from store.board_filters import of_board
+from store.checkpoints import require_file
 from store.claims import Claim, conclude_where_done, write_held
 from store.database import Database, database_now_ms
 from store.queue import ANALYSIS, analysis_of, queue_work
-from store.seeds import key_of_run, seed_of_key
+from store.runs import add_run
+from store.seeds import key_of_run
 from store.states import lock_submission
 from store.submission_log import presentable
+from store.submission_views import view_submissions
 from store.tables import EntryRow, RunRow, ShardRow, SubmissionRow
-from store.views import Purpose, State, View
+from store.views import Purpose, State, SubmissionView, View
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +55,7 @@ class StoredStudy(View):
     """Those that came to nothing through the service."""
 
 
-def queue_analyses(session: Session, submission: SubmissionRow) -> RunRow:
+def queue_analyses(session: Session, submission: SubmissionRow) -> None:
     """Queue all analyses of an entry, each as a piece of work of its own.
 
     Args:
@@ -68,30 +71,22 @@ def queue_analyses(session: Session, submission: SubmissionRow) -> RunRow:
         threat_model=submission.threat_model,
         checkpoint_sha256=submission.checkpoint_sha256,
     )
-    run = RunRow(
-        submission_id=submission.id,
-        protocol=ANALYSIS_PROTOCOL,
-        seed=seed_of_key(key),
-        seed_key=key,
+    run = add_run(
+        session,
+        submission.id,
+        Purpose.ANALYSIS,
+        ANALYSIS_PROTOCOL,
+        key=key,
         norm=board.norm,
         epsilon=board.epsilon_text,
         points=min(board.points, MOST_POINTS),
-        sources="[]",
-        checks="[]",
-        evidence="[]",
-        purpose=Purpose.ANALYSIS,
-        concluded=False,
         priority=ANALYSIS,
         needs_cuda=board.needs_cuda,
-        created_ms=database_now_ms(session),
     )
-    session.add(run)
-    session.flush()
     queue_work(session, run.id, "analysis", [(number, number + 1) for number in range(len(Analysis))])
-    return run
 
 
-def analyse(db: Database, blobs: Blobs, submission_id: str, who: Actor | None = None) -> None:
+def analyse(db: Database, blobs: Blobs, submission_id: str, who: Actor | None = None) -> SubmissionView:
     """Have a published entry analysed, also where it was before.
 
     The same model, points and seed give the same numbers: anew it is worth it where something was left out or failed,
@@ -124,11 +119,7 @@ def analyse(db: Database, blobs: Blobs, submission_id: str, who: Actor | None = 
             raise Conflict.because(
                 "submission", found="analyses that are under way", expected="none", remedy="wait for their end"
             )
-        if row.checkpoint_deleted_ms is not None or not blobs.exists(row.checkpoint_sha256):
-            raise Conflict.because(
-                "checkpoint", found="a file that was deleted", expected="the file that was submitted",
-                remedy="submit the model again, under another name",
-            )  # fmt: skip
+        require_file(row, blobs)
         latest = session.scalar(select(func.max(RunRow.created_ms)).where(*_of([submission_id])))
         by_owner = who is not None and not who.moderates
         if by_owner and latest is not None and latest > database_now_ms(session) - AGAIN_AFTER_MS:
@@ -139,6 +130,7 @@ def analyse(db: Database, blobs: Blobs, submission_id: str, who: Actor | None = 
         queue_analyses(session, row)
         by = who.account_id if who is not None else None
         note(session, by, "analyse", f"submission {submission_id}", protocol=ANALYSIS_PROTOCOL)
+        return view_submissions(session, [row], who)[0]
 
 
 def finish_analysis(db: Database, blobs: Blobs, claim: Claim, content: bytes) -> None:

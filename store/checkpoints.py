@@ -1,4 +1,4 @@
-"""Checkpoints of entries whose authors let others have them."""
+"""Checkpoints of entries: whether they are kept, and those that authors let others have."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from benchmark.errors import NotFound
+from benchmark.errors import Conflict, NotFound
 from store.blobs import Blobs
 from store.database import Database
 from store.tables import EntryRow, SubmissionRow
@@ -39,3 +39,16 @@ def find_checkpoint(db: Database, blobs: Blobs, dataset: str, threat_model: str,
         expected="an entry evaluated here whose author lets others have its file",
         remedy="ask the authors of the model",
     )
+
+
+def require_file(row: SubmissionRow, blobs: Blobs) -> None:
+    """Refuse to go on with a submission whose checkpoint is gone.
+
+    Raises:
+        Conflict: it is.
+    """
+    if row.checkpoint_deleted_ms is not None or not blobs.exists(row.checkpoint_sha256):
+        raise Conflict.because(
+            "checkpoint", found="a file that was deleted", expected="the file that was submitted",
+            remedy="submit the model again, under another name",
+        )  # fmt: skip

@@ -10,7 +10,6 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from benchmark.errors import Conflict, InvalidSubmission, NotFound
-from benchmark.report import canonical_json
 from benchmark.threat_models import official_board
 from benchmark.verdicts import Verdict
 from store.admission import LONGEST, Admission, check_url, cleaned_text
@@ -18,6 +17,7 @@ from store.blobs import Blobs
 from store.database import Database, database_now_ms, new_id, take_turns
 from store.errors import QueueFull
 from store.queue import NORMAL, queue_work
+from store.runs import add_run
 from store.tables import EntryRow, ExternalRow, ReportRow, RunRow, SubmissionRow
 from store.views import Badge, ExternalState, ExternalView, NewExternal, Purpose
 
@@ -236,27 +236,20 @@ def _insert(
     now = database_now_ms(session)
     submission = session.get_one(SubmissionRow, entry.submission_id)
     ranking = _run_of(session, entry)
-    run = RunRow(
-        submission_id=submission.id,
-        protocol=PROTOCOL,
-        seed=0,
-        seed_key="",
+    run = add_run(
+        session,
+        submission.id,
+        Purpose.EXTERNAL,
+        PROTOCOL,
+        key="",
         norm=ranking.norm,
         epsilon=ranking.epsilon,
         points=len(indices),
-        indices=canonical_json(list(indices)).decode() if len(indices) < points else None,
-        sources="[]",
+        indices=indices if len(indices) < points else None,
         parameters=ranking.parameters,
-        checks="[]",
-        evidence="[]",
-        purpose=Purpose.EXTERNAL,
-        concluded=False,
         priority=NORMAL,
         needs_cuda=ranking.needs_cuda,
-        created_ms=now,
     )
-    session.add(run)
-    session.flush()
     row = ExternalRow(
         id=new_id(now),
         entry_id=entry.id,

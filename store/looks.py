@@ -18,10 +18,11 @@ from benchmark.threat_models import official_board
 from benchmark.verdicts import Verdicts
 from store.best_known import Contribution, broken_in, contribute
 from store.blobs import Blobs
-from store.database import Database, database_now_ms
+from store.database import Database
 from store.queue import FOLLOW_UP, SHARD_POINTS, blocks, queue_work
 from store.reports import store_report
-from store.seeds import key_of_run, seed_of_key
+from store.runs import add_run
+from store.seeds import key_of_run
 from store.sources import most_robust_others
 from store.tables import EntryRow, RunRow, SubmissionRow
 from store.views import Purpose
@@ -55,28 +56,21 @@ def queue_follow_up(session: Session, submission: SubmissionRow, run: RunRow, re
     indices = sorted(_by_lot(left, key)[: affordable_points(report, submission)])
     if not indices:
         return
-    others = [source.model_dump(mode="json") for source in most_robust_others(session, submission)]
-    closer = RunRow(
-        submission_id=submission.id,
-        protocol=protocol,
-        seed=seed_of_key(key),
-        seed_key=key,
+    closer = add_run(
+        session,
+        submission.id,
+        Purpose.FOLLOW_UP,
+        protocol,
+        key=key,
         norm=run.norm,
         epsilon=run.epsilon,
         points=len(indices),
-        indices=canonical_json(indices).decode(),
-        sources=canonical_json(others).decode(),
+        indices=indices,
+        sources=most_robust_others(session, submission),
         parameters=run.parameters,
-        checks="[]",
-        evidence="[]",
-        purpose=Purpose.FOLLOW_UP,
-        concluded=False,
         priority=FOLLOW_UP,
         needs_cuda=run.needs_cuda,
-        created_ms=database_now_ms(session),
     )
-    session.add(closer)
-    session.flush()
     queue_work(session, closer.id, "shard", blocks(closer.points, SHARD_POINTS))
 
 

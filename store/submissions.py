@@ -16,7 +16,8 @@ from store.database import Database, database_now_ms, new_id, take_turns
 from store.entries import entry_of_name, same_name
 from store.errors import QueueFull
 from store.queue import NORMAL, queue_work
-from store.seeds import key_of_run, seed_of_key
+from store.runs import add_run
+from store.seeds import key_of_run
 from store.states import OPEN, UNDER_WAY, move
 from store.submission_notices import tell_owner
 from store.submission_views import as_columns, view_submissions
@@ -443,27 +444,18 @@ def queue_evaluation(
     session: Session, submission: SubmissionRow, board: Board, purpose: Purpose, priority: int
 ) -> RunRow:
     """Queue the check of a submission by the board's protocol, from which the rest of its evaluation follows."""
-    key = _key(session, submission.checkpoint_sha256, board)
-    run = RunRow(
-        submission_id=submission.id,
-        protocol=board.protocol,
-        seed=seed_of_key(key) if key else 0,
-        seed_key=key,
+    run = add_run(
+        session,
+        submission.id,
+        purpose,
+        board.protocol,
+        key=_key(session, submission.checkpoint_sha256, board),
         norm=board.norm,
         epsilon=board.epsilon_text,
         points=board.points,
-        sources="[]",
-        parameters=None,
-        checks="[]",
-        evidence="[]",
-        purpose=purpose,
-        concluded=False,
         priority=priority,
         needs_cuda=board.needs_cuda,
-        created_ms=database_now_ms(session),
     )
-    session.add(run)
-    session.flush()
     queue_work(session, run.id, "check", [(0, board.points)])
     return run
 

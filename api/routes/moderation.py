@@ -14,7 +14,6 @@ from store.analyses import analyse
 from store.intervention import fail_by_service, send_again
 from store.moderation import approve, decline, restore, reveal, withdraw
 from store.queue import set_priority
-from store.submissions import get_submission
 from store.views import SubmissionView
 
 router = APIRouter(prefix="/submissions/{submission_id}", tags=["moderation"], responses=responses(401, 403, 404, 409))
@@ -59,8 +58,7 @@ def evaluate_submission_again(submission_id: SubmissionId, store: Store, who: Wh
 @router.post("/analyse")
 def analyse_submission(submission_id: SubmissionId, store: Store, who: Who) -> SubmissionView:
     """Have a published entry analysed beside its robustness, also where it was before; none of it ranks."""
-    analyse(store.db, store.blobs, submission_id, who)
-    return get_submission(store.db, submission_id, who)
+    return analyse(store.db, store.blobs, submission_id, who)
 
 
 @router.post("/fail", responses=responses(400))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from benchmark.analysis.results import Analysis, Study
 from benchmark.drawing import LIGHT, MARKERS, STROKES, Palette, Stroke, printable
@@ -378,8 +378,8 @@ def _note(axes: Axes, text: str) -> None:
     axes.set_title(text, loc="left", fontsize=8, color=axes.xaxis.label.get_color(), alpha=0.8)
 
 
-def _grid(axes: Axes, which: str = "both") -> None:
-    axes.grid(axis="both" if which == "both" else "x" if which == "x" else "y", linewidth=0.6)
+def _grid(axes: Axes, which: Literal["both", "x", "y"] = "both") -> None:
+    axes.grid(axis=which, linewidth=0.6)
     axes.set_axisbelow(True)
 
 

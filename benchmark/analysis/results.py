@@ -120,6 +120,12 @@ class Fairness(Part):
     """Label of the class with the least robust accuracy; the first of several."""
     worst_robust_accuracy: Accuracy
 
+    @property
+    def robust_accuracy(self) -> float | None:
+        """Over the points of all classes; None where there are none."""
+        points = sum(part.points for part in self.classes)
+        return sum(part.robust_accuracy * part.points for part in self.classes) / points if points else None
+
 
 class Membership(Part):
     """How often somebody guesses right whether an image was trained on; one half is chance."""

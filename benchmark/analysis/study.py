@@ -38,8 +38,6 @@ from benchmark.classifier import check_points, frozen
 from benchmark.errors import EvaluationFailed
 from benchmark.report import Part
 
-__all__ = ["SMOOTHNESS_EPSILON", "TABLE", "LeftOut", "Material", "study"]
-
 SMOOTHNESS_EPSILON = 8 / 255
 """Whatever the board's budget, so that smoothness can be compared across boards."""
 

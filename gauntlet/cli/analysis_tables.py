@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from benchmark.analysis.results import TITLES, Analysis, Fairness, Study
+from benchmark.analysis.results import TITLES, Analysis, Study
 from gauntlet.cli.console import percent
 
 Cells = tuple[object, ...]
@@ -78,17 +78,12 @@ def _ood(studies: Studies) -> tuple[tuple[str, ...], Iterator[Cells], str]:
 def _fairness(studies: Studies) -> tuple[tuple[str, ...], Iterator[Cells], str]:
     columns = ("Model", "Robust", "Standard spread", "Robust spread", "Worst class", "Its robust accuracy")
     rows = (
-        (name, percent(_robust(part)), _three(part.standard_spread), _three(part.robust_spread), part.worst_class,
-         percent(part.worst_robust_accuracy))
+        (name, percent(part.robust_accuracy), _three(part.standard_spread), _three(part.robust_spread),
+         part.worst_class, percent(part.worst_robust_accuracy))
         for name, one in studies.items()
         if (part := one.fairness)
     )  # fmt: skip
     return columns, rows, "a spread is the standard deviation over the mean"
-
-
-def _robust(fairness: Fairness) -> float | None:
-    points = sum(part.points for part in fairness.classes)
-    return sum(part.robust_accuracy * part.points for part in fairness.classes) / points if points else None
 
 
 def _privacy(studies: Studies) -> tuple[tuple[str, ...], Iterator[Cells], str]:

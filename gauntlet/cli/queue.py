@@ -167,11 +167,9 @@ def send_again(submission_id: SubmissionId, as_json: AsJson = False) -> None:
 def analyse(submission_id: SubmissionId, as_json: AsJson = False) -> None:
     """Have the entry of a submission analysed beside its robustness, after everything else."""
     from store.analyses import analyse as have_analysed
-    from store.submissions import get_submission
 
     with _own_services() as services:
-        have_analysed(services.db, services.blobs, submission_id)
-        view = get_submission(services.db, submission_id)
+        view = have_analysed(services.db, services.blobs, submission_id)
     _tell(view, as_json=as_json)
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from benchmark import datasets
+from benchmark.analysis.material import Material
 from benchmark.analysis.results import TITLES, Analysis, Study, Transferability
-from benchmark.analysis.study import TABLE, Material, study
+from benchmark.analysis.study import TABLE, study
 from benchmark.threat_models import official_board
 from gauntlet.cli.analysis_tables import reasons, table_for
 from gauntlet.cli.console import ExitCode

@@ -14,7 +14,9 @@ from store.outcomes import finish_check
 from store.services import Services
 from store.submissions import submit
 from store.views import NewSubmission, Progress, SubmissionView
+from tests.running import Running
 from tests.store.material import LEASE_MS, Rules, check, finish, must_claim, new_submission, shard_report
+from tests.web.html import read_page
 
 HOSTILE = "<script>alert(1)</script><b>&quot;'\u202egnp.exe"
 """A title with markup, quotes and a character that turns the reading direction."""
@@ -59,6 +61,15 @@ def reject(services: Services, name: str) -> SubmissionView:
     view = take_in(services, name)
     finish_check(services.db, must_claim(services.db), [check("zero_gradient", CheckOutcome.REJECTED)])
     return view
+
+
+def asked_by(service: Running, address: str) -> tuple[int, int]:
+    """How often the database is asked for a page, and for the last image on it."""
+    with questions(service.services) as of_page:
+        images = read_page(service.http.get(address).text).find("img")
+    with questions(service.services) as of_image:
+        assert service.http.get(images[-1]["src"]).status_code == 200
+    return len(of_page), len(of_image)
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from tests.store.corrupted import publish_corrupted
 from tests.store.deciders import person
 from tests.store.material import LEASE_MS, a_worker
 from tests.web.html import read_page
-from tests.web.material import publish, questions
+from tests.web.material import asked_by, publish
 from web.analyses import MOST_LINES, Analyses, LeftOut, Section, make_file, section, version
 from web.formats import DASH
 from web.pages import analyses as route
@@ -321,12 +321,6 @@ def test_drawings_do_not_take_all_threads(service: Running, owner: Actor, monkey
 def test_a_page_and_a_plot_ask_a_fixed_number_of_questions(service: Running, owner: Actor) -> None:
     publish_analysed(service.services, owner, "Method A", most=11)
     publish_analysed(service.services, owner, "Method B", most=2)
-    asked = []
-    for name in ("Method%20A", "Method%20B"):
-        with questions(service.services) as of_page:
-            images = read_page(service.http.get(f"/models/digits/Linf/{name}").text).find("img")
-        with questions(service.services) as of_plot:
-            assert service.http.get(images[-1]["src"]).status_code == 200
-        asked.append((len(of_page), len(of_plot)))
+    asked = [asked_by(service, f"/models/digits/Linf/{name}") for name in ("Method%20A", "Method%20B")]
     assert asked[0] == asked[1]
     assert asked[0][1] == 3

@@ -19,7 +19,7 @@ from tests.store.corrupted import publish_corrupted
 from tests.store.deciders import person
 from tests.store.pictures import clean_values, gallery_of, perturbed_values, pixels, publish_with_gallery
 from tests.web.html import read_page
-from tests.web.material import publish, questions
+from tests.web.material import asked_by, publish
 from web.gallery import Kind, Panel, Picture, Pictures, as_png, pictures, strength
 from web.pages.model import model_page
 
@@ -200,12 +200,6 @@ def test_a_withdrawn_entry_keeps_its_evidence(service: Running) -> None:
 def test_a_page_and_an_image_ask_a_fixed_number_of_questions(service: Running) -> None:
     publish_with_gallery(service.services, "Method A", index=(23,))
     publish_with_gallery(service.services, "Method B", index=range(20, 32))
-    asked = []
-    for name in ("Method%20A", "Method%20B"):
-        with questions(service.services) as of_page:
-            images = read_page(service.http.get(f"/models/digits/Linf/{name}").text).find("img")
-        with questions(service.services) as of_image:
-            assert service.http.get(images[-1]["src"]).status_code == 200
-        asked.append((len(of_page), len(of_image)))
+    asked = [asked_by(service, f"/models/digits/Linf/{name}") for name in ("Method%20A", "Method%20B")]
     assert asked[0] == asked[1]
     assert asked[0][1] == 1

@@ -36,6 +36,7 @@ from model_zoo.checkpoints.operations import is_runnable
 from model_zoo.examples import load_examples
 from model_zoo.loading import graph_of_submission, load_submitted
 from worker.child.analyses import analyse
+from worker.child.others import other_models
 from worker.child.pictures import Pictures, leave_gallery, pictured
 from worker.messages import (
     EXAMPLES_FILE,
@@ -45,7 +46,6 @@ from worker.messages import (
     RESUME_FILE,
     SECOND_FILE,
     SNAPSHOT_FILE,
-    SOURCE_FILE,
     VERDICTS_FILE,
     Analysed,
     Checked,
@@ -96,7 +96,7 @@ def answer(request: Request, send: Send) -> None:
             _judge(request, model, send)
             send(Judged())
         elif request.analysis is not None:
-            analyse(request, model, _points(request, request.indices), send)
+            analyse(request, request.analysis, model, _points(request, request.indices), send)
             send(Analysed())
         else:
             send(Evaluated(second=_evaluate(request, model, send)))
@@ -145,7 +145,7 @@ def _run(request: Request, model: nn.Module, points: LabelledPoints) -> Run:
         device=device,
         checkpoint_sha256=request.checkpoint_sha256,
         unannounced=_unannounced(request),
-        sources=_sources(request, device),
+        sources=tuple(Source(name, model) for name, model in other_models(request, device)),
     )
 
 
@@ -158,19 +158,6 @@ def _unannounced(request: Request) -> Unannounced | None:
     if request.unannounced is None:
         return None
     return Unannounced(protocol_named(request.unannounced), request.unannounced_points)
-
-
-def _sources(request: Request, device: torch.device) -> tuple[Source, ...]:
-    """Load the models whose examples are tried; one that cannot be loaded is left out, as the report then says."""
-    sources = []
-    for number, other in enumerate(request.sources):
-        try:
-            model = load_submitted(Path(SOURCE_FILE.format(number)), other.architecture, request.dataset)
-        except GauntletError as error:
-            print(f"the model {other.name} lends no examples: {error}", file=sys.stderr)  # noqa: T201
-            continue
-        sources.append(Source(other.name, model.to(device)))
-    return tuple(sources)
 
 
 def _check(request: Request, model: nn.Module) -> Checked:

@@ -6,8 +6,9 @@ from torch import nn
 
 from benchmark import datasets
 from benchmark.analysis.calibration import calibration
+from benchmark.analysis.material import LeftOut, Material
 from benchmark.analysis.results import MAX_STUDY_BYTES, Analysis, Study, merge_studies
-from benchmark.analysis.study import SMOOTHNESS_EPSILON, TABLE, LeftOut, Material, study
+from benchmark.analysis.study import SMOOTHNESS_EPSILON, TABLE, study
 from benchmark.threat_models import ThreatModel, official_board
 from model_zoo import load_model
 
